@@ -1,0 +1,85 @@
+"""Checkpoint files: where they go, how they are named, and which may be removed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from callbacks.monitor import as_number
+
+if TYPE_CHECKING:
+    from lit import Trainer
+
+# {name} or {name:format}
+_FIELD = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
+
+
+def fill_template(template: str, metrics: Mapping[str, Any], insert_names: bool = True, equals: str = "=") -> str:
+    """``template`` with every ``{name}`` or ``{name:format}`` replaced by the metric; 0 stands for one never logged.
+
+    Args:
+        template: text such as ``"{epoch:02d}-{val/acc:.2f}"``; any name that can be logged may stand in the braces.
+        metrics: numbers or 0-d tensors.
+        insert_names: whether to write ``name=value`` in place of ``value``.
+        equals: what stands between name and value.
+
+    Raises:
+        ValueError: the format does not fit the value.
+
+    Example:
+        >>> from callbacks.checkpoint_files import fill_template
+        >>> fill_template("{epoch:02d}-{val/acc:.2f}", {"epoch": 3, "val/acc": 0.9876})
+        'epoch=03-val/acc=0.99'
+        >>> fill_template("acc{val/acc:.2f}", {"val/acc": 0.9876}, insert_names=False)
+        'acc0.99'
+    """
+
+    def fill(field: re.Match[str]) -> str:
+        name, spec = field[1], field[2] or ""
+        value = as_number(metrics.get(name, 0))
+        try:
+            text = format(value, spec)
+        except ValueError as error:
+            raise ValueError(f"filename={template!r}: cannot write {name} = {value!r} as {spec!r}: {error}") from error
+        return f"{name}{equals}{text}" if insert_names else text
+
+    return _FIELD.sub(fill, template)
+
+
+def default_folder(trainer: Trainer) -> str:
+    """Where checkpoints go unless the user says where: beside the first logger's files, or in the root folder."""
+    if not trainer.loggers:
+        return os.path.join(trainer.default_root_dir, "checkpoints")
+    logger = trainer.loggers[0]
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return os.path.join(logger.save_dir or trainer.default_root_dir, str(logger.name or ""), version, "checkpoints")
+
+
+def may_remove(path: str, folder: str, resumed_from: str | os.PathLike[str] | None) -> bool:
+    """Whether ``path`` is in ``folder``, and not the file that this run started from.
+
+    Example:
+        >>> from callbacks.checkpoint_files import may_remove
+        >>> may_remove("run/a.ckpt", "run", None), may_remove("elsewhere/a.ckpt", "run", None)
+        (True, False)
+        >>> may_remove("run/a.ckpt", "run", resumed_from="run/a.ckpt")
+        False
+    """
+    file = Path(path).absolute()
+    if resumed_from is not None and file == Path(resumed_from).absolute():
+        return False
+    return Path(folder).absolute() in file.parents
+
+
+def link_or_copy(target: str, path: str) -> None:
+    """Make ``path`` a relative symbolic link to ``target``, or a copy of it where links are not allowed."""
+    temporary = f"{path}.{os.getpid()}.part"
+    try:
+        os.symlink(os.path.relpath(target, os.path.dirname(path)), temporary)
+    except OSError:  # Windows without the privilege, or a filesystem without links
+        shutil.copy(target, temporary)
+    os.replace(temporary, path)

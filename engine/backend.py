@@ -1,0 +1,98 @@
+"""The array libraries underneath: NumPy always, CuPy where a GPU is. The only file that names cupy.
+
+Everything above works on "raw arrays" (`numpy.ndarray` or `cupy.ndarray`) and asks here for the module that owns one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+ndarray = np.ndarray
+_cupy: Any = None
+_cuda_ok: bool | None = None
+
+
+def cuda_available() -> bool:
+    """Whether CuPy is installed and sees a GPU. Does not import CuPy when it is not installed; remembered."""
+    global _cuda_ok
+    if _cuda_ok is None:
+        _cuda_ok = False
+        if importlib.util.find_spec("cupy") is not None:
+            try:
+                _cuda_ok = cupy().cuda.runtime.getDeviceCount() > 0
+            except Exception:  # CuPy raises its own driver errors; all of them mean "no usable GPU"
+                _cuda_ok = False
+    return _cuda_ok
+
+
+def cupy() -> Any:
+    """The cupy module; a RuntimeError that says what to install where it is missing."""
+    global _cupy
+    if _cupy is None:
+        try:
+            import cupy as module
+        except ImportError as error:
+            raise RuntimeError(
+                "engine found no CuPy, which it needs for CUDA tensors. "
+                'HINT: pip install "litengine[cuda13]" (CUDA 13) or "litengine[cuda12]" (CUDA 12) on a machine with '
+                "an NVIDIA GPU, or keep tensors on 'cpu'."
+            ) from error
+        _cupy = module
+    return _cupy
+
+
+def require_cuda() -> Any:
+    """cupy, after checking that a GPU is really there."""
+    module = cupy()
+    if not cuda_available():
+        raise RuntimeError(
+            "Found no NVIDIA driver or GPU on this system: CUDA tensors cannot be made. "
+            "HINT: check `nvidia-smi`, or keep tensors on 'cpu' (`torch.cuda.is_available()` tells which)."
+        )
+    return module
+
+
+def namespace(array: Any) -> Any:
+    """The module (numpy or cupy) whose functions work on `array`."""
+    return np if isinstance(array, (ndarray, np.generic)) else cupy()
+
+
+def is_array(value: Any) -> bool:
+    """Whether `value` is a raw array of either library."""
+    return isinstance(value, ndarray) or (_cupy is not None and isinstance(value, _cupy.ndarray))
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """A NumPy array with the same elements: itself on the CPU, a copy from the device otherwise."""
+    return array if isinstance(array, ndarray) else cupy().asnumpy(array)
+
+
+def cuda_index(array: Any) -> int:
+    """The device index of a CuPy array."""
+    return int(array.device.id)
+
+
+# NumPy warns on 1/0, log(-1), overflow; torch computes silently. `np.errstate` around every operator would cost more than
+# the operator, so we set its context variable directly where NumPy has it, and use errstate where it has not.
+try:
+    from numpy._core.umath import _extobj_contextvar, _make_extobj
+
+    _SILENT = _make_extobj(all="ignore")
+
+    def hush() -> Any:
+        """Silence NumPy's floating-point warnings on this thread; returns what `unhush` needs."""
+        return _extobj_contextvar.set(_SILENT)
+
+    unhush = _extobj_contextvar.reset
+except ImportError:  # a NumPy that keeps this elsewhere
+
+    def hush() -> Any:
+        """Silence NumPy's floating-point warnings on this thread; returns what `unhush` needs."""
+        return np.seterr(all="ignore")
+
+    def unhush(before: Any) -> None:
+        """Put NumPy's warning settings back."""
+        np.seterr(**before)

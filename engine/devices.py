@@ -1,0 +1,95 @@
+"""Where a tensor lives: `cpu`, or `cuda:<index>`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import backend
+
+
+class device:
+    """A place for tensors.
+
+    >>> torch.device("cuda:1")
+    device(type='cuda', index=1)
+    >>> torch.device("cpu") == torch.tensor(1.0).device
+    True
+    """
+
+    __slots__ = ("type", "index")
+
+    def __init__(self, type: str | int | device = "cpu", index: int | None = None) -> None:
+        if isinstance(type, device):
+            type, index = type.type, type.index
+        elif isinstance(type, int):
+            type, index = "cuda", type
+        elif ":" in type:
+            if index is not None:
+                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+            type, _, number = type.partition(":")
+            if not number.isdigit():
+                raise RuntimeError(f"Invalid device string: '{type}:{number}'")
+            index = int(number)
+        if type not in ("cpu", "cuda", "meta"):
+            raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {type}")
+        self.type = type
+        self.index = index
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and self.type == other.type and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __reduce__(self) -> tuple:
+        return device, (str(self),)
+
+
+CPU = device("cpu")
+
+
+def as_device(value: Any) -> device:
+    """`device` from a device, string, index or None (cpu). TypeError for anything else."""
+    if value is None:
+        return CPU
+    if isinstance(value, device):
+        return value
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return device(value)
+    raise TypeError(f"device must be a torch.device, str or int, not {type(value).__name__}")
+
+
+def device_of(array: Any) -> device:
+    """The device of a raw array."""
+    return CPU if isinstance(array, backend.ndarray) else device("cuda", backend.cuda_index(array))
+
+
+def place(array: Any, where: device) -> Any:
+    """`array` on device `where`: itself when it is there already, otherwise a copy."""
+    if where.type == "cpu":
+        return backend.to_numpy(array)
+    if where.type == "meta":
+        raise NotImplementedError("the 'meta' device is not supported. HINT: build the module on 'cpu'.")
+    cupy = backend.require_cuda()
+    index = cupy.cuda.Device().id if where.index is None else where.index
+    if not isinstance(array, backend.ndarray) and backend.cuda_index(array) == index:
+        return array
+    with cupy.cuda.Device(index):
+        return cupy.array(array)
+
+
+def module_for(where: device) -> Any:
+    """numpy or cupy, for creating arrays on `where`."""
+    if where.type == "cpu":
+        import numpy
+
+        return numpy
+    if where.type == "meta":
+        raise NotImplementedError("the 'meta' device is not supported. HINT: build the module on 'cpu'.")
+    return backend.require_cuda()

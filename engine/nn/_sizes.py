@@ -1,0 +1,20 @@
+"""Sizes given as one number or one per dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["repeat"]
+
+
+def repeat(value: Any, count: int) -> tuple:
+    """`value` as a tuple: itself if it is a sequence, else `count` times the number.
+
+    Example::
+
+        >>> from engine.nn._sizes import repeat
+        >>> repeat(3, 2), repeat([1, 2], 2)
+        ((3, 3), (1, 2))
+    """
+    return tuple(value) if isinstance(value, Iterable) else (value,) * count

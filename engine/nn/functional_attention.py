@@ -1,0 +1,209 @@
+"""``nn.functional.multi_head_attention_forward``: not an operator but a composition of operators."""
+
+from __future__ import annotations
+
+import math
+
+import engine
+from engine.nn import functional as F
+from engine.tensor import Tensor
+
+__all__ = ["multi_head_attention_forward"]
+
+
+def multi_head_attention_forward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Multi-head attention (Vaswani et al. 2017) with all its projections; `nn.MultiheadAttention` is its module.
+
+    Shapes: query (L, N, E) or (L, E), key and value (S, N, E) or (S, E); masks: `key_padding_mask` (N, S) or (S),
+    `attn_mask` (L, S) or (N * num_heads, L, S), True or -inf where attention is forbidden.
+
+    Returns:
+        The output, of the query's shape, and the attention weights (N, L, S) if `need_weights`, per head
+        (N, num_heads, L, S) if not `average_attn_weights`; else None.
+
+    Raises:
+        RuntimeError: for masks of the wrong shape, or `is_causal` without `attn_mask`.
+    """
+    _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
+    batched = query.dim() == 3
+    if not batched:
+        same_kv, same_qk = key is value, query is key
+        query = query.unsqueeze(1)
+        key = query if same_qk else key.unsqueeze(1)
+        value = key if same_kv else value.unsqueeze(1)
+        key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+    length, batch, embed_dim = query.shape
+    if embed_dim != embed_dim_to_check:
+        raise AssertionError(f"was expecting embedding dimension of {embed_dim_to_check}, but got {embed_dim}")
+    if embed_dim % num_heads != 0:
+        raise AssertionError(f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
+    if is_causal and attn_mask is None:
+        raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
+    key_padding_mask = additive_mask(key_padding_mask, "key_padding_mask", query)
+    causal_only = is_causal and key_padding_mask is None and not need_weights
+    attn_mask = None if causal_only else additive_mask(attn_mask, "attn_mask", query)
+    attn_mask = _with_heads(attn_mask, length, key.shape[0], batch * num_heads)
+
+    weights = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else in_proj_weight
+    q, k, v = _project(query, key, value, weights, in_proj_bias)
+    extra = 0
+    if bias_k is not None and bias_v is not None:
+        k = engine.cat([k, bias_k.repeat(1, batch, 1)])
+        v = engine.cat([v, bias_v.repeat(1, batch, 1)])
+        extra += 1
+    q = _split_heads(q, num_heads)
+    k = _split_heads(k, num_heads) if static_k is None else static_k
+    v = _split_heads(v, num_heads) if static_v is None else static_v
+    if add_zero_attn:
+        k = engine.cat([k, k.new_zeros((k.shape[0], 1, k.shape[2]))], dim=1)
+        v = engine.cat([v, v.new_zeros((v.shape[0], 1, v.shape[2]))], dim=1)
+        extra += 1
+    mask = _merge_masks(attn_mask, key_padding_mask, extra, num_heads)
+    dropout = dropout_p if training else 0.0
+    if need_weights:
+        output, attention = _attend_with_weights(q, k, v, mask, dropout)
+        attention = attention.view(batch, num_heads, length, k.shape[1])
+        attention = attention.mean(dim=1) if average_attn_weights else attention
+        attention = attention if batched else attention.squeeze(0)
+    else:
+        output, attention = _attend(q, k, v, mask, dropout, causal_only, num_heads), None
+    output = output.transpose(0, 1).reshape(length * batch, embed_dim)
+    output = F.linear(output, out_proj_weight, out_proj_bias).view(length, batch, -1)
+    return (output if batched else output.squeeze(1)), attention
+
+
+def additive_mask(mask: Tensor | None, name: str, like: Tensor) -> Tensor | None:
+    """A mask to add to the scores: True of a bool mask becomes -inf."""
+    if mask is None or mask.is_floating_point():
+        return mask
+    if mask.dtype != engine.bool:
+        raise AssertionError(f"only bool and floating types of {name} are supported")
+    return engine.zeros(mask.shape, dtype=like.dtype, device=mask.device).masked_fill(mask, -math.inf)
+
+
+def _check_shapes(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    key_padding_mask: Tensor | None,
+    attn_mask: Tensor | None,
+    num_heads: int,
+) -> None:
+    rank = query.dim()
+    if rank not in (2, 3):
+        raise AssertionError(f"query should be unbatched 2D or batched 3D tensor but received {rank}-D query tensor")
+    if key.dim() != rank or value.dim() != rank:
+        raise AssertionError(
+            f"For {rank}-D query, expected key and value to be {rank}-D but found {key.dim()}-D and {value.dim()}-D"
+        )
+    if key_padding_mask is not None and key_padding_mask.dim() != rank - 1:
+        raise AssertionError(
+            f"For {rank}-D query, expected key_padding_mask to be None or {rank - 1}-D "
+            f"but found {key_padding_mask.dim()}-D"
+        )
+    if attn_mask is not None and attn_mask.dim() not in (2, 3):
+        raise AssertionError(f"expected attn_mask to be None, 2-D or 3-D but found {attn_mask.dim()}-D")
+    if rank == 2 and attn_mask is not None and attn_mask.dim() == 3:
+        expected = (num_heads, query.shape[0], key.shape[0])
+        if tuple(attn_mask.shape) != expected:
+            raise AssertionError(f"Expected `attn_mask` shape to be {expected} but got {tuple(attn_mask.shape)}")
+
+
+def _with_heads(mask: Tensor | None, length: int, source: int, rows: int) -> Tensor | None:
+    """The attention mask as (1 or N * heads, L, S), checked."""
+    if mask is None:
+        return None
+    expected = (length, source) if mask.dim() == 2 else (rows, length, source)
+    if tuple(mask.shape) != expected:
+        raise RuntimeError(f"The shape of the {mask.dim()}D attn_mask is {mask.shape}, but should be {expected}.")
+    return mask.unsqueeze(0) if mask.dim() == 2 else mask
+
+
+def _project(
+    query: Tensor, key: Tensor, value: Tensor, weights: Tensor | tuple, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Project query, key and value, in as few matrix products as their identity allows."""
+    if isinstance(weights, tuple):
+        biases = (None, None, None) if bias is None else bias.chunk(3)
+        inputs = (query, key, value)
+        return tuple(F.linear(x, weight, b) for x, weight, b in zip(inputs, weights, biases))
+    embed_dim = query.shape[-1]
+    if query is key and key is value:
+        return F.linear(query, weights, bias).chunk(3, dim=-1)
+    if key is value:
+        sizes = [embed_dim, 2 * embed_dim]
+        weight_q, weight_kv = weights.split(sizes)
+        bias_q, bias_kv = (None, None) if bias is None else bias.split(sizes)
+        k, v = F.linear(key, weight_kv, bias_kv).chunk(2, dim=-1)
+        return F.linear(query, weight_q, bias_q), k, v
+    return _project(query, key, value, tuple(weights.chunk(3)), bias)
+
+
+def _split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(L, N, E) to (N * heads, L, E / heads)."""
+    length, batch, embed_dim = x.shape
+    return x.reshape(length, batch * num_heads, embed_dim // num_heads).transpose(0, 1)
+
+
+def _merge_masks(
+    attn_mask: Tensor | None, key_padding_mask: Tensor | None, extra: int, num_heads: int
+) -> Tensor | None:
+    """One additive mask (1 or N * heads, 1 or L, S + extra); the extra keys are open to all."""
+    if extra:
+        attn_mask = None if attn_mask is None else F.pad(attn_mask, (0, extra))
+        key_padding_mask = None if key_padding_mask is None else F.pad(key_padding_mask, (0, extra))
+    if key_padding_mask is None:
+        return attn_mask
+    batch, source = key_padding_mask.shape
+    padding = key_padding_mask.view(batch, 1, 1, source).expand(-1, num_heads, -1, -1)
+    padding = padding.reshape(batch * num_heads, 1, source)
+    return padding if attn_mask is None else attn_mask + padding
+
+
+def _attend_with_weights(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> tuple[Tensor, Tensor]:
+    q = q * math.sqrt(1.0 / q.shape[-1])
+    scores = engine.bmm(q, k.transpose(-2, -1)) if mask is None else engine.baddbmm(mask, q, k.transpose(-2, -1))
+    attention = F.softmax(scores, dim=-1)
+    if dropout > 0.0:
+        attention = F.dropout(attention, p=dropout)
+    return engine.bmm(attention, v), attention
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, causal: bool, num_heads: int
+) -> Tensor:
+    rows, length, head_dim = q.shape
+    q, k, v = (x.view(rows // num_heads, num_heads, x.shape[1], head_dim) for x in (q, k, v))
+    if mask is not None:
+        if mask.shape[0] == 1:
+            mask = mask.unsqueeze(0)
+        else:
+            mask = mask.view(rows // num_heads, num_heads, mask.shape[1], mask.shape[2])
+    output = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal)
+    return output.reshape(rows, length, head_dim)

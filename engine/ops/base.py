@@ -1,0 +1,545 @@
+"""Operator cards: what one is, how it is registered, and how it is applied.
+
+A card is a class with everything there is to know about one operator; `docs/adding_an_operator.md` walks through one.
+`apply` is the hot path: one loop over the inputs, the forward, one Tensor and, if a gradient is wanted, one Node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import backend, dtypes
+from ..autograd.graph import Hooks, Node, Pick, Version, next_seq
+from ..autograd.modes import state
+from ..devices import device_of
+from ..tensor import Tensor, View, wrap
+
+_new = object.__new__
+F32, F64, BF16, F16 = dtypes.F32, dtypes.F64, dtypes.BF16, dtypes.F16
+ndarray = np.ndarray
+
+CARDS: dict[str, type[Op]] = {}  # every operator, by its first name
+FUNCTIONS: dict[str, Callable] = {}  # what `engine` exports
+FUNCTIONAL: dict[str, Callable] = {}  # what `engine.nn.functional` exports
+
+
+class Op:
+    """Base of all operator cards.
+
+    The author writes `forward` (raw arrays in, raw array out), `backward` (one formula, valid on raw arrays and on
+    Tensors), and usually `call`, the public function with torch's signature, which ends in `Card.apply(...)`.
+    """
+
+    name = ""
+    n = 1  # leading arguments of `forward` that are tensors (None allowed for optional ones); -1: one list of tensors
+    keep: tuple = ()  # inputs that backward needs, by index; or {input: (inputs whose gradient needs it,)}
+    keep_output = False  # backward needs the output
+    has_aux = False  # forward returns (out, aux); aux is kept for backward
+    outputs = 1  # 0: forward returns a list of outputs
+    view: Any = False  # True: the output shares the input's memory; "maybe": if NumPy could do without a copy
+    promote = False  # inputs are brought to their common dtype first
+    to_float = False  # integer inputs are computed in the default floating dtype
+    moves = False  # moves elements without arithmetic: half precision needs no detour through float32
+    differentiable = True
+    node_name = ""  # printed in grad_fn=<...>
+    Node: type[Node]
+    call: Callable
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Apply the card to forward's arguments, tensors first."""
+        if cls.n < 0:
+            return apply(cls, args[0], args[1:])
+        return apply(cls, args[: cls.n], args[cls.n :])
+
+    @staticmethod
+    def forward(xp: Any, *args: Any) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> Sequence:
+        raise NotImplementedError
+
+    @classmethod
+    def backward_traced(cls, xp: Any, s: Any, g: Any) -> Sequence:
+        """The formula on Tensors; cards whose `backward` is a fused kernel give a composite body here."""
+        return cls.backward(xp, s, g)
+
+    @classmethod
+    def explain(cls, error: Exception, tensors: Sequence, params: Sequence) -> Exception:
+        """The error to raise after forward has failed on these inputs. Called only then."""
+        return RuntimeError(f"{cls.name}(): {error} (inputs: {', '.join(_phrase(t) for t in tensors)})")
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        """Yield `Sample`s: calls that the registry-driven tests run (see ops/samples.py)."""
+        return ()
+
+    @staticmethod
+    def errors(make: Any) -> Any:
+        """Yield `(call, exception class, text)`: bad input and what it raises."""
+        return ()
+
+
+def _phrase(t: Any) -> str:
+    if isinstance(t, Tensor):
+        return f"{t.dtype} {list(t.shape)} on {t.device}"
+    return repr(t)
+
+
+def op(name: str, *aliases: str, function: bool = True, method: bool = True, functional: bool = False,
+       inplace: bool = False, node: str = "") -> Callable[[type], type]:
+    """Class decorator that registers a card and installs its public function.
+
+    `function`: `engine.<name>`; `method`: `Tensor.<name>`; `functional`: `engine.nn.functional.<name>`;
+    `inplace`: also the `<name>_` forms of those.
+    """
+
+    def register(cls: Any) -> Any:
+        if name in CARDS:
+            raise ValueError(f"an operator named '{name}' is registered already")
+        cls.name = name
+        pretty = node or "".join(part.capitalize() for part in name.strip("_").split("_")) + "Backward0"
+        cls.node_name = pretty
+        cls.Node = type(pretty, (Node,), {"__slots__": (), "op": cls, "op_outputs": 0})
+        if not (cls.keep_output or cls.has_aux or cls.keep):
+            cls.keep = ()
+        CARDS[name] = cls
+        if "call" in cls.__dict__:
+            install(cls.call, name, *aliases, function=function, method=method, functional=functional,
+                    inplace=inplace, doc=cls.__doc__)
+        return cls
+
+    return register
+
+
+def install(call: Callable, name: str, *aliases: str, function: bool = True, method: bool = True,
+            functional: bool = False, inplace: bool = False, doc: str | None = None) -> None:
+    """Make a public function of `call` under its names. Compositions of operators that need no card use this as well."""
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = call.__doc__ or doc
+    forms = [(n, call) for n in (name, *aliases)]
+    if inplace:
+        changed = inplace_form(call, name)
+        forms += [(n + "_", changed) for n in (name, *aliases)]
+    for public, fn in forms:
+        if function:
+            FUNCTIONS[public] = fn
+        if method:
+            setattr(Tensor, public, fn)
+        if functional:
+            FUNCTIONAL[public] = fn
+
+
+def composite(name: str, *aliases: str, **where: Any) -> Callable[[Callable], Callable]:
+    """Decorator form of `install` for a function that is a composition of operators."""
+
+    def register(fn: Callable) -> Callable:
+        install(fn, name, *aliases, **where)
+        return fn
+
+    return register
+
+
+# -- applying ---------------------------------------------------------------------------------------------------------
+
+
+def apply(card: type[Op], tensors: Sequence, params: Sequence = ()) -> Any:
+    """Run a card's forward on Tensors (None where an optional one is missing) and record it if a gradient is wanted."""
+    arrays: list = []
+    track = False
+    for t in tensors:
+        if isinstance(t, Tensor):
+            if t._view is not None:
+                t._sync()
+            arrays.append(t._array)
+            if t._requires_grad:
+                track = True
+        else:
+            arrays.append(t)
+    half = None
+    if card.promote or card.to_float:
+        arrays = common_arrays(card, arrays)
+    if not card.moves:
+        arrays, half = _lift_half(arrays)
+    quiet = backend.hush()
+    try:
+        if card.n < 0:
+            out = card.forward(_space(arrays), arrays, *params)
+        else:
+            out = card.forward(_space(arrays), *arrays, *params)
+    except (ValueError, TypeError) as error:
+        raise _explained(card, error, tensors, params) from None
+    finally:
+        backend.unhush(quiet)
+    aux = None
+    if card.has_aux:
+        out, aux = out
+    if half is not None:
+        out = _lower_half(out, half)
+    if track and state.grad and card.differentiable:
+        return _record(card, tensors, params, out, aux)
+    if card.outputs != 1:
+        return tuple([_result(card, tensors, params, o) for o in out])
+    return _result(card, tensors, params, out)
+
+
+def _space(arrays: Sequence) -> Any:
+    for a in arrays:
+        if type(a) is ndarray:
+            return np
+        if a is not None and backend.is_array(a):
+            return backend.namespace(a)
+    return np
+
+
+def _result(card: type[Op], tensors: Sequence, params: Sequence, out: Any) -> Tensor:
+    t = wrap(out)
+    if card.view:
+        _attach_view(card, t, tensors[0], params)
+    return t
+
+
+def _attach_view(card: type[Op], out: Tensor, source: Tensor, params: Sequence) -> None:
+    """Make `out` a view of `source` if they share memory: one version counter, and the way back to the base."""
+    if card.view == "maybe" and not backend.namespace(out._array).may_share_memory(out._array, source._array):
+        return
+    vc = out._vc = source._version_counter()
+    step = (card, tuple(params))
+    before = source._view
+    frozen = not state.grad and source._requires_grad
+    if before is None:
+        out._view = View(source, (step,), vc.history, frozen)
+    else:
+        out._view = View(before.base, (*before.steps, step), vc.history, frozen or before.frozen)
+
+
+def _record(card: type[Op], tensors: Sequence, params: Sequence, out: Any, aux: Any) -> Any:
+    """Wrap the outputs with a node that can compute their gradient."""
+    node = new_node(card, tensors)
+    node.aux, node.params = aux, params
+    if card.outputs != 1:
+        return _record_many(card, tensors, params, node, out)
+    if type(out) is not ndarray and isinstance(out, np.generic):
+        out = np.asarray(out)
+    node.shape, node.dtype = out.shape, out.dtype
+    if out.dtype.kind not in "fc" and out.dtype is not BF16:
+        return _result(card, tensors, params, out)
+    t = wrap(out, node)
+    if card.keep_output:
+        keep_output(node, t)
+    if card.view:
+        _attach_view(card, t, tensors[0], params)
+    return t
+
+
+def _record_many(card: type[Op], tensors: Sequence, params: Sequence, node: Any, outs: Sequence) -> tuple:
+    node.shape, node.dtype = None, next(o.dtype for o in outs if o is not None)
+    node.op_outputs = len(outs)
+    made = []
+    for i, o in enumerate(outs):
+        o = np.asarray(o) if isinstance(o, np.generic) else o
+        float_like = o is not None and (o.dtype.kind in "fc" or o.dtype is BF16)
+        made.append(None if o is None else wrap(o, Pick(node, i, o) if float_like else None))
+        if card.view and o is not None:
+            _attach_view(card, made[-1], tensors[0], params)  # type: ignore[arg-type]
+    if card.keep_output:
+        node.out = tuple(outs)
+    return tuple(made)
+
+
+def new_node(card: type[Op], tensors: Sequence) -> Node:
+    """A node of this card with its edges and kept inputs."""
+    node = _new(card.Node)
+    node.edges = tuple([t._node if isinstance(t, Tensor) and t._requires_grad else None for t in tensors])
+    keep = card.keep
+    if not keep:
+        node.tensors = ()
+    elif card.n < 0:
+        node.tensors = tuple(tensors)
+    else:
+        node.tensors = _kept(keep, tensors, node.edges)
+    node.versions = None
+    for t in node.tensors:
+        if t is not None and t._vc is not None:
+            node.versions = tuple([0 if t is None or t._vc is None else t._vc.count for t in node.tensors])
+            break
+    node.out = node.aux = None
+    node.seq = next_seq()
+    if state.anomaly:
+        import traceback
+
+        node.trace = traceback.format_stack()[:-2]
+    return node
+
+
+def _kept(keep: Any, tensors: Sequence, edges: tuple) -> tuple:
+    if isinstance(keep, dict):
+        wanted = [i for i, users in keep.items() if any(edges[u] is not None for u in users)]
+    else:
+        wanted = list(keep)
+    return tuple([_keepable(t, tensors) if i in wanted else None for i, t in enumerate(tensors)])
+
+
+def _keepable(value: Any, others: Sequence) -> Any:
+    """A Python scalar among an operator's inputs as a 0-d tensor of the common dtype; tensors and None as they are."""
+    if value is None or isinstance(value, Tensor):
+        return value
+    return wrap(scalar_array(value, dtypes.result_dtype([t for t in others if t is not None]).np))
+
+
+def keep_output(node: Node, t: Tensor) -> None:
+    """Keep an operator's output for its gradient, guarded by its version."""
+    node.out = t._array
+    vc = t._vc = t._vc or Version()
+    node.out_version = (vc, vc.count)
+
+
+# -- dtypes of inputs -------------------------------------------------------------------------------------------------
+
+
+def common_arrays(card: type[Op], arrays: list) -> list:
+    """The inputs as arrays of one dtype by torch's promotion rules (`promote`), floating if the card says `to_float`."""
+    found = dtypes.result_dtype([a for a in arrays if a is not None]) if card.promote else None
+    out = []
+    for a in arrays:
+        if a is None:
+            out.append(None)
+            continue
+        d = found or dtypes.from_numpy_dtype(a.dtype)
+        if card.to_float and d.category < 2:
+            d = dtypes.get_default_dtype()
+        if backend.is_array(a):
+            out.append(a if a.dtype is d.np else a.astype(d.np))
+        else:
+            out.append(scalar_array(a, d.np))
+    return out
+
+
+def scalar_array(value: Any, np_dtype: Any) -> np.ndarray:
+    """A Python scalar as a 0-d array; integers wrap around like torch's."""
+    if np_dtype.kind in "iu" and isinstance(value, int):
+        return np.asarray(value).astype(np_dtype)
+    return np.asarray(value, dtype=np_dtype)
+
+
+def _lift_half(arrays: list) -> tuple[list, Any]:
+    """float16 and bfloat16 arrays as float32 (NumPy has no fast or accurate half arithmetic), and the half dtype."""
+    half = None
+    for a in arrays:
+        if a is not None and getattr(a, "dtype", None) in (BF16, F16):
+            half = a.dtype
+    if half is None:
+        return arrays, None
+    return [a.astype(F32) if getattr(a, "dtype", None) in (BF16, F16) else a for a in arrays], half
+
+
+def _lower_half(out: Any, half: Any) -> Any:
+    if isinstance(out, (list, tuple)):
+        return [o.astype(half) if o is not None and o.dtype is F32 else o for o in out]
+    return out.astype(half) if out.dtype is F32 else out
+
+
+def _explained(card: type[Op], error: Exception, tensors: Sequence, params: Sequence) -> Exception:
+    places = {str(t.device) for t in tensors if isinstance(t, Tensor) and t.ndim}
+    if len(places) > 1:
+        return RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
+                            f"{' and '.join(sorted(places, reverse=True))}! (in {card.name}())")
+    return card.explain(error, tensors, params)
+
+
+def expect_tensor(value: Any, function: str, argument: str = "input", position: int = 1) -> Tensor:
+    """`value` if it is a Tensor; otherwise torch's TypeError."""
+    if isinstance(value, Tensor):
+        return value
+    raise TypeError(f"{function}(): argument '{argument}' (position {position}) must be Tensor, not {type(value).__name__}")
+
+
+def write_out(out: Tensor, result: Any) -> Any:
+    """Put a result into the tensor given as `out=`: resized if empty, cast where torch allows it, without a graph."""
+    if isinstance(out, (tuple, list)):
+        return type(out)(*[write_out(o, r) for o, r in zip(out, result)]) if hasattr(out, "_fields") else tuple(
+            write_out(o, r) for o, r in zip(out, result))
+    if result._requires_grad or out._requires_grad:
+        raise RuntimeError("functions with out=... arguments don't support automatic differentiation, but one of the "
+                           "arguments requires grad.")
+    if not dtypes.can_cast(result.dtype, out.dtype):
+        raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {out.dtype}")
+    if out._array.shape == result._array.shape:
+        out._array[...] = result._array
+    else:
+        out._array = result._array.astype(out._array.dtype)
+    out._bump("out=")
+    return out
+
+
+# -- in place ---------------------------------------------------------------------------------------------------------
+
+
+def inplace_form(call: Callable, name: str) -> Callable:
+    """`name_`: compute out of place, store into the first argument, and let its history go on from the result."""
+
+    def inplace(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_inplace(input)
+        return assign(input, call(input, *args, **kwargs), name + "_")
+
+    inplace.__name__ = inplace.__qualname__ = name + "_"
+    inplace.__doc__ = f"In-place form of `{name}`: changes and returns the tensor."
+    return inplace
+
+
+def check_inplace(t: Tensor) -> None:
+    """Raise if autograd forbids changing `t` in place."""
+    if not state.grad:
+        return
+    if t._view is not None:
+        t._sync()
+        if t._view.frozen:
+            raise RuntimeError("A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+                               "HINT: create the view with grad mode enabled, or change it under no_grad.")
+        base = t._view.base
+        if base._requires_grad and base.is_leaf:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    if t._requires_grad and t.is_leaf:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
+    """Store `result` into `target`'s memory; `target` (and what it views) continues from `result`'s history."""
+    a, r = target._array, result._array
+    if r.dtype is not a.dtype and not dtypes.can_cast(result.dtype, target.dtype):
+        raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {target.dtype}")
+    if r.shape != a.shape:
+        raise RuntimeError(f"output with shape {list(a.shape)} doesn't match the broadcast shape {list(r.shape)}")
+    try:
+        a[...] = r
+    except ValueError as error:
+        raise RuntimeError(
+            f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the tensor before performing the operation. "
+            f"(or its memory is read-only; shape={list(a.shape)}, strides={list(a.strides)})") from error
+    if result._requires_grad or target._requires_grad:
+        if r.dtype is not a.dtype:
+            result = CARDS["_to_dtype"].apply(result, a.dtype)
+        _continue_from(target, result)
+    target._bump(what)
+    node = target._node if result._requires_grad else None
+    if node is not None and node.out is r and node.out_version is not None:  # the output lives in target's memory now
+        node.out = a
+        node.out_version = (target._vc, target._vc.count)  # type: ignore[union-attr]
+    return target
+
+
+def _continue_from(target: Tensor, result: Tensor) -> None:
+    """Give `target` the history of `result`; a view also writes it into the history of its base."""
+    node = result._node
+    if node is not None and any(t is target for t in node.tensors):
+        # A node that keeps the tensor it is about to belong to would be a cycle: it keeps a stand-in.
+        stand_in = wrap(target._array, target._node)
+        stand_in._vc = target._version_counter()
+        node.tensors = tuple([stand_in if t is target else t for t in node.tensors])
+        if node.versions is None:
+            node.versions = tuple([0 if t is None or t._vc is None else t._vc.count for t in node.tensors])
+    view = target._view
+    if view is not None:
+        base = view.base
+        if base._view is None and (base._requires_grad or result._requires_grad):
+            patched = apply(CARDS["_scatter_view"], (base, result), (view.steps,))
+            base._node, base._requires_grad = patched._node, patched._requires_grad
+            vc = target._version_counter()
+            vc.history += 1
+            view.history = vc.history
+    elif target._vc is not None:
+        target._vc.history += 1
+    target._node, target._requires_grad = node, result._requires_grad
+
+
+# -- the two readings of the vocabulary -------------------------------------------------------------------------------
+
+
+class RawSpace:
+    """The operators on raw arrays: `xp.<card>(*forward's arguments)`."""
+
+    def __init__(self, module: Any) -> None:
+        self.np = module
+
+    def __getattr__(self, name: str) -> Any:
+        card = _card(name)
+        module = self.np
+        if card.has_aux:
+            def read(*args: Any) -> Any:
+                return card.forward(module, *args)[0]
+        else:
+            def read(*args: Any) -> Any:
+                return card.forward(module, *args)
+        setattr(self, name, read)
+        return read
+
+
+class TracedSpace:
+    """The same operators on Tensors, recording a graph: `xp.<card>(*forward's arguments)`."""
+
+    def __getattr__(self, name: str) -> Any:
+        card = _card(name)
+
+        def read(*args: Any) -> Any:
+            if card.n < 0:
+                return apply(card, [_traced(a) for a in args[0]], args[1:])
+            return apply(card, [_traced(a) for a in args[: card.n]], args[card.n :])
+
+        setattr(self, name, read)
+        return read
+
+
+def _traced(value: Any) -> Any:
+    return wrap(value) if backend.is_array(value) or isinstance(value, np.generic) else value
+
+
+def _card(name: str) -> type[Op]:
+    try:
+        return CARDS[name]
+    except KeyError:
+        raise AttributeError(f"no operator card is named '{name}'") from None
+
+
+_RAW: dict[Any, RawSpace] = {np: RawSpace(np)}
+
+
+def raw_space(module: Any) -> RawSpace:
+    """The raw reading for numpy or cupy."""
+    space = _RAW.get(module)
+    if space is None:
+        space = _RAW[module] = RawSpace(module)
+    return space
+
+
+def sum_to(g: Any, shape: tuple, traced: bool) -> Any:
+    """Sum a gradient over the dimensions along which its input was broadcast."""
+    if len(g.shape) < len(shape):
+        raise RuntimeError(f"a backward formula returned a gradient of shape {list(g.shape)} for an input of {list(shape)}")
+    extra = len(g.shape) - len(shape)
+    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
+    if traced:
+        return CARDS["_reshape"].apply(CARDS["sum"].apply(g, axes, False, None), shape) if axes else g
+    return g.sum(axis=axes).reshape(shape)
+
+
+def cast(g: Any, np_dtype: Any, traced: bool) -> Any:
+    """A gradient in its input's dtype (complex gradients of real inputs keep their real part)."""
+    if traced:
+        g = CARDS["real"].apply(g) if np_dtype.kind != "c" and g._array.dtype.kind == "c" else g
+        return CARDS["_to_dtype"].apply(g, np_dtype)
+    if np_dtype.kind != "c" and g.dtype.kind == "c":
+        g = g.real
+    return g.astype(np_dtype)
+
+
+Hooks.sum_to = staticmethod(sum_to)
+Hooks.cast = staticmethod(cast)
+Hooks.raw = staticmethod(raw_space)
+Hooks.traced = TracedSpace()
+__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "Op", "apply", "assign", "check_inplace", "composite", "device_of",
+           "expect_tensor", "install", "op", "write_out"]

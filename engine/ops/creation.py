@@ -1,0 +1,316 @@
+"""Making tensors: from data, filled, by ranges, and like other tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import backend, devices, dtypes
+from ..tensor import Size, Tensor, wrap
+from .base import composite, write_out
+
+
+def _sizes(size: Sequence, function: str) -> tuple:
+    """Sizes given as separate ints or as one sequence. TypeError and RuntimeError as torch's."""
+    shape = tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list, Size)) else tuple(size)
+    out = []
+    for n in shape:
+        if isinstance(n, float) or not hasattr(n, "__index__"):
+            raise TypeError(f"{function}(): argument 'size' must be tuple of ints, but found element of type "
+                            f"{type(n).__name__}")
+        out.append(n.__index__())
+    if any(n < 0 for n in out):
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(out)}: {out}")
+    return tuple(out)
+
+
+_default_device = devices.CPU
+
+
+def get_default_device() -> devices.device:
+    """Where factories put tensors without `device=`."""
+    return _default_device
+
+
+def set_default_device(device: Any) -> None:
+    """Set where factories put tensors without `device=`; None means the CPU."""
+    global _default_device
+    _default_device = devices.as_device(device)
+
+
+def finish(array: Any, requires_grad: bool, out: Tensor | None = None) -> Tensor:
+    """A fresh array as a tensor, or in `out`."""
+    t = wrap(array)
+    if out is not None:
+        return write_out(out, t)
+    return t.requires_grad_() if requires_grad else t
+
+
+def filled(shape: tuple, value: Any, dtype: Any, device: Any) -> Any:
+    """A new array on a device, filled with `value` (None: whatever is in memory)."""
+    xp = devices.module_for(_default_device if device is None else devices.as_device(device))
+    d = (dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)).np
+    if value is None:
+        return xp.empty(shape, d)
+    return xp.zeros(shape, d) if value is _ZERO else xp.full(shape, value, d)
+
+
+_ZERO = 0.0
+
+
+@composite("zeros", method=False)
+def zeros(*size: Any, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+          pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros of the given size.
+
+    >>> torch.zeros(2, 3)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
+    """
+    return finish(filled(_sizes(size, "zeros"), _ZERO, dtype, device), requires_grad, out)
+
+
+@composite("ones", method=False)
+def ones(*size: Any, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+         pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones of the given size.
+
+    >>> torch.ones(2, dtype=torch.int64)
+    tensor([1, 1])
+    """
+    return finish(filled(_sizes(size, "ones"), 1, dtype, device), requires_grad, out)
+
+
+@composite("empty", method=False)
+def empty(*size: Any, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+          requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None) -> Tensor:
+    """A tensor of the given size with whatever was in memory.
+
+    >>> torch.empty(2, 3).shape
+    torch.Size([2, 3])
+    """
+    return finish(filled(_sizes(size, "empty"), None, dtype, device), requires_grad, out)
+
+
+@composite("full", method=False)
+def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
+         device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
+    """A tensor of the given size filled with one value; its dtype is the value's unless given.
+
+    >>> torch.full((2,), 7)
+    tensor([7, 7])
+    """
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    dtype = dtypes.of_scalar(value) if dtype is None else dtype
+    return finish(filled(_sizes((size,) if not isinstance(size, int) else (size,), "full"), value, dtype, device),
+                  requires_grad, out)
+
+
+def _like(name: str, make: Callable, value: Any) -> None:
+    def like(input: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+             memory_format: Any = None, pin_memory: bool = False) -> Tensor:
+        d = input.dtype if dtype is None else dtype
+        return finish(filled(input._array.shape, value, d, input.device if device is None else device), requires_grad)
+
+    like.__doc__ = f"As `{name[:-5]}`, with the shape, dtype and device of `input`."
+    composite(name, method=False)(like)
+
+    def new(input: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+            layout: Any = None, pin_memory: bool = False) -> Tensor:
+        d = input.dtype if dtype is None else dtype
+        where = input.device if device is None else device
+        return finish(filled(_sizes(size, "new_" + name[:-5]), value, d, where), requires_grad)
+
+    new.__doc__ = f"As `{name[:-5]}`, with the dtype and device of this tensor."
+    composite("new_" + name[:-5], function=False)(new)
+
+
+for _name, _make, _value in (("zeros_like", zeros, _ZERO), ("ones_like", ones, 1), ("empty_like", empty, None)):
+    _like(_name, _make, _value)
+
+
+@composite("full_like", method=False)
+def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None,
+              requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False) -> Tensor:
+    """A tensor of `input`'s shape, dtype and device filled with one value."""
+    d, where = input.dtype if dtype is None else dtype, input.device if device is None else device
+    return full(input.shape, fill_value, dtype=d, device=where, requires_grad=requires_grad)
+
+
+@composite("new_full", function=False)
+def new_full(input: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None,
+             requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
+    """As `full`, with the dtype and device of this tensor."""
+    d, where = input.dtype if dtype is None else dtype, input.device if device is None else device
+    return full(size, fill_value, dtype=d, device=where, requires_grad=requires_grad)
+
+
+def array_from(data: Any, dtype: dtypes.dtype | None) -> Any:
+    """A new NumPy array (or CuPy, for device data) of nested sequences, scalars, arrays or tensors."""
+    if isinstance(data, Tensor):
+        data = data._array
+    if backend.is_array(data):
+        return data.astype((dtype or dtypes.from_numpy_dtype(data.dtype)).np)
+    if isinstance(data, (list, tuple)) and _holds_tensors(data):
+        data = _plain(data)
+    try:
+        array = np.array(data)
+    except ValueError as error:
+        raise ValueError(f"expected nested sequences of equal lengths to make a tensor of: {error}") from None
+    if array.dtype.kind in "OUSV" and array.dtype is not dtypes.BF16:
+        raise TypeError(f"new(): invalid data type '{type(_first(data)).__name__}': expected numbers or nested sequences "
+                        "of equal length")
+    if dtype is not None:
+        return array.astype(dtype.np)
+    if isinstance(data, (np.generic, np.ndarray)) or isinstance(_first(data), np.generic):
+        return array.astype(dtypes.from_numpy_dtype(array.dtype).np)
+    kinds = {"f": dtypes.get_default_dtype(), "c": dtypes.get_default_dtype().to_complex(), "i": dtypes.int64}
+    found = kinds.get(array.dtype.kind)
+    if array.size == 0 and array.dtype.kind == "f":
+        found = dtypes.get_default_dtype()
+    return array if found is None else array.astype(found.np, copy=False)
+
+
+def _first(data: Any) -> Any:
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return data
+
+
+def _holds_tensors(data: Any) -> bool:
+    return any(isinstance(x, Tensor) or (isinstance(x, (list, tuple)) and _holds_tensors(x)) for x in data)
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, Tensor):
+        return backend.to_numpy(data._array).tolist() if data.ndim else data.item()
+    return [_plain(x) for x in data] if isinstance(data, (list, tuple)) else data
+
+
+@composite("tensor", method=False)
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+           pin_memory: bool = False) -> Tensor:
+    """A new leaf tensor with a copy of `data`: numbers, nested sequences, NumPy arrays, or tensors.
+
+    Without `dtype`: floats give the default dtype, ints int64, bools bool; arrays keep theirs.
+    Raises ValueError for ragged sequences and TypeError for what is not numbers.
+
+    >>> torch.tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    if isinstance(data, Tensor):
+        import warnings
+
+        warnings.warn("To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+                      "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+                      UserWarning, stacklevel=2)
+        device = data.device if device is None else device
+    array = array_from(data, None if dtype is None else dtypes.as_dtype(dtype))
+    where = _default_device if device is None else devices.as_device(device)
+    return finish(devices.place(array, where), requires_grad)
+
+
+@composite("new_tensor", function=False)
+def new_tensor(input: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+               layout: Any = None, pin_memory: bool = False) -> Tensor:
+    """A new tensor with a copy of `data`, with this tensor's dtype and device unless given."""
+    d = input.dtype if dtype is None else dtypes.as_dtype(dtype)
+    where = input.device if device is None else devices.as_device(device)
+    return finish(devices.place(array_from(data, d), where), requires_grad)
+
+
+@composite("from_numpy", method=False)
+def from_numpy(ndarray: Any) -> Tensor:
+    """A tensor that shares memory with a NumPy array. TypeError for anything else and for unsupported dtypes.
+
+    >>> torch.from_numpy(np.array([1.0, 2.0]))
+    tensor([1., 2.], dtype=torch.float64)
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    dtypes.from_numpy_dtype(ndarray.dtype)
+    native = ndarray if ndarray.dtype.isnative else ndarray.astype(ndarray.dtype.newbyteorder("="))
+    return wrap(native.view(np.ndarray))
+
+
+@composite("as_tensor", "asarray", method=False)
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """`data` as a tensor, without a copy where it is a tensor or NumPy array of that dtype already.
+
+    >>> x = torch.ones(2)
+    >>> torch.as_tensor(x) is x
+    True
+    """
+    if not isinstance(data, Tensor):
+        if not isinstance(data, np.ndarray):
+            return tensor(data, dtype=dtype, device=device)
+        data = from_numpy(data)
+    return data.to(device=device, dtype=None if dtype is None else dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) else value
+
+
+@composite("arange", method=False)
+def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: Any = None,
+           layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
+    """Numbers from `start` up to, not including, `end` in steps of `step`; int64 if all are ints.
+
+    >>> torch.arange(1, 2.5, 0.5)
+    tensor([1.0000, 1.5000, 2.0000])
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = _number(start), _number(end), _number(step)
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (step > 0 and start > end) or (step < 0 and start < end):
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    d = dtypes.as_dtype(dtype) if dtype is not None else dtypes.int64 if whole else dtypes.get_default_dtype()
+    xp = devices.module_for(_default_device if device is None else devices.as_device(device))
+    if whole:
+        array = xp.arange(start, end, step).astype(d.np)
+    else:
+        count = int(np.ceil((end - start) / step))
+        array = (start + xp.arange(count) * step).astype(d.np)
+    return finish(array, requires_grad, out)
+
+
+@composite("linspace", method=False)
+def linspace(start: Any, end: Any, steps: int, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
+             device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
+    """`steps` evenly spaced numbers from `start` to `end`, both included. Computed from both ends, as torch does.
+
+    >>> torch.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    """
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    xp = devices.module_for(_default_device if device is None else devices.as_device(device))
+    work = d.np.type if d.np in (dtypes.F32, dtypes.F64) else np.float64
+    lo, hi = work(_number(start)), work(_number(end))
+    step = (hi - lo) / work(max(steps - 1, 1))
+    i = xp.arange(steps)
+    up, down = lo + step * i.astype(work), hi - step * (steps - 1 - i).astype(work)
+    return finish(xp.where(i < steps // 2, up, down).astype(d.np) if steps > 1 else xp.full(steps, lo, d.np),
+                  requires_grad, out)
+
+
+@composite("eye", method=False)
+def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
+        device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
+    """Ones on the diagonal of an n x m matrix (m = n by default).
+
+    >>> torch.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+    xp = devices.module_for(_default_device if device is None else devices.as_device(device))
+    return finish(xp.eye(n, m, dtype=d.np), requires_grad, out)

@@ -1,0 +1,273 @@
+"""Putting tensors together and taking them apart: cat, stack, split, chunk, unbind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import dtypes
+from ..tensor import Tensor, check_dim
+from .base import Op, composite, op, write_out
+from .conversion import to_dtype
+from .indexing import Slice
+from .samples import samples_for
+from .shape import Reshape
+
+
+def same_dtype(tensors: Sequence, function: str) -> list:
+    """A list of tensors brought to their common dtype. TypeError for what is no tensor, RuntimeError for none."""
+    out = list(tensors)
+    if not out:
+        raise RuntimeError(f"{function}(): expected a non-empty list of Tensors")
+    first = None
+    mixed = False
+    for i, t in enumerate(out):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+        if first is None:
+            first = t._array.dtype
+        elif t._array.dtype is not first:
+            mixed = True
+    if mixed:
+        d = dtypes.result_dtype([t._array for t in out])
+        out = [to_dtype(t, d) for t in out]
+    return out
+
+
+@op("cat", "concat", "concatenate", method=False)
+class Cat(Op):
+    """Tensors joined along an existing dimension; their other sizes must agree. Legacy empty 1-D tensors are skipped.
+
+    >>> torch.cat([torch.tensor([1, 2]), torch.tensor([3])])
+    tensor([1, 2, 3])
+    """
+
+    n = -1
+    moves = True
+    has_aux = True
+
+    @staticmethod
+    def forward(xp: Any, arrays: Sequence, dim: int) -> Any:
+        return xp.concatenate(arrays, dim), [a.shape[dim] for a in arrays]
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> list:
+        dim, at, grads = s.params[0], 0, []
+        before = (slice(None),) * dim
+        for need, size in zip(s.needs, s.aux):
+            grads.append(xp._slice(g, (*before, slice(at, at + size))) if need else None)
+            at += size
+        return grads
+
+    @staticmethod
+    def call(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:
+        parts = same_dtype(tensors, "torch.cat")
+        full = [t for t in parts if t._array.ndim != 1 or t._array.size]
+        parts = full or parts[:1]
+        if any(t._array.ndim == 0 for t in parts):
+            raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated")
+        d = check_dim(dim if axis is None else axis, parts[0]._array.ndim)
+        result = Cat.apply(parts, d)
+        return result if out is None else write_out(out, result)
+
+    @classmethod
+    def explain(cls, error: Exception, tensors: Sequence, params: Sequence) -> Exception:
+        dim = params[0]
+        first = tensors[0].shape
+        for i, t in enumerate(tensors):
+            if len(t.shape) != len(first):
+                return RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(t.shape)}")
+            for d, (a, b) in enumerate(zip(first, t.shape)):
+                if d != dim and a != b:
+                    return RuntimeError(f"Sizes of tensors must match except in dimension {dim}. Expected size {a} but got "
+                                        f"size {b} for tensor number {i} in the list.")
+        return super().explain(error, tensors, params)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("cat", [make.uniform((2, 3)), make.uniform((1, 3))])
+        yield make("cat", [make.uniform((2, 3)), make.uniform((2, 1)), make.uniform((2, 2))], -1)
+        yield make("cat", [make.uniform((2,)), make.ints((3,), 0, 5)])
+        yield make("cat", (make.uniform((3, 2)).t(), make.uniform((0, 3))), dim=0)
+
+
+@composite("stack", method=False)
+def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Tensors of one shape joined along a new dimension.
+
+    >>> torch.stack([torch.tensor([1, 2]), torch.tensor([3, 4])])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    parts = same_dtype(tensors, "stack")
+    shape = parts[0]._array.shape
+    for i, t in enumerate(parts):
+        if t._array.shape != shape:
+            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                               f"{list(t.shape)} at entry {i}")
+    d = check_dim(dim, len(shape) + 1)
+    wide = (*shape[:d], 1, *shape[d:])
+    result = Cat.apply([Reshape.apply(t, wide) for t in parts], d)
+    return result if out is None else write_out(out, result)
+
+
+@samples_for("stack")
+def _stack_samples(make: Any) -> Any:
+    yield make("stack", [make.uniform((2, 3)), make.uniform((2, 3))], 1)
+    yield make("stack", [make.uniform(()), make.uniform(())])
+    yield make("stack", [make.uniform((2,)), make.ints((2,), 0, 5)], dim=-1)
+
+
+@op("unbind")
+class Unbind(Op):
+    """The slices along a dimension, as a tuple of views.
+
+    >>> torch.unbind(torch.tensor([[1, 2], [3, 4]]))
+    (tensor([1, 2]), tensor([3, 4]))
+    """
+
+    outputs = 0
+    moves = True
+    has_aux = True
+
+    @staticmethod
+    def forward(xp: Any, x: Any, dim: int) -> Any:
+        lead = (slice(None),) * dim
+        return [x[(*lead, i, ...)] for i in range(x.shape[dim])], x.shape
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        return (_gather_parts(xp, g, s.aux, [(*(slice(None),) * s.params[0], i, ...) for i in range(len(g))]),)
+
+    @staticmethod
+    def call(input: Tensor, dim: int = 0) -> tuple:
+        if not input._array.ndim:
+            raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        d = check_dim(dim, input._array.ndim)
+        lead = (slice(None),) * d
+        if not input.requires_grad:
+            return tuple([Slice.apply(input, (*lead, i)) for i in range(input._array.shape[d])])
+        return Unbind.apply(input, d)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("unbind", make.uniform((3, 2)))
+        yield make("unbind", make.uniform((2, 3, 2)), -1)
+
+
+def _gather_parts(xp: Any, grads: Sequence, shape: tuple, indices: Sequence) -> Any:
+    """Gradients of parts put together into the whole's; missing parts are zeros."""
+    total = None
+    for g, index in zip(grads, indices):
+        if g is not None:
+            placed = xp._place_region(g, shape, ((Slice, (index,)),))
+            total = placed if total is None else total + placed
+    return total
+
+
+@op("_split", function=False, method=False, node="SplitBackward0")
+class Split(Op):
+    """Consecutive pieces of given sizes along a dimension, as views."""
+
+    outputs = 0
+    moves = True
+    has_aux = True
+
+    @staticmethod
+    def forward(xp: Any, x: Any, sizes: tuple, dim: int) -> Any:
+        lead, at, parts = (slice(None),) * dim, 0, []
+        for n in sizes:
+            parts.append(x[(*lead, slice(at, at + n))])
+            at += n
+        return parts, x.shape
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        sizes, dim = s.params
+        first = next(x for x in g if x is not None)
+        whole = []
+        for part, n in zip(g, sizes):
+            if part is None:
+                shape = (*s.aux[:dim], n, *s.aux[dim + 1 :])
+                part = xp._zeros_of(first, shape)
+            whole.append(part)
+        return (xp.cat(whole, dim),)
+
+
+@op("_zeros_of", function=False, method=False)
+class ZerosOf(Op):
+    """Zeros of a shape, in the dtype and place of another array."""
+
+    moves = True
+
+    @staticmethod
+    def forward(xp: Any, like: Any, shape: tuple) -> Any:
+        return xp.zeros(shape, like.dtype)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        return (None,)
+
+
+def split_sizes(input: Tensor, sizes: tuple, dim: int) -> tuple:
+    """The pieces of `split_with_sizes`: views, recorded by one node if a gradient is needed."""
+    if input.requires_grad:
+        return Split.apply(input, sizes, dim)
+    lead, at, parts = (slice(None),) * dim, 0, []
+    for n in sizes:
+        parts.append(Slice.apply(input, (*lead, slice(at, at + n))))
+        at += n
+    return tuple(parts)
+
+
+@composite("split", method=True)
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
+    """Views of consecutive pieces: of one size (the last may be smaller), or of the listed sizes.
+
+    >>> torch.split(torch.arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
+    d = check_dim(dim, tensor._array.ndim)
+    total = tensor._array.shape[d]
+    if isinstance(split_size_or_sections, int):
+        n = split_size_or_sections
+        if n < 0 or (n == 0 and total):
+            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={n}")
+        sizes = tuple([min(n, total - i) for i in range(0, total, n)]) if total else (0,)
+    else:
+        sizes = tuple([int(n) for n in split_size_or_sections])
+        if sum(sizes) != total or any(n < 0 for n in sizes):
+            raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {total} (input tensor's size at "
+                               f"dimension {dim}), but got split_sizes={list(sizes)}")
+    return split_sizes(tensor, sizes, d)
+
+
+@samples_for("split")
+def _split_samples(make: Any) -> Any:
+    yield make("split", make.uniform((5, 2)), 2)
+    yield make("split", make.uniform((2, 5)), [1, 3, 1], dim=-1)
+
+
+@composite("chunk")
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple:
+    """Views of at most `chunks` pieces of equal size (the last may be smaller).
+
+    >>> torch.chunk(torch.arange(5), 3)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+    """
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    d = check_dim(dim, input._array.ndim)
+    total = input._array.shape[d]
+    if total == 0:
+        return split_sizes(input, (0,) * chunks, d)
+    return split(input, -(-total // chunks), d)
+
+
+@samples_for("chunk")
+def _chunk_samples(make: Any) -> Any:
+    yield make("chunk", make.uniform((5, 2)), 3)
+    yield make("chunk", make.uniform((2, 6)), 2, -1)
+
+
+__all__ = ["Cat", "chunk", "same_dtype", "split", "stack"]

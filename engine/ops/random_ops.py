@@ -1,0 +1,303 @@
+"""Random tensors and in-place random fills: torch's numbers for the same seed on the CPU.
+
+On a GPU the numbers are CuPy's: reproducible by seed, but not torch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import backend, devices, dtypes, random
+from ..rng import Generator, assign_in_memory_order
+from ..tensor import Tensor, wrap
+from . import creation
+from .base import composite, write_out
+from .creation import _sizes, finish
+
+
+def source(generator: Generator | None) -> Generator:
+    """The generator to draw from."""
+    if generator is None:
+        return random.default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"generator must be a torch.Generator, not {type(generator).__name__}")
+    return generator
+
+
+def _floating(dtype: Any) -> dtypes.dtype:
+    return dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+
+
+def _deliver(array: np.ndarray, device: Any, requires_grad: bool, out: Tensor | None = None) -> Tensor:
+    where = creation.get_default_device() if device is None else devices.as_device(device)
+    return finish(devices.place(array, where), requires_grad, out)
+
+
+def _normals(shape: tuple, d: dtypes.dtype, generator: Generator | None) -> np.ndarray:
+    if d.is_complex:  # real and imaginary parts of variance 1/2
+        parts = source(generator).normal((*shape, 2), d.to_real().np, 0.0, 0.5**0.5)
+        return parts.view(d.np).reshape(shape)
+    if not d.is_floating_point:
+        raise RuntimeError(f"\"normal_kernel_cpu\" not implemented for '{d.name}'")
+    return source(generator).normal(shape, d.np)
+
+
+def _uniforms(shape: tuple, d: dtypes.dtype, generator: Generator | None) -> np.ndarray:
+    if d.is_complex:
+        return source(generator).uniform((*shape, 2), d.to_real().np).view(d.np).reshape(shape)
+    if not d.is_floating_point:
+        raise RuntimeError(f"\"check_uniform_bounds\" not implemented for '{d.name}'")
+    return source(generator).uniform(shape, d.np)
+
+
+@composite("rand", method=False)
+def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: Any = None,
+         layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """Uniform numbers on [0, 1).
+
+    >>> _ = torch.manual_seed(0); torch.rand(2)
+    tensor([0.4963, 0.7682])
+    """
+    return _deliver(_uniforms(_sizes(size, "rand"), _floating(dtype), generator), device, requires_grad, out)
+
+
+@composite("randn", method=False)
+def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: Any = None,
+          layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """Standard normal numbers.
+
+    >>> _ = torch.manual_seed(0); torch.randn(2)
+    tensor([ 1.5410, -0.2934])
+    """
+    return _deliver(_normals(_sizes(size, "randn"), _floating(dtype), generator), device, requires_grad, out)
+
+
+def _integers(low: int, high: int, shape: tuple, d: dtypes.dtype, generator: Generator | None) -> np.ndarray:
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    return source(generator).randint(shape, low, high, d.np)
+
+
+@composite("randint", method=False)
+def randint(low: Any, high: Any = None, size: Any = None, *, generator: Generator | None = None,
+            out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+            requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """Integers on [low, high), int64 unless `dtype` is given: `randint(high, size)` or `randint(low, high, size)`.
+
+    >>> _ = torch.manual_seed(0); torch.randint(10, (3,))
+    tensor([4, 9, 3])
+    """
+    if size is None:
+        if high is None:
+            raise TypeError("randint() missing the argument 'size' (a tuple of ints)")
+        if isinstance(high, (tuple, list)):
+            low, high, size = 0, low, high
+        else:
+            raise TypeError("randint(): argument 'size' must be tuple of ints, but found "
+                            f"{type(high).__name__} at position 2")
+    elif high is None:
+        low, high = 0, low
+    d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
+    return _deliver(_integers(int(low), int(high), _sizes((size,), "randint"), d, generator), device, requires_grad, out)
+
+
+@composite("randperm", method=False)
+def randperm(n: int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: Any = None,
+             layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A random permutation of 0 ... n-1.
+
+    >>> _ = torch.manual_seed(0); torch.randperm(4)
+    tensor([2, 0, 1, 3])
+    """
+    if n < 0:
+        raise RuntimeError(f"n must be non-negative, got {n}")
+    array = source(generator).randperm(n)
+    return _deliver(array if dtype is None else array.astype(dtypes.as_dtype(dtype).np), device, requires_grad, out)
+
+
+def _like(name: str, draw: Callable) -> None:
+    def like(input: Tensor, *, generator: Generator | None = None, dtype: Any = None, layout: Any = None,
+             device: Any = None, requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False) -> Tensor:
+        d = input.dtype if dtype is None else dtypes.as_dtype(dtype)
+        return _deliver(draw(input._array.shape, d, generator), input.device if device is None else device, requires_grad)
+
+    like.__doc__ = f"As `{name[:-5]}`, with the shape, dtype and device of `input`."
+    composite(name, method=False)(like)
+
+
+_like("rand_like", _uniforms)
+_like("randn_like", _normals)
+
+
+@composite("randint_like", method=False)
+def randint_like(input: Tensor, low: int = 0, high: int | None = None, *, generator: Generator | None = None,
+                 dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+                 memory_format: Any = None, pin_memory: bool = False) -> Tensor:
+    """As `randint`, with the shape, dtype and device of `input`: `randint_like(x, high)` or `randint_like(x, low, high)`."""
+    if high is None:
+        low, high = 0, low
+    d = input.dtype if dtype is None else dtypes.as_dtype(dtype)
+    return _deliver(_integers(low, high, input._array.shape, d, generator), input.device if device is None else device,
+                    requires_grad)
+
+
+@composite("normal", method=False)
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None,
+           out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+           requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """Normal numbers with `mean` and `std`: numbers with a `size`, or tensors that give the shape.
+
+    >>> _ = torch.manual_seed(0); torch.normal(0.0, torch.tensor([1., 2.]))
+    tensor([ 1.5410, -0.5869])
+    """
+    if size is not None:
+        d = _floating(dtype)
+        array = source(generator).normal(_sizes((size,), "normal"), d.np, float(mean), float(std))
+        return _deliver(array, device, requires_grad, out)
+    like = mean if isinstance(mean, Tensor) else std
+    if not isinstance(like, Tensor):
+        raise TypeError("normal() needs tensors for mean or std, or a size=(...)")
+    if isinstance(std, Tensor) and not bool((std._array >= 0).all()):
+        raise RuntimeError("normal expects all elements of std >= 0.0")
+    a = backend.to_numpy(mean._array) if isinstance(mean, Tensor) else mean
+    b = backend.to_numpy(std._array) if isinstance(std, Tensor) else std
+    shape = np.broadcast_shapes(np.shape(a), np.shape(b))
+    unit = source(generator).normal(shape, like._array.dtype)
+    return _deliver((unit * b + a).astype(like._array.dtype), like.device, False, out)
+
+
+@composite("bernoulli")
+def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+    """Zeros and ones: 1 with the probability in `input`'s element (or `p` everywhere), in `input`'s dtype.
+
+    >>> _ = torch.manual_seed(0); torch.bernoulli(torch.tensor([0.1, 0.9]))
+    tensor([0., 1.])
+    """
+    if p is not None:
+        return bernoulli_(creation.empty(input.shape, dtype=input.dtype, device=input.device), p, generator=generator)
+    if not input.is_floating_point():
+        raise RuntimeError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{input.dtype.name}'")
+    array = source(generator).bernoulli_array(backend.to_numpy(input._array))
+    return _deliver(array, input.device, False, out)
+
+
+@composite("multinomial")
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,
+                out: Tensor | None = None) -> Tensor:
+    """`num_samples` indices drawn by the weights in (each row of) `input`. RuntimeError for bad weights or counts.
+
+    >>> _ = torch.manual_seed(0); torch.multinomial(torch.tensor([0., 1.]), 1)
+    tensor([1])
+    """
+    array = source(generator).multinomial(backend.to_numpy(input._array), num_samples, replacement)
+    return _deliver(array, input.device, False, out)
+
+
+@composite("poisson", method=False)
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Poisson counts with the rates in `input`."""
+    return _deliver(source(generator).poisson(backend.to_numpy(input._array)), input.device, False)
+
+
+# -- in-place fills ---------------------------------------------------------------------------------------------------
+
+
+def _fill(target: Tensor, values: np.ndarray, what: str) -> Tensor:
+    """Write random numbers into a tensor, in the order of its memory, as torch does. Its history becomes a constant's."""
+    from .base import assign, check_inplace
+
+    check_inplace(target)
+    if target.requires_grad and not target.is_leaf:
+        return assign(target, target * 0 + wrap(values), what)  # type: ignore[operator]
+    if not isinstance(target._array, np.ndarray):
+        target._array[...] = devices.place(values, target.device)
+    elif target._array.flags.c_contiguous:
+        target._array[...] = values.reshape(target._array.shape)
+    else:
+        assign_in_memory_order(target._array, values)
+    target._bump(what)
+    return target
+
+
+def _need_floating(t: Tensor, name: str) -> Any:
+    if not t.is_floating_point():
+        raise RuntimeError(f"\"{name}\" not implemented for '{t.dtype.name}'")
+    return t._array.dtype
+
+
+@composite("normal_", function=False)
+def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with normal numbers, in place. RuntimeError for std < 0.
+
+    >>> _ = torch.manual_seed(0); torch.zeros(2).normal_(1, 0.5)
+    tensor([1.7705, 0.8533])
+    """
+    d = _need_floating(input, "normal_kernel_cpu")
+    contiguous = input._array.flags.c_contiguous
+    return _fill(input, source(generator).normal(input._array.shape, d, mean, std, contiguous), "normal_")
+
+
+@composite("uniform_", function=False)
+def uniform_(input: Tensor, *args: float, generator: Generator | None = None, **bounds: float) -> Tensor:
+    """Fill with uniform numbers on [from, to), in place: `uniform_(from=0, to=1)`.
+
+    >>> _ = torch.manual_seed(0); torch.zeros(2).uniform_(-1, 1)
+    tensor([-0.0075,  0.5364])
+    """
+    low = args[0] if args else bounds.pop("from", bounds.pop("a", 0.0))
+    high = args[1] if len(args) > 1 else bounds.pop("to", bounds.pop("b", 1.0))
+    if bounds:
+        raise TypeError(f"uniform_() got an unexpected keyword argument '{next(iter(bounds))}'")
+    d = _need_floating(input, "check_uniform_bounds")
+    return _fill(input, source(generator).uniform(input._array.shape, d, float(low), float(high)), "uniform_")
+
+
+@composite("random_", function=False)
+def random_(input: Tensor, *args: Any, generator: Generator | None = None) -> Tensor:
+    """Fill with integers: `random_()` the dtype's range, `random_(to)` [0, to), `random_(from, to)` [from, to)."""
+    shape, d = input._array.shape, input._array.dtype
+    if not args:
+        return _fill(input, source(generator).random(shape, d), "random_")
+    low, high = (0, args[0]) if len(args) == 1 else args
+    if high is None:
+        raise NotImplementedError("random_(from, None) is not supported. HINT: give the upper bound.")
+    return _fill(input, source(generator).randint(shape, low, high, d), "random_")
+
+
+@composite("bernoulli_", function=False)
+def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Fill with ones with probability `p` (a number, or a tensor of probabilities), zeros elsewhere, in place."""
+    if isinstance(p, Tensor):
+        probs = np.broadcast_to(backend.to_numpy(p._array), input._array.shape)
+        return _fill(input, source(generator).bernoulli_array(probs, input._array.dtype), "bernoulli_")
+    return _fill(input, source(generator).bernoulli_scalar(float(p), input._array.shape, input._array.dtype), "bernoulli_")
+
+
+@composite("exponential_", function=False)
+def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None = None) -> Tensor:
+    """Fill with exponentially distributed numbers of rate `lambd`, in place."""
+    return _fill(input, source(generator).exponential(input._array.shape, _need_floating(input, "exponential"), lambd),
+                 "exponential_")
+
+
+@composite("geometric_", function=False)
+def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Fill with the number of trials up to the first success of probability `p`, in place."""
+    return _fill(input, source(generator).geometric(input._array.shape, input._array.dtype, p), "geometric_")
+
+
+@composite("cauchy_", function=False)
+def cauchy_(input: Tensor, median: float = 0, sigma: float = 1, *, generator: Generator | None = None) -> Tensor:
+    """Fill with Cauchy distributed numbers, in place."""
+    d = _need_floating(input, "cauchy")
+    return _fill(input, source(generator).cauchy(input._array.shape, d, median, sigma), "cauchy_")
+
+
+@composite("log_normal_", function=False)
+def log_normal_(input: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None) -> Tensor:
+    """Fill with numbers whose logarithm is normal with `mean` and `std`, in place."""
+    d = _need_floating(input, "log_normal")
+    return _fill(input, source(generator).log_normal(input._array.shape, d, mean, std), "log_normal_")

@@ -1,0 +1,211 @@
+"""Blocks: the pieces of the flat index space that an update is computed on, one after the other.
+
+A block is small enough to stay in the processor's cache while a chain of a dozen in-place operations goes over it. A
+`kernel` is such a chain: `kernel(xp, g, s, t, state, c)` reads the gradient `g`, updates the arrays in `state`, leaves
+in `s` what is to be added to the parameter, and may use `t` as it likes. All are 1-D arrays of one length; `c` holds
+constants. What is the same for all optimizers (maximize, weight decay, the addition itself) is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Block", "Constants", "DirectBlock", "GatheredBlock", "Member", "WidenedBlock", "cut"]
+
+# Elements per block. On the CPU three to six operands of a block should fit in the second-level cache together;
+# smaller blocks lose time to the calls. On a GPU every operation costs a launch, so blocks are as large as memory allows.
+_CPU_BLOCK = 32 * 1024
+_GPU_BLOCK = 4 * 1024 * 1024
+
+
+class Member:
+    """One parameter in a plan: its gradient's index, its array, and where its state lies in the flat arrays."""
+
+    __slots__ = ("array", "index", "start", "stop")
+
+    def __init__(self, index: int, array: Any, start: int) -> None:
+        self.index, self.array = index, array
+        self.start, self.stop = start, start + array.size
+
+
+class Constants:
+    """Constants of a kernel as 0-d arrays of the computing dtype: NumPy takes those faster than Python numbers."""
+
+    __slots__ = ("_buffer", "_cells")
+
+    def __init__(self, xp: Any, dtype: Any) -> None:
+        self._buffer = np.empty(16, dtype) if xp is np else None
+        self._cells = () if self._buffer is None else tuple(self._buffer[i, ...] for i in range(16))
+
+    def load(self, values: tuple) -> tuple:
+        """The values, ready as operands; valid until the next call."""
+        if self._buffer is None:
+            return values
+        self._buffer[: len(values)] = values
+        return self._cells[: len(values)]
+
+
+class Block:
+    """Shared part: scratch of the block's length, and its share of the flat state."""
+
+    __slots__ = ("g", "s", "state", "t", "xp")
+
+    def __init__(self, xp: Any, scratch: tuple, state: tuple, length: int) -> None:
+        self.xp = xp
+        self.g, self.s, self.t = (buffer[:length] for buffer in scratch)
+        self.state = state
+
+
+class GatheredBlock(Block):
+    """Whole parameters, small or not contiguous: gradients are copied in side by side, the update is added to each."""
+
+    __slots__ = ("inputs", "outputs")
+
+    def __init__(self, xp: Any, scratch: tuple, state: tuple, members: list[Member]) -> None:
+        first = members[0].start
+        super().__init__(xp, scratch, state, members[-1].stop - first)
+        spans = [(m, slice(m.start - first, m.stop - first)) for m in members]
+        self.inputs = [(m.index, self.g[span].reshape(m.array.shape)) for m, span in spans]
+        self.outputs = [(m.array, self.s[span].reshape(m.array.shape)) for m, span in spans]
+
+    def run(self, kernel: Callable, grads: list, maximize: bool, decay: Any, shrink: Any, c: tuple) -> None:
+        """Update the parameters of this block from `grads`."""
+        xp, g, s = self.xp, self.g, self.s
+        add = xp.add
+        for index, here in self.inputs:
+            here[...] = grads[index]
+        if maximize:
+            xp.negative(g, g)
+        if decay is not None:
+            for array, here in self.outputs:
+                here[...] = array
+            xp.multiply(s, decay, s)
+            add(g, s, g)
+        kernel(xp, g, s, self.t, self.state, c)
+        if shrink is not None:
+            for array, _ in self.outputs:
+                xp.multiply(array, shrink, array)
+        for array, here in self.outputs:
+            add(array, here, array)
+
+
+class DirectBlock(Block):
+    """A stretch of one large contiguous parameter, updated where it lies."""
+
+    __slots__ = ("index", "p", "span")
+
+    def __init__(self, xp: Any, scratch: tuple, state: tuple, member: Member, span: slice) -> None:
+        super().__init__(xp, scratch, state, span.stop - span.start)
+        self.index, self.span = member.index, span
+        self.p = member.array.reshape(-1)[span]
+
+    def run(self, kernel: Callable, grads: list, maximize: bool, decay: Any, shrink: Any, c: tuple) -> None:
+        """Update this stretch from `grads`, in which the gradients of large parameters are flat."""
+        xp, p, s = self.xp, self.p, self.s
+        g = grads[self.index][self.span]
+        if maximize:
+            g = xp.negative(g, self.g)
+        if decay is not None:
+            xp.multiply(p, decay, s)
+            g = xp.add(g, s, self.g)
+        kernel(xp, g, s, self.t, self.state, c)
+        if shrink is not None:
+            xp.multiply(p, shrink, p)
+        xp.add(p, s, p)
+
+
+class WidenedBlock(Block):
+    """Parameters of a half type: computed in float32, rounded once when stored.
+
+    `pieces` are (member, stretch of it or None for the whole).
+    """
+
+    __slots__ = ("inputs", "outputs", "stored", "w")
+
+    def __init__(self, xp: Any, scratch: tuple, state: tuple, pieces: list[tuple[Member, slice | None]]) -> None:
+        lengths = [m.array.size if span is None else span.stop - span.start for m, span in pieces]
+        total = sum(lengths)
+        super().__init__(xp, scratch[:3], tuple(buffer[:total] for buffer in scratch[4:]), total)
+        self.stored = state
+        self.w = scratch[3][:total]
+        self.inputs, self.outputs, start = [], [], 0
+        for (member, span), length in zip(pieces, lengths, strict=True):
+            array = member.array if span is None else member.array.reshape(-1)[span]
+            here = slice(start, start + length)
+            self.inputs.append((member.index, span, self.g[here].reshape(array.shape)))
+            self.outputs.append((array, self.w[here].reshape(array.shape)))
+            start += length
+
+    def run(self, kernel: Callable, grads: list, maximize: bool, decay: Any, shrink: Any, c: tuple) -> None:
+        """Update the parameters of this block from `grads`, in which the gradients of large parameters are flat."""
+        xp, g, s, w = self.xp, self.g, self.s, self.w
+        for index, span, here in self.inputs:
+            here[...] = grads[index] if span is None else grads[index][span]
+        for array, here in self.outputs:
+            here[...] = array
+        for wide, narrow in zip(self.state, self.stored, strict=True):
+            wide[...] = narrow
+        if maximize:
+            xp.negative(g, g)
+        if decay is not None:
+            xp.multiply(w, decay, s)
+            xp.add(g, s, g)
+        kernel(xp, g, s, self.t, self.state, c)
+        if shrink is not None:
+            xp.multiply(w, shrink, w)
+        xp.add(w, s, w)
+        for wide, narrow in zip(self.state, self.stored, strict=True):
+            narrow[...] = wide
+        for array, here in self.outputs:
+            array[...] = here
+
+
+def cut(xp: Any, flats: list[Any], members: list[Member], dtype: Any) -> tuple[list, set[int]]:
+    """Blocks for `members` (in the order of their state), and the indices of the gradients they want flattened."""
+    narrow = dtype.itemsize < 4
+    limit = _CPU_BLOCK if xp is np else _GPU_BLOCK
+    if dtype.itemsize > 4:
+        limit //= 2
+    large = [m for m in members if m.array.size > limit // 2 and m.array.flags.c_contiguous]
+    flat_grads = {m.index for m in large}
+    runs = _runs([m for m in members if m.index not in flat_grads], limit)
+    stretches = [(m, span) for m in large for span in _stretches(m.array.size, limit)]
+    longest = max([run[-1].stop - run[0].start for run in runs] + [span.stop - span.start for _, span in stretches])
+    buffers = (4 + len(flats)) if narrow else 3
+    scratch = tuple(xp.empty(longest, np.float32 if narrow else dtype) for _ in range(buffers))
+    blocks: list[Any] = []
+    for run in runs:
+        state = tuple(flat[run[0].start : run[-1].stop] for flat in flats)
+        if narrow:
+            blocks.append(WidenedBlock(xp, scratch, state, [(m, None) for m in run]))
+        else:
+            blocks.append(GatheredBlock(xp, scratch, state, run))
+    for member, span in stretches:
+        state = tuple(flat[member.start + span.start : member.start + span.stop] for flat in flats)
+        if narrow:
+            blocks.append(WidenedBlock(xp, scratch, state, [(member, span)]))
+        else:
+            blocks.append(DirectBlock(xp, scratch, state, member, span))
+    return blocks, flat_grads
+
+
+def _runs(members: list[Member], limit: int) -> list[list[Member]]:
+    """Neighbours in the flat state, together at most `limit` elements (a single longer one stays whole)."""
+    runs: list[list[Member]] = []
+    for member in members:
+        last = runs[-1] if runs else None
+        if last and last[-1].stop == member.start and member.stop - last[0].start <= limit:
+            last.append(member)
+        else:
+            runs.append([member])
+    return runs
+
+
+def _stretches(size: int, limit: int) -> list[slice]:
+    """`size` elements in equal stretches of at most `limit`."""
+    count = -(-size // limit)
+    edges = [size * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]

@@ -1,0 +1,273 @@
+"""FlatOptimizer: the shared step of the built-in optimizers, over flat storage.
+
+What there is to do (which parameters have a gradient, where their arrays and state lie, how they are cut into blocks)
+is worked out once, as a `_Plan` per parameter group. Every step checks that the plan still holds, which costs a few
+comparisons per parameter, and makes a new one when a gradient appeared or vanished, an array was replaced, or the
+state was exchanged. A subclass says which quantities it remembers (`_quantities`) and how an update is computed
+(`_recipe`); see `adam.py` for an example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from engine import backend
+from engine.autograd.modes import enable_grad
+from engine.errors import not_supported
+from engine.optim._blocks import Constants, Member, cut
+from engine.optim._storage import Arena, Slot, kind_of
+from engine.optim.optimizer import Optimizer
+from engine.tensor import Tensor
+
+__all__ = ["FlatOptimizer", "check_not_negative", "check_switches", "number"]
+
+
+class _Part:
+    """Parameters of a plan that share an arena and a count of steps, so that one set of constants serves them all."""
+
+    __slots__ = ("arena", "blocks", "constants", "count_view", "first", "fresh", "rows")
+
+    def __init__(self, arena: Arena, rows: list[int], fresh: bool, blocks: list, constants: Constants) -> None:
+        self.arena, self.fresh, self.blocks, self.constants = arena, fresh, blocks, constants
+        self.first = rows[0]
+        self.rows = np.array(rows)
+        neighbours = rows == list(range(rows[0], rows[0] + len(rows)))
+        self.count_view = arena.steps[rows[0] : rows[-1] + 1] if neighbours and arena.steps is not None else None
+
+    def advance(self) -> float:
+        """Count one more step; returns the count (0 for optimizers that keep none)."""
+        steps, view = self.arena.steps, self.count_view
+        if view is not None:
+            view += 1
+        elif steps is not None:
+            steps[self.rows] += 1
+        else:
+            return 0.0
+        return steps.item(self.first)  # type: ignore[union-attr]
+
+
+class _Plan:
+    """How one parameter group is updated, as long as nothing about it changes."""
+
+    __slots__ = ("arenas", "counts", "expected", "flat_grads", "fresh", "parts", "quantities", "updated")
+
+    def __init__(self, quantities: dict[str, float], parts: list[_Part], flat_grads: set[int]) -> None:
+        self.quantities, self.parts, self.flat_grads = quantities, parts, flat_grads
+        self.expected: list[tuple | None] = []  # per parameter of the group; None: it had no gradient
+        self.updated: list[Tensor] = []
+        self.fresh = any(part.fresh for part in parts)
+        self.arenas = [*{id(part.arena): part.arena for part in parts if part.arena.steps is not None}.values()]
+        self.counts: list[list[float]] = []  # per arena, its steps when the plan was last used
+
+    def expect(self, params: list[Tensor], state: dict) -> None:
+        """Remember what the plan was made for."""
+        for p in params:
+            entry = state.get(p)
+            known = (p._array, entry, [] if entry is None else [*map(id, entry.values())])
+            self.expected.append(None if p._grad is None else known)
+        self.updated = [p for p in params if p._grad is not None]
+        self.remember_counts()
+
+    def remember_counts(self) -> None:
+        """Note the counts of steps, so that a change by anyone else is seen."""
+        self.counts = [arena.steps.tolist() for arena in self.arenas]  # type: ignore[union-attr]
+
+    def gradients(self, params: list[Tensor], state: dict, quantities: dict[str, float]) -> list[Any] | None:
+        """The raw gradients of the parameters that have one, or None when the plan no longer holds."""
+        if quantities != self.quantities or len(params) != len(self.expected):
+            return None
+        for arena, steps in zip(self.arenas, self.counts, strict=True):
+            if arena.steps.tolist() != steps:  # type: ignore[union-attr]
+                return None
+        grads = []
+        for p, known in zip(params, self.expected, strict=True):
+            grad = p._grad
+            if grad is None or known is None:
+                if grad is not None or known is not None:
+                    return None
+                continue
+            array, entry, values = known
+            if p._array is not array or state.get(p) is not entry:
+                return None
+            if entry is not None and [*map(id, entry.values())] != values:
+                return None
+            grads.append(grad._array)
+        return grads
+
+    def run(self, optimizer: FlatOptimizer, group: dict[str, Any], grads: list[Any]) -> None:
+        """One step of the group."""
+        for index in self.flat_grads:
+            grads[index] = grads[index].reshape(-1)
+        maximize = group["maximize"]
+        for part in self.parts:
+            kernel, decay, shrink, values = optimizer._recipe(group, part.advance(), part.fresh)
+            loaded = part.constants.load((decay, shrink, *values))
+            decay_by = loaded[0] if decay else None
+            shrink_by = loaded[1] if shrink != 1 else None
+            for block in part.blocks:
+                block.run(kernel, grads, maximize, decay_by, shrink_by, loaded[2:])
+        self.remember_counts()
+        self._bump_versions(optimizer._step_name)
+
+    def _bump_versions(self, what: str) -> None:
+        """Note the in-place change on every parameter; the user's line is looked up once for all of them."""
+        site = None
+        for p in self.updated:
+            if site is None:
+                p._bump(what)
+                site = p._vc.site  # type: ignore[union-attr]
+            else:
+                version = p._vc or p._version_counter()
+                version.count += 1
+                version.site = site
+
+
+class FlatOptimizer(Optimizer):
+    """Base class of the built-in optimizers: one step over flat storage. See the head of this file."""
+
+    _counted = True  # whether the state has "step"
+
+    def _quantities(self, group: dict[str, Any]) -> dict[str, float]:
+        """What is remembered per element: name -> initial value, in the order in which kernels get the arrays."""
+        raise NotImplementedError
+
+    def _recipe(self, group: dict[str, Any], count: float, fresh: bool) -> tuple[Callable, float, float, tuple]:
+        """How to update at step `count`: (kernel, weight decay on the gradient, factor on the parameter, constants).
+
+        `fresh` is true when nothing was remembered about the parameters before.
+        """
+        raise NotImplementedError
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._plans: dict[int, _Plan] = {}
+        self._slots: dict[int, Slot] = {}  # by id of the parameter, which param_groups keeps alive
+        self._step_name = f"{type(self).__name__}.step"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:  # files of other versions may lack options
+            for name, default in self.defaults.items():
+                group.setdefault(name, default)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient, in place.
+
+        Args:
+            closure: computes the loss (and its gradients) anew; called with gradients enabled.
+
+        Returns: what `closure` returned, or None without one.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        before = backend.hush()  # infinities and NaN pass silently, as in every operator
+        try:
+            for index, group in enumerate(self.param_groups):
+                self._step_group(index, group)
+        finally:
+            backend.unhush(before)
+        return loss
+
+    def _step_group(self, index: int, group: dict[str, Any]) -> None:
+        params, quantities = group["params"], self._quantities(group)
+        plan = self._plans.get(index)
+        grads = None if plan is None else plan.gradients(params, self.state, quantities)
+        if grads is None:
+            plan = self._plans[index] = self._make_plan(params, quantities)
+            grads = [p._grad._array for p in plan.updated]
+        plan.run(self, group, grads)  # type: ignore[union-attr]
+        if plan.fresh:  # type: ignore[union-attr]
+            del self._plans[index]
+
+    def _make_plan(self, params: list[Tensor], quantities: dict[str, float]) -> _Plan:
+        live = [p for p in params if p._grad is not None]
+        fresh = {id(p) for p in live if quantities and not self._remembers(p, quantities)}
+        self._house(live, params, quantities)
+        cohorts: dict[tuple, list[tuple[int, Tensor]]] = {}
+        mentions: dict[int, int] = {}
+        for index, p in enumerate(live):
+            arena = self._slots[id(p)].arena
+            count = 0.0 if arena.steps is None else arena.steps.item(self._slots[id(p)].row)
+            mention = mentions[id(p)] = mentions.get(id(p), -1) + 1  # a parameter listed twice is updated twice
+            cohorts.setdefault((id(arena), count, id(p) in fresh, mention), []).append((index, p))
+        parts: list[_Part] = []
+        flat_grads: set[int] = set()
+        for (_, _, is_fresh, _), members in cohorts.items():
+            part, flat = self._make_part(members, is_fresh)
+            parts.append(part)
+            flat_grads |= flat
+        plan = _Plan(quantities, parts, flat_grads)
+        plan.expect(params, self.state)
+        return plan
+
+    def _make_part(self, members: list[tuple[int, Tensor]], fresh: bool) -> tuple[_Part, set[int]]:
+        members = sorted(members, key=lambda member: self._slots[id(member[1])].start)
+        slots = [self._slots[id(p)] for _, p in members]
+        arena, dtype = slots[0].arena, members[0][1]._array.dtype
+        places = [Member(index, p._array, slot.start) for (index, p), slot in zip(members, slots, strict=True)]
+        blocks, flat_grads = cut(arena.xp, list(arena.flats.values()), places, dtype)
+        computing = np.dtype(np.float32) if dtype.itemsize < 4 else dtype
+        part = _Part(arena, [slot.row for slot in slots], fresh, blocks, Constants(arena.xp, computing))
+        return part, flat_grads
+
+    def _remembers(self, p: Tensor, quantities: dict[str, float]) -> bool:
+        entry = self.state.get(p)
+        return entry is not None and all(entry.get(name) is not None for name in quantities)
+
+    def _house(self, live: list[Tensor], params: Iterable[Tensor], quantities: dict[str, float]) -> None:
+        """See to it that each of `live` has a slot in flat storage, and its state is there."""
+        homeless: dict[tuple, dict[int, Tensor]] = {}
+        for p in live:
+            slot = self._slots.get(id(p))
+            if slot is None or not slot.fits(p._array, quantities):
+                self._check_kind(p)
+                homeless.setdefault(kind_of(p._array), {})[id(p)] = p
+        for kind, lodgers in homeless.items():
+            # Room as well for the group's parameters that will have a gradient only later: neighbours share blocks.
+            for p in params:
+                if p.requires_grad and id(p) not in self._slots and kind_of(p._array) == kind:
+                    lodgers[id(p)] = p
+            arrays = [p._array for p in lodgers.values()]
+            slots = Arena(arrays, quantities, self._counted).slots(arrays)
+            self._slots.update(zip(lodgers, slots, strict=True))
+        if quantities:
+            for p in live:
+                self._slots[id(p)].take_over(self.state[p])
+
+    def _check_kind(self, p: Tensor) -> None:
+        if p.is_complex():
+            raise not_supported(
+                f"{type(self).__name__} on complex parameters (shape={list(p.shape)}, dtype={p.dtype})",
+                "keep real and imaginary part as two real parameters.",
+            )
+
+
+def number(value: Any) -> float:
+    """A hyperparameter as a Python float: a number, or a Tensor of one element."""
+    return value if type(value) is float else float(value)
+
+
+def check_not_negative(what: str, value: Any) -> None:
+    """ValueError unless a hyperparameter (number, or Tensor of one element) is at least 0; NaN is refused as well."""
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(f"Tensor {what} must be 1-element, got shape {tuple(value.shape)}")
+    if not number(value) >= 0.0:
+        raise ValueError(f"Invalid {what}: {value}")
+
+
+def check_switches(name: str, differentiable: bool, foreach: bool | None = None, fused: bool | None = None) -> None:
+    """The switches that choose between torch's implementations: ours has one, and only contradictions are refused."""
+    if fused and differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if fused and foreach:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+    if differentiable:
+        raise not_supported(
+            f"{name}(differentiable=True)",
+            "write the update with Tensor operations, w_new = w - lr * grad, to differentiate through it.",
+        )

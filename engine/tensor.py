@@ -1,0 +1,600 @@
+"""The Tensor: an array, and what autograd and views need to know about it.
+
+Operators are not here: the registry (engine/ops/base.py) installs them as methods. This file holds storage, identity,
+gradient bookkeeping, and the Python protocols that are not operators.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from . import backend, devices, dtypes
+from .autograd.graph import AccumulateGrad, Handle, Hooks, Node, Version
+from .autograd.modes import state
+
+_new = object.__new__
+
+
+class Size(tuple):
+    """A tensor's shape: a tuple that prints as torch's and counts elements.
+
+    >>> torch.zeros(2, 3).shape
+    torch.Size([2, 3])
+    >>> torch.zeros(2, 3).shape.numel()
+    6
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"torch.Size({list(self)})"
+
+    def numel(self) -> int:
+        """The product of the sizes."""
+        n = 1
+        for size in self:
+            n *= size
+        return n
+
+    def __getitem__(self, index: Any) -> Any:
+        item = tuple.__getitem__(self, index)
+        return Size(item) if isinstance(index, slice) else item
+
+    def __add__(self, other: tuple) -> Size:  # type: ignore[override]
+        return Size(tuple.__add__(self, tuple(other)))
+
+    def __reduce__(self) -> tuple:
+        return Size, (tuple(self),)
+
+
+class View:
+    """How a tensor views its base: the steps to replay from the base, and the base's history it was taken at."""
+
+    __slots__ = ("base", "steps", "history", "frozen")
+
+    def __init__(self, base: Tensor, steps: tuple, history: int, frozen: bool) -> None:
+        self.base, self.steps, self.history = base, steps, history
+        self.frozen = frozen  # made under no_grad: never joins the base's graph
+
+
+class Tensor:
+    """A multi-dimensional array of one dtype on one device, with reverse-mode differentiation.
+
+    `torch.Tensor(2, 3)` is the legacy constructor (uninitialised float32); prefer `torch.tensor`, `torch.empty`.
+
+    >>> x = torch.tensor([2.0], requires_grad=True)
+    >>> y = x * 3 + 1
+    >>> y
+    tensor([7.], grad_fn=<AddBackward0>)
+    >>> y.backward(); x.grad
+    tensor([3.])
+    """
+
+    __slots__ = ("_array", "_requires_grad", "_node", "_grad", "_vc", "_view", "__weakref__", "__dict__")
+    __array_priority__ = 1000
+
+    _array: Any
+    _requires_grad: bool
+    _node: Node | None
+    _grad: Tensor | None
+    _vc: Version | None
+    _view: View | None
+
+    def __new__(cls, *args: Any, device: Any = None) -> Tensor:
+        where = devices.as_device(device)
+        if len(args) == 1 and not isinstance(args[0], int):
+            value = args[0]
+            if isinstance(value, Size):
+                array: Any = np.zeros(value, dtypes.get_default_dtype().np)
+            elif isinstance(value, Tensor):
+                array = value._array
+            else:
+                array = np.array(value, dtype=dtypes.get_default_dtype().np)
+        else:
+            array = np.zeros(args or (0,), dtypes.get_default_dtype().np)
+        return wrap(devices.place(array, where), cls=cls)
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """The sizes of all dimensions."""
+        return Size(self._array.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension (negative counts from the end)."""
+        if dim is None:
+            return Size(self._array.shape)
+        return self._array.shape[check_dim(dim, self._array.ndim)]
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        """The element type."""
+        return dtypes.from_numpy_dtype(self._array.dtype)
+
+    @property
+    def device(self) -> devices.device:
+        """Where the elements are."""
+        return devices.device_of(self._array)
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._array.ndim
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self._array.ndim
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self._array.size
+
+    nelement = numel
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return self._array.itemsize
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return self._array.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self._array.nbytes
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps between neighbours, in elements: all, or of one dimension."""
+        steps = tuple(s // self._array.itemsize for s in self._array.strides)
+        return steps if dim is None else steps[check_dim(dim, len(steps))]
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return self._array.ctypes.data if isinstance(self._array, np.ndarray) else self._array.data.ptr
+
+    def storage_offset(self) -> int:
+        """The position of the first element in its storage, in elements."""
+        root: Any = self._array
+        while isinstance(root.base, type(root)):
+            root = root.base
+        first = root.ctypes.data if isinstance(root, np.ndarray) else root.data.ptr
+        return (self.data_ptr() - first) // self._array.itemsize
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in row-major order without gaps."""
+        return self._array.flags.c_contiguous
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the elements are on an NVIDIA GPU."""
+        return not isinstance(self._array, np.ndarray)
+
+    is_cpu = property(lambda self: isinstance(self._array, np.ndarray), doc="Whether the elements are in main memory.")
+    is_sparse = property(lambda self: False, doc="Always False: there are no sparse tensors yet.")
+    is_quantized = property(lambda self: False, doc="Always False: there are no quantized tensors.")
+    is_meta = property(lambda self: False, doc="Always False: there is no meta device.")
+    layout = property(lambda self: "torch.strided", doc="Always strided.")
+
+    def get_device(self) -> int:
+        """The GPU's index, or -1 on the CPU."""
+        return -1 if isinstance(self._array, np.ndarray) else backend.cuda_index(self._array)
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating type."""
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        """Whether the dtype is a complex type."""
+        return self.dtype.is_complex
+
+    def is_signed(self) -> bool:
+        """Whether the dtype has negative values."""
+        return self.dtype.is_signed
+
+    # -- gradient bookkeeping -----------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operators record this tensor. Settable on leaves of floating or complex dtype."""
+        if self._view is not None:
+            self._sync()
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, on: bool) -> None:
+        self.requires_grad_(on)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set `requires_grad` in place and return the tensor.
+
+        Raises RuntimeError on integer dtypes, and when switching off a tensor that was computed.
+        """
+        if not self.is_leaf:
+            if requires_grad:
+                return self
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+                "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+            )
+        if requires_grad and self._array.dtype.kind not in "fc" and self._array.dtype is not dtypes.BF16:
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        self._requires_grad = bool(requires_grad)
+        self._node = AccumulateGrad(self) if requires_grad and self._node is None else self._node
+        if not requires_grad:
+            self._node = None
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the tensor was not computed from others that require gradients."""
+        if self._view is not None:
+            self._sync()
+        return self._node is None or type(self._node) is AccumulateGrad
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node that computed this tensor; None for leaves."""
+        return None if self.is_leaf else self._node
+
+    @property
+    def output_nr(self) -> int:
+        """The index of this tensor among its operator's outputs."""
+        return getattr(self._node, "index", 0)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient: None until a backward pass reaches this leaf."""
+        if self._grad is None and not self.is_leaf and self._node.retain is None:  # type: ignore[union-attr]
+            import warnings
+
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't "
+                "be populated during autograd.backward(). If you indeed want the .grad field to be populated for a "
+                "non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.", UserWarning, stacklevel=2)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value._array.shape != self._array.shape:
+                raise RuntimeError(f"assigned grad has data of a different size: expected {list(self.shape)}, "
+                                   f"got {list(value.shape)}")
+            if value._array.dtype != self._array.dtype:
+                raise RuntimeError(f"assigned grad has data of a different type: expected {self.dtype}, got {value.dtype}")
+            if value.device != self.device:
+                raise RuntimeError(f"assigned grad has data located on a different device: expected {self.device}, "
+                                   f"got {value.device}")
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    def _accumulate_grad(self, g: Any, traced: bool) -> None:
+        """Add a gradient that reached this leaf to `.grad` (raw array, or Tensor when `traced`)."""
+        before = self._grad
+        if traced:
+            self._grad = g if before is None else before + g
+        elif before is None:
+            own = (type(g) is np.ndarray and g.base is None and g.flags.c_contiguous
+                   and sys.getrefcount(g) <= _UNSHARED)
+            self._grad = wrap(g if own else backend.namespace(g).array(g, order="C"))
+        elif before._requires_grad:
+            self._grad = wrap(before._array + g)
+        else:
+            xp = backend.namespace(g)
+            xp.add(before._array, g, out=before._array)
+            before._bump("the accumulation of a gradient")
+
+    def _store_grad(self, g: Any, traced: bool) -> None:
+        """Keep the gradient of a computed tensor (`retain_grad`)."""
+        g = g if traced else wrap(backend.namespace(g).array(g))
+        self._grad = g if self._grad is None else self._grad + g
+
+    def retain_grad(self) -> None:
+        """Have backward fill `.grad` of this computed tensor as well. Raises RuntimeError without requires_grad."""
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if not self.is_leaf:
+            import weakref
+
+            self._node.retain = weakref.ref(self)  # type: ignore[union-attr]
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `retain_grad` was called on this computed tensor."""
+        return not self.is_leaf and self._node.retain is not None  # type: ignore[union-attr]
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
+        """Call `hook(grad)` when this tensor's gradient is complete; a returned Tensor replaces it.
+
+        >>> x = torch.ones(1, requires_grad=True)
+        >>> handle = x.register_hook(lambda g: g * 2)
+        >>> (x * 3).backward(); x.grad
+        tensor([6.])
+        """
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        node: Any = self._node
+        node.tensor_hooks = {} if node.tensor_hooks is None else node.tensor_hooks
+        return Handle(node.tensor_hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> Handle:
+        """Call `hook(leaf)` after a backward pass has added to this leaf's `.grad`."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if not self.is_leaf:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        node: Any = self._node
+        node.hooks = {} if node.hooks is None else node.hooks
+        return Handle(node.hooks, hook)
+
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+                 inputs: Any = None) -> None:
+        """Add the gradients of this tensor to the `.grad` of the leaves it was computed from.
+
+        `gradient` has this tensor's shape and may be left out for one element. With `inputs` only those get gradients.
+        `create_graph` makes the gradients differentiable themselves. Raises RuntimeError without a graph.
+        """
+        from .autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    def detach(self) -> Tensor:
+        """A tensor that shares this one's storage and not its history."""
+        alias = wrap(self._array)
+        alias._vc = self._version_counter()
+        return alias
+
+    def detach_(self) -> Tensor:
+        """Cut this tensor off its history, in place. Raises RuntimeError on views."""
+        if self._view is not None and not self._view.frozen:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self._node, self._requires_grad = None, False
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """A tensor of the same storage outside of autograd; assigning replaces the storage."""
+        return wrap(self._array)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        self._array = value._array
+        if type(self._node) is AccumulateGrad:
+            self._node.shape, self._node.dtype = self._array.shape, self._array.dtype
+
+    # -- versions and views -------------------------------------------------------------------------------------------
+
+    def _version_counter(self) -> Version:
+        vc = self._vc
+        if vc is None:
+            vc = self._vc = Version()
+        return vc
+
+    def _bump(self, what: str) -> None:
+        """Note that `_array` was changed in place by `what`."""
+        self._version_counter().bump(what)
+
+    @property
+    def _version(self) -> int:
+        """How often the storage was changed in place."""
+        return 0 if self._vc is None else self._vc.count
+
+    @property
+    def _base(self) -> Tensor | None:
+        """The tensor this one views."""
+        return None if self._view is None else self._view.base
+
+    def _is_view(self) -> bool:
+        return self._view is not None
+
+    def _sync(self) -> None:
+        """If the base's graph changed since this view was taken, take the view's history from the base anew."""
+        view: Any = self._view
+        if view.history != self._vc.history and not view.frozen:  # type: ignore[union-attr]
+            view.history = self._vc.history  # type: ignore[union-attr]
+            before, state.grad = state.grad, True
+            try:
+                again = view.base
+                for card, params in view.steps:
+                    again = card.apply(again, *params)
+            finally:
+                state.grad = before
+            self._node, self._requires_grad = again._node, again._requires_grad
+
+    # -- Python protocols ---------------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The single element as a Python number. RuntimeError for more or fewer than one element."""
+        if self._array.size != 1:
+            raise RuntimeError(f"a Tensor with {self._array.size} elements cannot be converted to Scalar")
+        return self._array.item() if self._array.dtype is not dtypes.BF16 else float(self._array.reshape(()))
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        array = backend.to_numpy(self._array)
+        return (array.astype(np.float32) if array.dtype is dtypes.BF16 else array).tolist()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """A NumPy array that shares this tensor's memory. `force=True` detaches and copies from a GPU first.
+
+        Raises RuntimeError if the tensor requires grad, TypeError if it is on a GPU. bfloat16 gives an ml_dtypes array.
+        """
+        if not force:
+            if self.requires_grad:
+                raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+            if self.is_cuda:
+                raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the "
+                                "tensor to host memory first.")
+        return backend.to_numpy(self._array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        if self.requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        return self._array.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple:
+        return self._array.__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self) -> dict:
+        if not self.is_cuda:
+            raise AttributeError(f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.dtype}. Use "
+                                 "tensor.data.cuda() first.")
+        return self._array.__cuda_array_interface__
+
+    def __len__(self) -> int:
+        if not self._array.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self._array.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._array.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))  # type: ignore[attr-defined]
+
+    def __bool__(self) -> bool:
+        if self._array.size != 1:
+            what = "no values" if not self._array.size else "more than one value"
+            raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
+        return bool(self._array.reshape(()))
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self._array.size != 1 or self._array.dtype.kind not in "iub":
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self._array.item())
+
+    def __contains__(self, element: Any) -> bool:
+        if isinstance(element, (Tensor, int, float, complex, bool)):
+            return bool((self == element).any())  # type: ignore[attr-defined, union-attr]
+        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __format__(self, spec: str) -> str:
+        if self._array.ndim == 0 and spec:
+            return self.item().__format__(spec)
+        return object.__format__(self, spec) if spec else str(self)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        from .printing import tensor_repr
+
+        return tensor_repr(self)
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
+                               "at the moment. HINT: detach() it first.")
+        if id(self) in memo:
+            return memo[id(self)]
+        import copy
+
+        twin = wrap(self._array.copy(), cls=type(self))
+        memo[id(self)] = twin
+        twin.requires_grad_(self._requires_grad)
+        twin._grad = copy.deepcopy(self._grad, memo)
+        if self.__dict__:
+            twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        if not self.is_leaf:
+            raise RuntimeError("Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does "
+                               "not support crossing process boundaries. If you just want to transfer the data, call "
+                               "detach() on the tensor before serializing (e.g., putting it on the queue).")
+        bits = backend.to_numpy(self._array)
+        name = self.dtype.name
+        if bits.dtype is dtypes.BF16:
+            bits = bits.view(np.uint16)
+        return _rebuild, (type(self), bits, name, str(self.device), self._requires_grad, self.__dict__ or None)
+
+
+def wrap(array: Any, node: Node | None = None, cls: type = Tensor) -> Tensor:
+    """A Tensor around a raw array, without copying. NumPy scalars become 0-d arrays."""
+    t = _new(cls)
+    t._array = array if not isinstance(array, np.generic) else np.asarray(array)
+    t._requires_grad = node is not None
+    t._node = node
+    t._grad = t._vc = t._view = None
+    return t
+
+
+def _rebuild(cls: type, bits: Any, name: str, where: str, requires_grad: bool, extra: dict | None) -> Tensor:
+    """Make a pickled tensor again."""
+    d = getattr(dtypes, "bool_" if name == "bool" else name)
+    t = wrap(devices.place(bits.view(d.np), devices.device(where)), cls=cls)
+    t.requires_grad_(requires_grad)
+    if extra:
+        t.__dict__.update(extra)
+    return t
+
+
+def check_dim(dim: int, ndim: int) -> int:
+    """`dim` counted from the front; IndexError outside of [-ndim, ndim-1] (0-d counts as one dimension)."""
+    n = ndim or 1
+    if not -n <= dim < n:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+    return dim + n if dim < 0 else dim
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether `obj` is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+Hooks.wrap = wrap
+
+# A gradient array that nobody else holds becomes `.grad` without a copy. How many references such an array has inside
+# `_accumulate_grad` depends on the interpreter, so it is measured here, on the very same path.
+_UNSHARED = 0
+
+
+def _measure_unshared() -> int:
+    from .autograd.graph import Run
+
+    seen: list[int] = []
+
+    class Probe(Tensor):
+        def _accumulate_grad(self, g: Any, traced: bool) -> None:
+            seen.append(sys.getrefcount(g))
+
+    leaf = wrap(np.zeros(1), cls=Probe).requires_grad_()
+    run = Run(False, False)
+    run.deliver(leaf._node, np.zeros(1))  # type: ignore[arg-type]
+    run.go()
+    return seen[0]
+
+
+_UNSHARED = _measure_unshared()

@@ -1,0 +1,327 @@
+"""Checkpoints: what a file holds, writing it, and taking a run or a module back from it.
+
+The file itself (one safetensors file, atomic, with a checksum) is engine.serialization's; see docs for the format.
+"""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import warnings
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine import serialization
+from lit.hparams import AttributeDict, storable_hparams
+from lit.rng import collect_rng_states
+from lit.state import Point
+
+if TYPE_CHECKING:
+    from lit.trainer import Trainer
+
+LIGHTNING_VERSION = "2.6.6"  # whose keys and meanings the checkpoint follows
+REQUIRED_KEYS = ("epoch", "global_step", "state_dict")
+
+
+def dump_checkpoint(trainer: Trainer, weights_only: bool = False) -> dict[str, Any]:
+    """Everything a checkpoint holds, as one nested dict; ``weights_only`` leaves the training state out."""
+    module, datamodule = trainer.lightning_module, trainer.datamodule
+    if module is None:
+        raise AttributeError(
+            "Trainer.save_checkpoint(...): no model is attached. HINT: call fit, validate, test or predict first."
+        )
+    checkpoint: dict[str, Any] = {
+        "epoch": trainer.current_epoch,
+        "global_step": trainer.global_step,
+        "pytorch-lightning_version": LIGHTNING_VERSION,
+        "state_dict": module.state_dict(),
+        "loops": {"fit_loop": _loop_state(trainer)},
+    }
+    if not weights_only:
+        checkpoint["callbacks"] = _callback_states(trainer)
+        checkpoint["optimizer_states"] = [optimizer.state_dict() for optimizer in trainer.optimizers]
+        checkpoint["lr_schedulers"] = [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs]
+        checkpoint["rng_states"] = collect_rng_states()
+    for owner in (module, datamodule):
+        if owner is not None and owner.hparams:
+            if hasattr(owner, "_hparams_name"):
+                checkpoint[owner.CHECKPOINT_HYPER_PARAMS_NAME] = owner._hparams_name
+            checkpoint[owner.CHECKPOINT_HYPER_PARAMS_KEY] = storable_hparams(owner)
+    if datamodule is not None:
+        state = trainer.hooks.call_method(datamodule.state_dict)
+        if state:
+            checkpoint[type(datamodule).__qualname__] = state
+    if not weights_only:
+        for callback in trainer.callbacks:
+            trainer.hooks.call_method(callback.on_save_checkpoint, trainer, module, checkpoint)
+    trainer.hooks.call_method(module.on_save_checkpoint, checkpoint)
+    return checkpoint
+
+
+def _loop_state(trainer: Trainer) -> dict[str, Any]:
+    # Metrics belong to the state: a scheduler may still have to look at the one it monitors after a resume.
+    return {
+        "progress": trainer.state.state_dict(),
+        "metrics": trainer.reporting.state_dict(),
+        "rng_at_epoch_start": trainer.fit_loop.rng_at_epoch_start,
+    }
+
+
+def _callback_states(trainer: Trainer) -> dict[str, Any]:
+    states = {}
+    for callback in trainer.callbacks:
+        state = trainer.hooks.call_method(callback.state_dict)
+        if state:
+            states[callback.state_key] = state
+    return states
+
+
+def save_checkpoint(trainer: Trainer, filepath: Any, weights_only: bool = False) -> None:
+    """Write a checkpoint; a failure leaves an older file of that name as it was.
+
+    Raises:
+        OSError: the file cannot be written (folder missing and not creatable, disk full, ...).
+    """
+    path = Path(filepath)
+    checkpoint = dump_checkpoint(trainer, weights_only)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    serialization.save(checkpoint, path, plain="state_dict")
+
+
+def load_checkpoint(path: Any, map_location: Any = None) -> dict[str, Any]:
+    """Read a checkpoint file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        engine.serialization.CheckpointError: it is truncated, not a checkpoint, or from a newer version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint at {str(path)!r}.")
+    checkpoint = serialization.load(path, map_location=map_location)
+    missing = [key for key in REQUIRED_KEYS if not isinstance(checkpoint, Mapping) or key not in checkpoint]
+    if missing:
+        raise serialization.CheckpointError(
+            f"{str(path)!r} is not a checkpoint of a Trainer: it has no {missing[0]!r}."
+            " HINT: weights alone are loaded with module.load_state_dict(engine.load(path))."
+        )
+    return dict(checkpoint)
+
+
+# ---------------------------------------------------------------------- which file
+
+
+def find_checkpoint(trainer: Trainer, ckpt_path: Any, model_given: bool) -> Path | None:
+    """The file that ``ckpt_path`` means: a path, "last", "best", or None.
+
+    Raises:
+        ValueError: "best" or "last" cannot be answered.
+    """
+    fn = trainer.state.fn
+    if ckpt_path is None:
+        best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+        if fn == "fit" or model_given or not best:
+            return None
+        warnings.warn(
+            f"Trainer.{fn}(...) without a model uses the best checkpoint of the fit before ({best})."
+            " HINT: pass the model to use its current weights, or ckpt_path='best' to say so.",
+            stacklevel=5,
+        )
+        return Path(best)
+    if ckpt_path == "best":
+        best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+        if not best:
+            raise ValueError(
+                f"Trainer.{fn}(ckpt_path='best'): there is no best checkpoint yet."
+                " HINT: fit first, with a ModelCheckpoint."
+            )
+        return Path(best)
+    if ckpt_path == "last":
+        return _last_checkpoint(trainer)
+    if ckpt_path in ("hpc", "registry"):
+        raise NotImplementedError(
+            f"Trainer.{fn}(ckpt_path={ckpt_path!r}) is not supported. HINT: pass the path of the file."
+        )
+    return Path(ckpt_path)
+
+
+def _last_checkpoint(trainer: Trainer) -> Path | None:
+    candidates: set[Path] = set()
+    for callback in trainer.checkpoint_callbacks:
+        last = getattr(callback, "last_model_path", "")
+        candidates |= {Path(last)} if last else set()
+        finder = getattr(callback, "_find_last_checkpoints", None)
+        candidates |= {Path(path) for path in finder(trainer)} if finder is not None else set()
+    existing = [path for path in candidates if path.is_file()]
+    if existing:
+        return max(existing, key=lambda path: path.stat().st_mtime)
+    warnings.warn(
+        f"Trainer.{trainer.state.fn}(ckpt_path='last'): no last checkpoint was found, so none is loaded."
+        " HINT: ModelCheckpoint(dirpath=..., save_last=True) writes it.",
+        stacklevel=5,
+    )
+    return None
+
+
+# ---------------------------------------------------------------------- back into a run
+
+
+def restore_model_and_callbacks(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Weights, the datamodule's state, and (in ``fit``) the callbacks' states."""
+    module, datamodule, hooks = trainer.lightning_module, trainer.datamodule, trainer.hooks
+    hooks.call_method(module.on_load_checkpoint, checkpoint)
+    module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
+    if datamodule is not None and type(datamodule).__qualname__ in checkpoint:
+        hooks.call_method(datamodule.load_state_dict, checkpoint[type(datamodule).__qualname__])
+    if trainer.state.fn != "fit":
+        return
+    states = dict(checkpoint.get("callbacks", {}))
+    for callback in trainer.callbacks:
+        hooks.call_method(callback.on_load_checkpoint, trainer, module, checkpoint)
+    for callback in trainer.callbacks:
+        if callback.state_key in states:
+            hooks.call_method(callback.load_state_dict, states.pop(callback.state_key))
+    if states:
+        warnings.warn(
+            f"The checkpoint holds the state of callbacks that this Trainer does not have: {', '.join(states)}.",
+            stacklevel=2,
+        )
+
+
+def restore_training(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Optimizers, schedulers, and where the loop was.
+
+    Raises:
+        KeyError: the checkpoint holds only weights.
+        ValueError: it holds another number of optimizers or schedulers.
+    """
+    if "optimizer_states" not in checkpoint:
+        raise KeyError(
+            "Trainer.fit(ckpt_path=...): the checkpoint holds only weights (save_weights_only=True), so training"
+            " cannot go on from it. HINT: LightningModule.load_from_checkpoint(path), then fit without ckpt_path."
+        )
+    parts = (
+        ("optimizer", checkpoint["optimizer_states"], trainer.optimizers),
+        ("lr scheduler", checkpoint["lr_schedulers"], [config.scheduler for config in trainer.lr_scheduler_configs]),
+    )
+    for kind, states, objects in parts:
+        if len(states) != len(objects):
+            raise ValueError(
+                f"Trainer.fit(ckpt_path=...): the checkpoint holds {len(states)} {kind} states, but"
+                f" `configure_optimizers` returned {len(objects)}."
+            )
+        for state, obj in zip(states, objects, strict=True):
+            obj.load_state_dict(state)
+    saved = checkpoint["loops"]["fit_loop"]
+    state, loop = trainer.state, trainer.fit_loop
+    state.load_state_dict(saved["progress"])
+    if state.epoch_cut_short and state.point in (Point.EPOCH_START, Point.EPOCH_END):
+        # The epoch had ended early (max_steps, should_stop); this run finishes it.
+        state.current_epoch -= state.point == Point.EPOCH_START
+        state.point = Point.BETWEEN_BATCHES
+    state.resuming = True
+    loop.rng_at_epoch_start = saved["rng_at_epoch_start"]
+    loop.rng_to_restore = checkpoint["rng_states"]
+    trainer.reporting.load_state_dict(saved["metrics"])
+    _check_epochs(trainer)
+
+
+def _check_epochs(trainer: Trainer) -> None:
+    limit = trainer.fit_loop.max_epochs
+    if limit is not None and 0 <= limit < trainer.current_epoch:
+        raise ValueError(
+            f"Trainer.fit(ckpt_path=...): the checkpoint was written in epoch {trainer.current_epoch}, after"
+            f" Trainer(max_epochs={limit}) would have stopped. HINT: raise max_epochs."
+        )
+
+
+# ---------------------------------------------------------------------- back into an object
+
+
+def rebuild_module(
+    cls: type, path: Any, map_location: Any, hparams_file: Any, strict: bool | None, overrides: dict[str, Any]
+) -> Any:
+    """What ``LightningModule.load_from_checkpoint`` does."""
+    checkpoint = load_checkpoint(path, map_location)
+    module = _construct(cls, path, checkpoint, _read_hparams(hparams_file), overrides)
+    module.on_load_checkpoint(checkpoint)
+    module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading if strict is None else strict)
+    if map_location is not None and not isinstance(map_location, Mapping) and not callable(map_location):
+        module.to(map_location)
+    return module
+
+
+def rebuild_datamodule(cls: type, path: Any, map_location: Any, overrides: dict[str, Any]) -> Any:
+    """What ``LightningDataModule.load_from_checkpoint`` does."""
+    checkpoint = load_checkpoint(path, map_location)
+    datamodule = _construct(cls, path, checkpoint, {}, overrides)
+    if cls.__qualname__ in checkpoint:
+        datamodule.load_state_dict(checkpoint[cls.__qualname__])
+    return datamodule
+
+
+def _construct(
+    cls: Any, path: Any, checkpoint: dict[str, Any], from_file: dict[str, Any], overrides: dict[str, Any]
+) -> Any:
+    saved = {**checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}), **from_file}
+    parameters = inspect.signature(cls.__init__).parameters
+    name = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_NAME)
+    arguments: dict[str, Any]
+    if name in parameters:  # save_hyperparameters(args): one argument holds them all
+        together = {**saved, **overrides.pop(name, {})}
+        arguments = {name: Namespace(**together) if _is_namespace(parameters[name]) else AttributeDict(together)}
+    else:
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        arguments = {arg: value for arg, value in saved.items() if takes_all or arg in parameters}
+    arguments.update(overrides)
+    missing = [
+        arg
+        for arg, parameter in list(parameters.items())[1:]
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and arg not in arguments
+    ]
+    if missing:
+        raise TypeError(
+            f"{cls.__name__}.load_from_checkpoint({str(path)!r}): `__init__` needs {', '.join(map(repr, missing))},"
+            f" which the checkpoint does not hold (it holds: {', '.join(map(repr, saved)) or 'no hyper-parameters'})."
+            f" HINT: load_from_checkpoint(path, {missing[0]}=...), or call self.save_hyperparameters() in `__init__`"
+            " before training."
+        )
+    return cls(**arguments)
+
+
+def _is_namespace(parameter: inspect.Parameter) -> bool:
+    return parameter.annotation in (Namespace, "Namespace", "argparse.Namespace")
+
+
+def _read_hparams(path: Any) -> dict[str, Any]:
+    """Hyper-parameters from a ``hparams.yaml`` or a two-column CSV file."""
+    if path is None:
+        return {}
+    path = Path(path)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            import yaml
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                f"load_from_checkpoint(hparams_file={str(path)!r}) needs PyYAML. HINT: pip install pyyaml, or pass the"
+                " values as arguments."
+            ) from None
+        return dict(yaml.safe_load(path.read_text()) or {})
+    if path.suffix == ".csv":
+        with path.open(newline="") as file:
+            return {row["key"]: _number_or_text(row["value"]) for row in csv.DictReader(file)}
+    raise ValueError(f"load_from_checkpoint(hparams_file={str(path)!r}): expected a .yaml or a .csv file.")
+
+
+def _number_or_text(text: str) -> Any:
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return {"True": True, "False": False, "None": None, "": None}.get(text, text)
+

@@ -1,0 +1,307 @@
+"""The loops without gradients: validation, test and prediction."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import engine
+from callbacks import MisconfigurationException
+from lit.combined_loader import CombinedLoader
+from lit.hooks import is_overridden
+from lit.loaders import (
+    LoaderSource,
+    accepts_batch_idx,
+    checked_loader,
+    number_of_batches,
+    set_sampler_epoch,
+    without_shuffling,
+)
+from lit.module import LightningModule
+from lit.state import Point, TrainerFn
+from lit.transfer import move_data_to_device
+
+if TYPE_CHECKING:
+    from lit.trainer import Trainer
+
+
+class EvaluationData:
+    """The loaders of an evaluation loop, with the number of batches to take from each."""
+
+    def __init__(self, trainer: Trainer, kind: str) -> None:
+        self.source = LoaderSource(f"{kind}_dataloader")
+        self.loaders: CombinedLoader | None = None
+        self.max_batches: list[int | float] = []
+        self._trainer = trainer
+        self._flag = f"limit_{kind}_batches"
+        self._loaded_in_epoch = -1
+
+    def setup(self) -> None:
+        """Ask for the loaders and count their batches; with a limit of 0 there is nothing to ask for."""
+        trainer = self._trainer
+        limit = getattr(trainer, self._flag)
+        if limit == 0:
+            return
+        loaders = self.source.request(trainer)
+        combined = loaders if isinstance(loaders, CombinedLoader) else CombinedLoader(loaders, "sequential")
+        leaves = [checked_loader(leaf, self.source.hook) for leaf in combined.flattened]
+        if trainer.overfit_batches > 0 and trainer.state.fn == TrainerFn.FITTING:
+            leaves = [without_shuffling(leaf, "validation") for leaf in leaves]
+        fresh = CombinedLoader(combined.iterables, combined.mode)  # the user's CombinedLoader stays as it is
+        fresh.flattened = leaves
+        self.max_batches = [number_of_batches(leaf, limit, self._flag, self.source.hook) for leaf in leaves]
+        self.loaders = fresh
+        self._loaded_in_epoch = trainer.current_epoch
+
+    def is_stale(self) -> bool:
+        every = self._trainer.reload_dataloaders_every_n_epochs
+        return self.loaders is None or bool(every and self._trainer.current_epoch - self._loaded_in_epoch >= every)
+
+    def forget(self) -> None:
+        self.loaders = None
+        self.max_batches = []
+
+
+class ModelMode:
+    """The train/eval flag of every submodule, to put back after evaluation."""
+
+    def __init__(self, module: LightningModule) -> None:
+        self._modes = [(submodule, submodule.training) for submodule in module.modules()]
+
+    def restore(self) -> None:
+        for submodule, training in self._modes:
+            submodule.training = training
+
+
+class _Loop:
+    """What evaluation and prediction share: loaders, hook names, and the walk over all batches."""
+
+    def __init__(self, trainer: Trainer, kind: str, word: str, step: str) -> None:
+        self.trainer = trainer
+        self.hooks = trainer.hooks
+        self.word = word  # as in on_<word>_batch_start
+        self.step = step
+        self.data = EvaluationData(trainer, kind)
+
+    def setup_data_once(self) -> None:
+        """Ask for loaders unless they are here and fresh."""
+        if self.data.is_stale():
+            self.data.setup()
+
+    def limits(self) -> list[int | float]:
+        """Batches to take from each loader."""
+        return self.data.max_batches
+
+    def call(self, moment: str, *args: Any) -> None:
+        """Call ``on_<word>_<moment>`` if somebody listens."""
+        name = f"on_{self.word}_{moment}"
+        if name in self.hooks.active:
+            self.hooks.call(name, *args)
+
+    def _grad_mode(self) -> Any:
+        return engine.inference_mode() if self.trainer.inference_mode else engine.no_grad()
+
+    def _prepare(self) -> None:
+        module = self.trainer.lightning_module
+        step = getattr(module, self.step)
+        assert self.data.loaders is not None
+        sequential = self.data.loaders.mode == "sequential"
+        self.many = sequential and len(self.data.max_batches) > 1
+        parameters = inspect.signature(step).parameters
+        variadic = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values())
+        if self.many and "dataloader_idx" not in parameters and not variadic:
+            raise RuntimeError(
+                f"There are {len(self.data.max_batches)} {self.word} loaders, but `{self.step}` has no argument"
+                f" `dataloader_idx`. HINT: def {self.step}(self, batch, batch_idx, dataloader_idx=0)."
+            )
+        self.with_batch_idx = accepts_batch_idx(step)
+        self.transfer = self.trainer.batch_transfer()
+
+    def _enter_eval_mode(self) -> ModelMode:
+        module = self.trainer.lightning_module
+        mode = ModelMode(module)
+        self.hooks.call_method(getattr(module, f"on_{self.word}_model_eval"))
+        return mode
+
+    def _leave_eval_mode(self, mode: ModelMode) -> None:
+        """Put the modes back, unless ``on_<word>_model_train`` is overridden (there is none for prediction)."""
+        module, name = self.trainer.lightning_module, f"on_{self.word}_model_train"
+        if is_overridden(name, module, LightningModule):
+            self.hooks.call_method(getattr(module, name))
+        else:
+            mode.restore()
+
+    def _batches(self) -> Iterator[tuple[Any, int, int]]:
+        """(batch, batch_idx, dataloader_idx), moved to the device."""
+        loaders = self.data.loaders
+        assert loaders is not None
+        if loaders.mode != "sequential":
+            loaders.limits = self.limits()
+            found: Iterator[tuple[Any, int, int]] = iter(loaders)
+        else:
+            found = self._one_after_the_other(loaders.flattened)
+        for batch, batch_idx, dataloader_idx in found:
+            if self.transfer is not None:
+                batch = self.transfer(batch, dataloader_idx)
+            yield batch, batch_idx, dataloader_idx
+
+    def _one_after_the_other(self, loaders: list[Any]) -> Iterator[tuple[Any, int, int]]:
+        for dataloader_idx, (loader, limit) in enumerate(zip(loaders, self.limits(), strict=True)):
+            count = 0
+            for batch in islice(loader, None if limit == float("inf") else int(limit)) if limit else ():
+                yield batch, count, dataloader_idx
+                count += 1
+            if limit and not count:
+                raise MisconfigurationException(
+                    f"`{self.data.source.hook}`: loader {dataloader_idx} yielded no batch. HINT: check its dataset."
+                )
+
+    def _step_args(self, batch: Any, batch_idx: int, dataloader_idx: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Arguments of the hooks, and those of the step, which may do without ``batch_idx``."""
+        hook_args = (batch, batch_idx, dataloader_idx) if self.many else (batch, batch_idx)
+        return hook_args, hook_args if self.with_batch_idx else (batch,)
+
+
+class EvaluationLoop(_Loop):
+    """One pass over the validation or test loaders."""
+
+    def __init__(self, trainer: Trainer, kind: str, word: str, verbose: bool = False) -> None:
+        super().__init__(trainer, kind, word, f"{word}_step")
+        self.verbose = verbose
+
+    def limits(self) -> list[int | float]:
+        if self.trainer.sanity_checking:
+            return [min(self.trainer.num_sanity_val_steps, count) for count in self.data.max_batches]
+        return self.data.max_batches
+
+    def run(self) -> list[dict[str, float]]:
+        """Evaluate all loaders; returns the logged metrics of each."""
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.setup_data_once()
+        else:
+            self.data.setup()
+        if not any(self.limits()):
+            return []
+        with self._grad_mode():
+            return self._run()
+
+    def _run(self) -> list[dict[str, float]]:
+        trainer, reporting = self.trainer, self.trainer.reporting
+        self._prepare()
+        assert self.data.loaders is not None
+        for loader in self.data.loaders.flattened:
+            set_sampler_epoch(loader, trainer.current_epoch)
+        reporting.enter(reporting.evaluation)
+        mode = self._enter_eval_mode()
+        self.call("start")
+        self.call("epoch_start")
+        logged = self._run_batches()
+        self.call("epoch_end")
+        at_the_end = reporting.gather()
+        for metrics in logged:
+            metrics.update(at_the_end)
+        if not trainer.sanity_checking:
+            reporting.log_metrics({name: value for metrics in reversed(logged) for name, value in metrics.items()})
+            if trainer.state.fn == TrainerFn.FITTING:
+                trainer.state.point = Point.VALIDATED  # a checkpoint written in on_validation_end has seen it all
+        self.call("end")
+        reporting.gather()
+        reporting.evaluation.reset()
+        reporting.active = None
+        self._leave_eval_mode(mode)
+        if self.verbose:
+            print_results(logged, self.word)
+        return logged
+
+    def _run_batches(self) -> list[dict[str, Any]]:
+        """All batches of all loaders; returns what was logged for each loader."""
+        reporting, hooks = self.trainer.reporting, self.hooks
+        step = getattr(self.trainer.lightning_module, self.step)
+        starts, ends = (f"on_{self.word}_batch_{moment}" in hooks.active for moment in ("start", "end"))
+        logged = []
+        previous = 0
+        for batch, batch_idx, dataloader_idx in self._batches():
+            if dataloader_idx != previous:
+                reporting.end_of_batches()
+                logged.append(reporting.gather())
+                previous = dataloader_idx
+            reporting.start_evaluation_batch(batch, dataloader_idx if self.many else None)
+            hook_args, step_args = self._step_args(batch, batch_idx, dataloader_idx)
+            if starts:
+                hooks.call(f"on_{self.word}_batch_start", *hook_args)
+            hooks.current = self.step
+            outputs = step(*step_args)
+            hooks.current = None
+            if ends:
+                hooks.call(f"on_{self.word}_batch_end", outputs, *hook_args)
+            if not self.trainer.sanity_checking:
+                reporting.flush_evaluation_step(batch_idx)
+        reporting.end_of_batches()
+        logged.append(reporting.gather())
+        reporting.evaluation.start_batch(None)
+        return logged
+
+
+class PredictionLoop(_Loop):
+    """One pass over the prediction loaders, keeping what ``predict_step`` returns."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__(trainer, "predict", "predict", "predict_step")
+        self.return_predictions = True
+
+    def run(self) -> list[Any] | None:
+        """The predictions of all batches: a list, or a list per loader when there are several."""
+        if self.trainer.limit_predict_batches == 0:
+            return None
+        self.data.setup()
+        assert self.data.loaders is not None
+        if self.data.loaders.mode != "sequential":
+            raise ValueError("Trainer.predict(...): expected CombinedLoader(mode='sequential').")
+        with self._grad_mode():
+            return self._run()
+
+    def _run(self) -> list[Any] | None:
+        hooks, step = self.hooks, self.trainer.lightning_module.predict_step
+        self._prepare()
+        mode = self._enter_eval_mode()
+        self.call("start")
+        self.call("epoch_start")
+        predictions: list[list[Any]] = [[] for _ in self.data.max_batches]
+        for batch, batch_idx, dataloader_idx in self._batches():
+            hook_args, step_args = self._step_args(batch, batch_idx, dataloader_idx)
+            self.call("batch_start", *hook_args)
+            hooks.current = self.step
+            outputs = step(*step_args)
+            hooks.current = None
+            self.call("batch_end", outputs, *hook_args)
+            if self.return_predictions:
+                predictions[dataloader_idx].append(move_data_to_device(outputs, engine.device("cpu")))
+        self.call("epoch_end")
+        self.call("end")
+        self._leave_eval_mode(mode)
+        if not self.return_predictions:
+            return None
+        return predictions[0] if len(predictions) == 1 else predictions
+
+
+def print_results(logged: list[dict[str, float]], word: str) -> None:
+    """Print the metrics of an evaluation as a small table.
+
+    Example:
+        >>> from lit.evaluation import print_results
+        >>> print_results([{"test_acc": 0.975, "test_loss": 0.08125}], "test")
+        test metric  value
+        test_acc     0.975
+        test_loss    0.08125
+    """
+    rows = {name: value for metrics in logged for name, value in metrics.items()}
+    if not rows:
+        return
+    head = f"{word} metric"
+    width = max(len(name) for name in (head, *rows)) + 2
+    print(f"{head:<{width}}value")
+    for name in sorted(rows):
+        value = rows[name]
+        print(f"{name:<{width}}{value:.6g}" if isinstance(value, float) else f"{name:<{width}}{value}")

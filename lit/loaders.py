@@ -1,0 +1,273 @@
+"""From ``train_dataloader`` and its siblings to batches: asking for loaders, counting and limiting their batches."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from callbacks import MisconfigurationException
+from engine.utils.data import DataLoader, RandomSampler, SequentialSampler
+from lit.combined_loader import CombinedLoader, length_of
+from lit.datamodule import LightningDataModule
+from lit.hooks import is_overridden
+from lit.module import LightningModule
+
+if TYPE_CHECKING:
+    from lit.trainer import Trainer
+
+
+@dataclass
+class LoaderSource:
+    """Where the loaders of one kind come from: an argument of ``fit`` and so on, the datamodule, or the module."""
+
+    hook: str  # "train_dataloader", "val_dataloader", ...
+    given: Any = None
+
+    def owner(self, trainer: Trainer) -> Any:
+        """Who has the hook: the datamodule or the module; None if neither."""
+        candidates = ((trainer.datamodule, LightningDataModule), (trainer.lightning_module, LightningModule))
+        for candidate, base in candidates:
+            if candidate is not None and is_overridden(self.hook, candidate, base):
+                return candidate
+        return None
+
+    def is_defined(self, trainer: Trainer) -> bool:
+        return self.given is not None or self.owner(trainer) is not None
+
+    def request(self, trainer: Trainer) -> Any:
+        """The loaders: the given ones, or what the hook returns now.
+
+        Raises:
+            MisconfigurationException: there are none, or the hook returned None.
+        """
+        if self.given is not None:
+            return self.given
+        owner = self.owner(trainer)
+        if owner is None:
+            raise MisconfigurationException(
+                f"Trainer.{trainer.state.fn}(...): there is no `{self.hook}`. HINT: pass the loaders to the call, or"
+                f" define `{self.hook}` in the LightningModule or in a LightningDataModule."
+            )
+        outer, trainer.hooks.current = trainer.hooks.current, self.hook
+        loaders = getattr(owner, self.hook)()
+        trainer.hooks.current = outer
+        if loaders is None:
+            raise MisconfigurationException(
+                f"`{type(owner).__name__}.{self.hook}()` returned None; expected an iterable of batches."
+                " HINT: is a `return` missing?"
+            )
+        return loaders
+
+
+def accepts_batch_idx(step: Callable[..., Any]) -> bool:
+    """Whether a step takes a second argument besides the batch.
+
+    Raises:
+        NotImplementedError: it asks for Lightning's ``dataloader_iter``.
+    """
+    parameters = inspect.signature(step).parameters
+    if "dataloader_iter" in parameters:
+        raise NotImplementedError(
+            f"`{step.__name__}(self, dataloader_iter)` is not supported. HINT: take (self, batch, batch_idx)."
+        )
+    many = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters.values())
+    return many or len(parameters) >= 2
+
+
+def checked_loader(loader: Any, hook: str) -> Any:
+    """``loader`` itself if it can be iterated over.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    try:
+        iter_method = type(loader).__iter__
+    except AttributeError:
+        iter_method = None
+    if iter_method is None and not hasattr(type(loader), "__getitem__"):
+        raise TypeError(f"`{hook}`: expected an iterable of batches, got {type(loader).__name__}.")
+    return loader
+
+
+def number_of_batches(loader: Any, limit: int | float, flag: str, hook: str) -> int | float:
+    """Batches to take from ``loader``: all, at most an int ``limit``, or a float share of them; inf if unknown.
+
+    Raises:
+        MisconfigurationException: the loader is empty, the share is less than one batch, or a share of an unknown
+            number is asked for.
+    """
+    length = length_of(loader)
+    if limit == 0:
+        return 0
+    if length == 0:
+        raise MisconfigurationException(f"`{hook}`: the loader has no batches{_why_empty(loader)}.")
+    if isinstance(limit, int):
+        return min(length, limit)
+    if length == inf:
+        if limit == 1.0:
+            return inf
+        raise MisconfigurationException(
+            f"Trainer({flag}={limit}): a share of a loader without a length cannot be taken. HINT: use an integer."
+        )
+    count = int(length * limit)
+    if count == 0:
+        raise MisconfigurationException(
+            f"Trainer({flag}={limit}): {limit} of {length} batches is less than one batch."
+            f" HINT: use at least {1 / length:.3g}, or an integer."
+        )
+    return count
+
+
+def _why_empty(loader: Any) -> str:
+    dataset = getattr(loader, "dataset", None)
+    samples = length_of(dataset) if dataset is not None else inf
+    if samples == inf:
+        return ""
+    drop = ", drop_last=True" if getattr(loader, "drop_last", False) else ""
+    return f" (dataset of {samples} samples, batch_size={getattr(loader, 'batch_size', None)}{drop})"
+
+
+def without_shuffling(loader: Any, kind: str) -> Any:
+    """A loader over the same dataset in order, for ``overfit_batches``; the given one is left alone."""
+    if not isinstance(loader, DataLoader) or not isinstance(loader.sampler, RandomSampler):
+        return loader
+    warnings.warn(
+        f"Trainer(overfit_batches=...) takes the same batches every epoch, so the {kind} loader's shuffling is left"
+        " out: batches come from a second loader over the same dataset, in order.",
+        stacklevel=2,
+    )
+    return DataLoader(
+        loader.dataset,
+        batch_size=loader.batch_size,
+        sampler=SequentialSampler(loader.dataset),
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        drop_last=loader.drop_last,
+    )
+
+
+class TrainingData:
+    """The training loaders of a run: asked for once, or again every few epochs."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.source = LoaderSource("train_dataloader")
+        self.loader: CombinedLoader | None = None
+        self.max_batches: int | float = inf
+        self.val_check_batch: int | float = inf
+        self.exhausted = False  # a loader without a length has yielded its last batch
+        self._trainer = trainer
+        self._loaded_in_epoch = -1
+
+    def forget(self) -> None:
+        """The next ``setup`` asks for loaders again."""
+        self.loader = None
+
+    def setup(self) -> None:
+        """Ask for the loaders if there are none yet, or if ``reload_dataloaders_every_n_epochs`` says so."""
+        trainer = self._trainer
+        every = trainer.reload_dataloaders_every_n_epochs
+        stale = every and trainer.current_epoch - self._loaded_in_epoch >= every
+        if self.loader is not None and not stale:
+            return
+        loaders = self.source.request(trainer)
+        combined = loaders if isinstance(loaders, CombinedLoader) else CombinedLoader(loaders, "max_size_cycle")
+        if combined.mode == "sequential":
+            raise ValueError(
+                "Trainer.fit(...): CombinedLoader(mode='sequential') cannot be used for training."
+                " HINT: use 'min_size', 'max_size' or 'max_size_cycle'."
+            )
+        leaves = [checked_loader(leaf, self.source.hook) for leaf in combined.flattened]
+        if trainer.overfit_batches > 0:
+            leaves = [without_shuffling(leaf, "training") for leaf in leaves]
+        combined = _with_leaves(combined, leaves)
+        limit = trainer.limit_train_batches
+        combined.limits = [number_of_batches(leaf, limit, "limit_train_batches", self.source.hook) for leaf in leaves]
+        self.loader = combined
+        self.max_batches = combined.total()
+        self.val_check_batch = self._batches_between_validations()
+        self._loaded_in_epoch = trainer.current_epoch
+        self._warn_if_nothing_gets_logged()
+
+    def _batches_between_validations(self) -> int | float:
+        trainer, interval = self._trainer, self._trainer.val_check_interval
+        if trainer.val_check_seconds is not None:
+            return inf
+        if isinstance(interval, int):
+            if interval > self.max_batches and trainer.check_val_every_n_epoch is not None and trainer.enable_validation:
+                raise ValueError(
+                    f"Trainer(val_check_interval={interval}): an epoch has only {self.max_batches} training batches."
+                    " HINT: Trainer(check_val_every_n_epoch=None) counts batches across epochs, and"
+                    " Trainer(limit_val_batches=0) turns validation off."
+                )
+            return interval
+        if self.max_batches == inf:
+            if interval == 1.0:
+                return inf
+            raise MisconfigurationException(
+                f"Trainer(val_check_interval={interval}): a share of a training loader without a length is unknown."
+                " HINT: use an integer, a time, or 1.0."
+            )
+        return max(1, int(self.max_batches * interval))
+
+    def _warn_if_nothing_gets_logged(self) -> None:
+        trainer = self._trainer
+        if trainer.loggers and self.max_batches < trainer.log_every_n_steps and not trainer.fast_dev_run:
+            warnings.warn(
+                f"An epoch has {self.max_batches} training batches, fewer than"
+                f" Trainer(log_every_n_steps={trainer.log_every_n_steps}): step values may be missing in the logs."
+                " HINT: lower log_every_n_steps.",
+                stacklevel=3,
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell samplers that want to know which epoch begins."""
+        assert self.loader is not None
+        for leaf in self.loader.flattened:
+            set_sampler_epoch(leaf, epoch)
+
+    def batches(self, skip: int = 0) -> Iterator[Any]:
+        """The batches of one epoch, without the first ``skip``."""
+        assert self.loader is not None
+        self.exhausted = False
+        leaves = self.loader.flattened
+        if len(leaves) == 1 and leaves[0] is self.loader.iterables:
+            batches = iter(leaves[0])  # the loader itself, with nothing between it and the loop
+        else:
+            batches = (batch for batch, _, _ in self.loader)
+        if self.max_batches == inf:
+            batches = self._looking_ahead(batches)
+        for _ in islice(batches, skip):
+            pass
+        return batches
+
+    def _looking_ahead(self, batches: Iterator[Any]) -> Iterator[Any]:
+        # Without a length, only the attempt to take one more tells whether a batch is the last.
+        ahead = next(batches, _END)
+        while ahead is not _END:
+            batch, ahead = ahead, next(batches, _END)
+            self.exhausted = ahead is _END
+            yield batch
+
+
+_END = object()
+
+
+def _with_leaves(combined: CombinedLoader, leaves: list[Any]) -> CombinedLoader:
+    # A new object: limits are ours to set, and the user's CombinedLoader stays as it is.
+    fresh = CombinedLoader(combined.iterables, combined.mode)
+    if any(new is not old for new, old in zip(leaves, combined.flattened, strict=True)):
+        fresh.flattened = leaves
+    return fresh
+
+
+def set_sampler_epoch(loader: Any, epoch: int) -> None:
+    """Call ``set_epoch`` on the loader's sampler and batch sampler where they have it."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    for sampler in (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)):
+        if callable(getattr(sampler, "set_epoch", None)):
+            sampler.set_epoch(epoch)

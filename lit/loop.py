@@ -1,0 +1,413 @@
+"""The training loop, whole: epochs, batches, the optimizer step, schedulers, and when to validate.
+
+Read it from ``FitLoop.run`` downwards. A hook is called only if somebody listens to it (``name in self.active``).
+The hook order is the contract of docs/hooks.md; tests/lit/test_hook_order.py compares whole runs with it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import engine
+from callbacks import MisconfigurationException
+from engine import Tensor
+from lit.hooks import is_overridden
+from lit.loaders import TrainingData, accepts_batch_idx
+from lit.module import LightningModule
+from lit.optimizers import LRSchedulerConfig
+from lit.rng import collect_rng_states, set_rng_states
+from lit.state import Point, RunningStage
+
+if TYPE_CHECKING:
+    from lit.trainer import Trainer
+
+
+class FitLoop:
+    """Runs epochs of training batches, with validation in between.
+
+    ``max_epochs`` and ``min_epochs`` may be changed between two calls of ``fit``.
+    """
+
+    def __init__(self, trainer: Trainer, max_epochs: int | None, min_epochs: int | None) -> None:
+        self.trainer = trainer
+        self.state = trainer.state
+        self.hooks = trainer.hooks
+        self.reporting = trainer.reporting
+        self.max_epochs = max_epochs
+        self.min_epochs = min_epochs
+        self.data = TrainingData(trainer)
+        self.rng_at_epoch_start: dict[str, Any] | None = None
+        self.rng_to_restore: dict[str, Any] | None = None  # set by a resume from inside an epoch
+        self._outputs: dict[str, Any] = {}
+
+    @property
+    def max_batches(self) -> int | float:
+        """Training batches per epoch, inf if the loader has no length."""
+        return self.data.max_batches
+
+    @property
+    def batch_idx(self) -> int:
+        """Index of the last batch within its epoch, -1 before the first."""
+        return self.state.batches_done - 1
+
+    @property
+    def total_batch_idx(self) -> int:
+        """Index of the last batch over all epochs, -1 before the first."""
+        return self.state.total_batches_done - 1
+
+    # ------------------------------------------------------------------ run
+
+    def run(self) -> None:
+        """Train until a limit is reached or somebody asks to stop."""
+        if self.trainer.limit_train_batches == 0:
+            return
+        self.data.setup()
+        self._prepare()
+        if self.state.point == Point.EPOCH_END:  # resuming from a checkpoint written in on_train_epoch_end
+            self._close_epoch()
+        if self._run_is_over():
+            return
+        if self._validates_in_epoch(self.state.current_epoch):
+            self.trainer.val_loop.setup_data_once()
+        self.reporting.enter(self.reporting.train)
+        if "on_train_start" in self.active:
+            self.hooks.call("on_train_start")
+        while not self._run_is_over():
+            self._run_epoch()
+        if "on_train_end" in self.active:
+            self.hooks.call("on_train_end")
+        self.reporting.enter(None)
+
+    def _prepare(self) -> None:
+        """Look up once what stays the same for the whole run."""
+        engine.set_grad_enabled(True)
+        trainer = self.trainer
+        self.active = self.hooks.active
+        self.module = module = trainer.lightning_module
+        self.automatic = module.automatic_optimization
+        self.optimizer = trainer.lightning_optimizers[0]
+        self.schedulers = trainer.lr_scheduler_configs if self.automatic else []
+        self.accumulate = trainer.accumulate_grad_batches
+        self.transfer = trainer.batch_transfer()
+        self.with_batch_idx = accepts_batch_idx(module.training_step)
+        self.may_skip_epoch = is_overridden("on_train_batch_start", module, LightningModule)
+        self.clips = self.automatic and (
+            trainer.gradient_clip_val is not None
+            or is_overridden("configure_gradient_clipping", module, LightningModule)
+            or is_overridden("clip_gradients", module, LightningModule)
+        )
+        self.state.last_validation_time = time.monotonic()
+
+    def _run_is_over(self) -> bool:
+        if self._steps_reached():
+            return True
+        epoch = self.state.current_epoch
+        if self.max_epochs is not None and 0 <= self.max_epochs <= epoch:
+            return True
+        return self.state.should_stop and self._may_stop()
+
+    def _steps_reached(self) -> bool:
+        return 0 <= self.trainer.max_steps <= self.state.global_step
+
+    def _may_stop(self) -> bool:
+        """Whether min_epochs and min_steps allow ``should_stop`` to be honoured now."""
+        enough_epochs = self.state.current_epoch >= (self.min_epochs or 0)
+        return enough_epochs and self.state.global_step >= (self.trainer.min_steps or 0)
+
+    # ------------------------------------------------------------------ one epoch
+
+    def _run_epoch(self) -> None:
+        self.data.setup()  # asks for new loaders where reload_dataloaders_every_n_epochs says so
+        self.validates = self._validates_in_epoch(self.state.current_epoch)
+        goes_on = True
+        if self.state.point == Point.EPOCH_START:
+            batches = self._start_epoch()
+        else:
+            batches = self._resume_epoch()
+            goes_on = self._finish_batch()
+        if goes_on:
+            for batch in batches:
+                goes_on = self._train_batch(batch)
+                if not goes_on:
+                    break
+        if self.state.batches_done == 0 and goes_on:
+            raise MisconfigurationException(
+                "Trainer.fit(...): the training loader yielded no batch. HINT: check its dataset, and that an iterable"
+                " dataset can be iterated over more than once."
+            )
+        self._end_epoch(cut_short=not (self.state.is_last_batch or goes_on))
+
+    def _start_epoch(self) -> Iterator[Any]:
+        state = self.state
+        state.batches_done = 0
+        state.epoch_cut_short = False
+        state.is_last_batch = False
+        self.data.set_epoch(state.current_epoch)
+        if "on_train_epoch_start" in self.active:
+            self.hooks.call("on_train_epoch_start")
+        self.rng_at_epoch_start = collect_rng_states()
+        return self.data.batches()
+
+    def _resume_epoch(self) -> Iterator[Any]:
+        """The batches that are left of an epoch begun in another process.
+
+        The loader is started with the random state of the epoch's start, so that it shuffles the same way; after the
+        finished batches are skipped, the random state of the checkpoint takes over.
+        """
+        self.data.set_epoch(self.state.current_epoch)
+        if self.rng_at_epoch_start is not None:
+            set_rng_states(self.rng_at_epoch_start)
+        batches = self.data.batches(skip=self.state.batches_done)
+        if self.rng_to_restore is not None:
+            set_rng_states(self.rng_to_restore)
+            self.rng_to_restore = None
+        self._locate(self.state.batches_done - 1)
+        return batches
+
+    def _end_epoch(self, cut_short: bool) -> None:
+        self.reporting.end_of_batches()
+        self.state.point = Point.EPOCH_END
+        self.state.epoch_cut_short = cut_short
+        if "on_train_epoch_end" in self.active:
+            self.hooks.call("on_train_epoch_end")
+        self._close_epoch()
+
+    def _close_epoch(self) -> None:
+        """What comes after the on_train_epoch_end hooks."""
+        self.reporting.gather()
+        if not self.state.epoch_cut_short:
+            self._step_schedulers("epoch", plateau=True)
+        self.reporting.flush_train_epoch()
+        self.state.current_epoch += 1
+        self.state.point = Point.EPOCH_START
+
+    # ------------------------------------------------------------------ one batch
+
+    def _train_batch(self, batch: Any) -> bool:
+        """Train on one batch; returns whether the epoch goes on after it."""
+        state, hooks, active = self.state, self.hooks, self.active
+        batch_idx = state.batches_done
+        self._locate(batch_idx)
+        if self.transfer is not None:
+            batch = self.transfer(batch, 0)
+        self.reporting.start_train_batch(batch)
+        outputs: Any = None
+        if batch is None:
+            warnings.warn("The training loader yielded None; nothing is trained on it.", stacklevel=2)
+        else:
+            if "on_train_batch_start" in active:
+                answer = hooks.call("on_train_batch_start", batch, batch_idx)
+                if answer == -1 and self.may_skip_epoch:
+                    return self._skip_rest_of_epoch()
+            outputs = self._automatic_step(batch, batch_idx) if self.automatic else self._manual_step(batch, batch_idx)
+        state.batches_done = batch_idx + 1
+        state.total_batches_done += 1
+        if self.schedulers:
+            self._step_schedulers_after_batch()
+        state.point = Point.BATCH_END
+        if "on_train_batch_end" in active:
+            hooks.call("on_train_batch_end", outputs, batch, batch_idx)
+        return self._finish_batch()
+
+    def _locate(self, batch_idx: int) -> None:
+        """Note whether ``batch_idx`` is the epoch's last batch, and whether the optimizer steps after it."""
+        self.state.is_last_batch = last = batch_idx + 1 >= self.data.max_batches or self.data.exhausted
+        self.stepping = last or (batch_idx + 1) % self.accumulate == 0
+
+    def _skip_rest_of_epoch(self) -> bool:
+        self.state.is_last_batch = self.stepping = True
+        self.state.batches_done += 1
+        self.state.total_batches_done += 1
+        self._step_schedulers_after_batch()
+        return False
+
+    def _finish_batch(self) -> bool:
+        """Logging, validation and counters after a batch; returns whether the epoch goes on."""
+        state, trainer = self.state, self.trainer
+        if state.point == Point.BATCH_END:
+            step = state.batches_that_stepped + 1
+            due = step % trainer.log_every_n_steps == 0 if trainer.log_every_n_steps else False
+            if self.stepping and (due or state.should_stop or trainer.fast_dev_run):
+                self.reporting.flush_step()
+            if self.validates and self._validation_is_due():
+                self._validate()
+        if state.point != Point.BETWEEN_BATCHES:
+            if self.schedulers and self.stepping:
+                self._step_schedulers("step", plateau=True)
+            state.batches_that_stepped += self.stepping
+        state.point = Point.BETWEEN_BATCHES
+        return not (state.is_last_batch or self._steps_reached() or (state.should_stop and self._may_stop()))
+
+    # ------------------------------------------------------------------ the optimizer step
+
+    def _automatic_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        self._batch, self._batch_idx = batch, batch_idx
+        if self.stepping:
+            self.hooks.current = "optimizer_step"
+            self.module.optimizer_step(self.state.current_epoch, batch_idx, self.optimizer, self._closure)
+            self.hooks.current = None
+            self.state.global_step += 1
+        else:
+            self._closure()
+        outputs, self._outputs, self._batch = self._outputs, {}, None
+        return outputs
+
+    def _closure(self) -> Tensor | None:
+        """training_step, zero_grad, backward: what an optimizer calls before it updates."""
+        hooks = self.hooks
+        loss = self._training_step()
+        if self._batch_idx % self.accumulate == 0:
+            if "on_before_zero_grad" in self.active:
+                hooks.call("on_before_zero_grad", self.optimizer.optimizer)
+            outer, hooks.current = hooks.current, "optimizer_zero_grad"
+            self.module.optimizer_zero_grad(self.state.current_epoch, self._batch_idx, self.optimizer.optimizer)
+            hooks.current = outer
+        if loss is not None:
+            self.backward(loss)
+        return loss
+
+    def _training_step(self) -> Tensor | None:
+        output = self._call_training_step(self._batch, self._batch_idx)
+        loss, extra = output, None
+        if isinstance(output, Mapping):
+            loss = output.get("loss")
+            extra = {name: value for name, value in output.items() if name != "loss"}
+        if output is None:
+            warnings.warn("`training_step` returned None: this batch is skipped.", stacklevel=2)
+            return None
+        if not isinstance(loss, Tensor):
+            raise MisconfigurationException(
+                f"`training_step` returned {type(output).__name__}"
+                f"{f' with the keys {list(output)}' if extra is not None else ''};"
+                " expected a loss Tensor, a dict with a loss Tensor under 'loss', or None."
+            )
+        if self.trainer.detect_anomaly and math.isnan(loss.item()):
+            raise RuntimeError(
+                f"`training_step` returned a loss of nan (epoch {self.state.current_epoch}, batch {self._batch_idx},"
+                f" global step {self.state.global_step}). HINT: Trainer(detect_anomaly=True) stops at the first one;"
+                " look at the inputs, the learning rate and logarithms or divisions in the loss."
+            )
+        if self.accumulate != 1:
+            loss = loss / self.accumulate
+        self._outputs = {"loss": loss.detach()}
+        if extra:
+            self._outputs.update(extra)
+        return loss
+
+    def _call_training_step(self, batch: Any, batch_idx: int) -> Any:
+        hooks = self.hooks
+        outer, hooks.current = hooks.current, "training_step"
+        if self.with_batch_idx:
+            output = self.module.training_step(batch, batch_idx)
+        else:
+            output = self.module.training_step(batch)
+        hooks.current = outer
+        return output
+
+    def _manual_step(self, batch: Any, batch_idx: int) -> Any:
+        output = self._call_training_step(batch, batch_idx)
+        if output is None:
+            return {}
+        if isinstance(output, Tensor):
+            return {"loss": output.detach()}
+        if isinstance(output, Mapping):
+            return {name: v.detach() if isinstance(v, Tensor) else v for name, v in output.items()}
+        raise MisconfigurationException(
+            f"`training_step` returned {type(output).__name__}; in manual optimization expected a Tensor, a dict or None."
+        )
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """``loss.backward`` through the module's hook, with the hooks around it."""
+        hooks = self.hooks
+        if "on_before_backward" in self.active:
+            hooks.call("on_before_backward", loss)
+        outer, hooks.current = hooks.current, "backward"
+        self.module.backward(loss, *args, **kwargs)
+        hooks.current = outer
+        if "on_after_backward" in self.active:
+            hooks.call("on_after_backward")
+
+    def before_update(self, optimizer: Any) -> None:
+        """What happens between the closure and the optimizer's own update."""
+        if "on_before_optimizer_step" in self.active:
+            self.hooks.call("on_before_optimizer_step", optimizer)
+        if self.clips:
+            trainer = self.trainer
+            self.hooks.call_method(
+                self.module.configure_gradient_clipping,
+                optimizer,
+                gradient_clip_val=trainer.gradient_clip_val,
+                gradient_clip_algorithm=trainer.gradient_clip_algorithm,
+            )
+
+    def after_optimizer_step(self) -> None:
+        """Count a step that the user took in manual optimization."""
+        if not self.automatic:
+            self.state.global_step += 1
+
+    # ------------------------------------------------------------------ schedulers
+
+    def _step_schedulers_after_batch(self) -> None:
+        if self.stepping:
+            self._step_schedulers("step", plateau=False)
+        if self.state.is_last_batch:
+            self._step_schedulers("epoch", plateau=False)
+
+    def _step_schedulers(self, interval: str, plateau: bool) -> None:
+        count = self.state.batches_done if interval == "step" else self.state.current_epoch + 1
+        for config in self.schedulers:
+            due = config.interval == interval and config.reduce_on_plateau == plateau and count % config.frequency == 0
+            if due:
+                metric = None
+                if plateau:
+                    metric = self._monitored(config)
+                    if metric is None:
+                        continue
+                self.hooks.call_method(self.module.lr_scheduler_step, config.scheduler, metric)
+
+    def _monitored(self, config: LRSchedulerConfig) -> Any:
+        metrics = self.trainer.callback_metrics
+        if config.monitor in metrics:
+            return metrics[config.monitor]
+        message = (
+            f"The scheduler {type(config.scheduler).__name__} monitors {config.monitor!r}, which was not logged."
+            f" Logged so far: {', '.join(map(repr, metrics)) or 'nothing'}. HINT: self.log({config.monitor!r}, ...), or"
+            " set 'monitor' in the lr scheduler dict."
+        )
+        if config.strict:
+            raise MisconfigurationException(message)
+        warnings.warn(message + " The scheduler is not stepped this time.", RuntimeWarning, stacklevel=2)
+        return None
+
+    # ------------------------------------------------------------------ validation inside fit
+
+    def _validates_in_epoch(self, epoch: int) -> bool:
+        every = self.trainer.check_val_every_n_epoch
+        return self.trainer.enable_validation and (every is None or (epoch + 1) % every == 0)
+
+    def _validation_is_due(self) -> bool:
+        state, trainer, data = self.state, self.trainer, self.data
+        if state.should_stop and self._may_stop():
+            return True
+        if trainer.val_check_seconds is not None:
+            return time.monotonic() - state.last_validation_time >= trainer.val_check_seconds
+        if data.val_check_batch == math.inf:
+            return state.is_last_batch
+        batches = state.total_batches_done if trainer.check_val_every_n_epoch is None else state.batches_done
+        return batches % data.val_check_batch == 0
+
+    def _validate(self) -> None:
+        state = self.state
+        before = self.reporting.enter(None)
+        if self.stepping:
+            self.hooks.call_method(self.module.on_validation_model_zero_grad)
+        state.stage = RunningStage.VALIDATING
+        self.trainer.val_loop.run()
+        state.stage = RunningStage.TRAINING
+        state.point = Point.VALIDATED
+        state.last_validation_time = time.monotonic()
+        self.reporting.enter(*before)

@@ -1,0 +1,138 @@
+"""From the store of ``self.log`` to the Trainer's metric dicts and to the loggers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import engine
+from lit.results import Results
+
+if TYPE_CHECKING:
+    from lit.trainer import Trainer
+
+
+class Reporting:
+    """The metrics of a run: gathers them from the active loop's store and hands them to loggers.
+
+    Nothing is gathered per step; the dicts are brought up to date when somebody looks at them, when a logger is due
+    and before a store is reset.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self.train = Results(training=True)
+        self.evaluation = Results(training=False)
+        self.active: Results | None = None  # the store that self.log writes to; None where nothing can be logged
+        self.inside_batches = False  # True: latest values count, False: the epoch's reductions count
+        self._callback_metrics: dict[str, Any] = {}
+        self._logged_metrics: dict[str, Any] = {}
+        self._bar_metrics: dict[str, Any] = {}
+
+    # ------------------------------------------------------------------ what users and callbacks look at
+
+    @property
+    def callback_metrics(self) -> dict[str, Any]:
+        self.gather()
+        return self._callback_metrics
+
+    @property
+    def logged_metrics(self) -> dict[str, Any]:
+        self.gather()
+        return self._logged_metrics
+
+    @property
+    def progress_bar_metrics(self) -> dict[str, Any]:
+        self.gather()
+        return self._bar_metrics
+
+    def gather(self) -> dict[str, Any]:
+        """Bring the three dicts up to date; returns the numbers meant for loggers."""
+        if self.active is None:
+            return {}
+        for_callbacks, for_loggers, for_bar = self.active.metrics(on_step=self.inside_batches)
+        self._callback_metrics.update({name: engine.tensor(value) for name, value in for_callbacks.items()})
+        self._logged_metrics.update({name: engine.tensor(value) for name, value in for_loggers.items()})
+        self._bar_metrics.update(for_bar)
+        return for_loggers
+
+    # ------------------------------------------------------------------ moments of the loops
+
+    def start_run(self, read_at_once: bool) -> None:
+        """Forget everything of the run before."""
+        for store in (self.train, self.evaluation):
+            store.reset()
+            store.read_at_once = read_at_once
+        self.active = None
+        self.inside_batches = False
+        self.clear()
+
+    def clear(self) -> None:
+        self._callback_metrics = {}
+        self._logged_metrics = {}
+        self._bar_metrics = {}
+
+    def enter(self, store: Results | None, inside_batches: bool = False) -> tuple[Results | None, bool]:
+        """Make ``store`` the active one; returns what to pass to ``enter`` to come back."""
+        self.gather()
+        before = (self.active, self.inside_batches)
+        self.active, self.inside_batches = store, inside_batches
+        return before
+
+    def start_train_batch(self, batch: Any) -> None:
+        """A training batch begins: latest values count from here on."""
+        self.inside_batches = True
+        self.train.batch = batch
+        self.train.batch_size = None
+
+    def start_evaluation_batch(self, batch: Any, dataloader_idx: int | None) -> None:
+        """An evaluation batch begins; ``dataloader_idx`` is None when there is only one loader."""
+        self.inside_batches = True
+        self.evaluation.start_batch(batch, dataloader_idx)
+
+    def end_of_batches(self) -> None:
+        """The loop's last batch is over: from here on the epoch's reductions count."""
+        if self.inside_batches:
+            self.gather()
+            self.inside_batches = False
+
+    def flush_step(self) -> None:
+        """Send the latest values of the training batch to the loggers."""
+        if self._trainer.loggers:
+            self.log_metrics(self.gather())
+
+    def flush_evaluation_step(self, batch_idx: int) -> None:
+        """Send what an evaluation batch logged with on_step=True to the loggers, under its own index."""
+        if self.evaluation.has_step_values and self._trainer.loggers:
+            self.log_metrics(self.gather(), step=batch_idx)
+
+    def flush_train_epoch(self) -> None:
+        """Send the epoch's reductions to the loggers, under the step of the epoch's last batch, and start anew."""
+        self.log_metrics(self.gather(), step_offset=-1)
+        self.train.reset()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The callback metrics as numbers, and the unfinished training epoch."""
+        metrics = {name: value.item() for name, value in self.callback_metrics.items()}
+        return {"callback_metrics": metrics, "train": self.train.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` returned."""
+        self._callback_metrics = {name: engine.tensor(value) for name, value in state["callback_metrics"].items()}
+        self.train.load_state_dict(state["train"])
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None, step_offset: int = 0) -> None:
+        """Hand numbers to every logger; a metric called "step" replaces the x-axis, as in Lightning."""
+        loggers = self._trainer.loggers
+        if not loggers or not metrics:
+            return
+        metrics = dict(metrics)
+        if step is None:
+            chosen = metrics.pop("step", None)
+            if chosen is None:
+                metrics.setdefault("epoch", self._trainer.current_epoch)
+                step = self._trainer.state.batches_that_stepped + step_offset
+            else:
+                step = int(chosen)
+        for logger in loggers:
+            logger.log_metrics(metrics, step)
+            logger.save()

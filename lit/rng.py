@@ -1,0 +1,71 @@
+"""The random streams of a process: read them, set them, leave them untouched."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import engine
+import numpy as np
+
+
+def collect_rng_states() -> dict[str, Any]:
+    """The state of Python's, NumPy's and engine's global generators, as tensors and plain numbers.
+
+    Example:
+        >>> from lit.rng import collect_rng_states, set_rng_states
+        >>> states = collect_rng_states()
+        >>> first = torch.rand(2)
+        >>> set_rng_states(states)
+        >>> bool((torch.rand(2) == first).all())
+        True
+    """
+    version, words, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global stream is what users seed
+    states = {
+        "engine": engine.get_rng_state(),
+        "python": {"version": version, "words": list(words), "gauss": gauss},
+        "numpy": {
+            "name": str(name),
+            "keys": [int(key) for key in keys],
+            "position": int(position),
+            "has_gauss": int(has_gauss),
+            "cached": float(cached),
+        },
+    }
+    if engine.cuda.is_available():
+        states["cuda"] = engine.cuda.get_rng_state_all()
+    return states
+
+
+def set_rng_states(states: dict[str, Any]) -> None:
+    """Set the generators to what ``collect_rng_states`` returned."""
+    engine.set_rng_state(states["engine"])
+    python, numpy = states["python"], states["numpy"]
+    random.setstate((python["version"], tuple(python["words"]), python["gauss"]))
+    keys = np.array(numpy["keys"], dtype=np.uint32)
+    np.random.set_state((numpy["name"], keys, numpy["position"], numpy["has_gauss"], numpy["cached"]))
+    if "cuda" in states and engine.cuda.is_available():
+        engine.cuda.set_rng_state_all(states["cuda"])
+
+
+@contextmanager
+def isolate_rng() -> Iterator[None]:
+    """Whatever is drawn inside the block, the random streams go on after it as if nothing had been drawn.
+
+    Example:
+        >>> from lit.rng import isolate_rng
+        >>> pl.seed_everything(1, verbose=False)
+        1
+        >>> with isolate_rng():
+        ...     inside = torch.rand(2)
+        >>> bool((torch.rand(2) == inside).all())
+        True
+    """
+    states = collect_rng_states()
+    try:
+        yield
+    finally:
+        set_rng_states(states)

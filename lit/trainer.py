@@ -1,0 +1,516 @@
+"""The Trainer: its flags, its entry points, and the order of a run."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any
+
+import engine
+from callbacks import Callback, MisconfigurationException
+from lit import flags
+from lit.checkpoint import (
+    find_checkpoint,
+    load_checkpoint,
+    restore_model_and_callbacks,
+    restore_training,
+    save_checkpoint,
+)
+from lit.datamodule import LightningDataModule
+from lit.default_callbacks import attach_module_callbacks, make_callbacks, make_loggers
+from lit.device import batch_transfer, choose_precision, choose_strategy, place_module
+from lit.evaluation import EvaluationLoop, PredictionLoop
+from lit.hooks import Dispatcher, describe_run, is_overridden
+from lit.loop import FitLoop
+from lit.module import LightningModule
+from lit.optimizers import LightningOptimizer, LRSchedulerConfig, configure
+from lit.reporting import Reporting
+from lit.rng import isolate_rng
+from lit.state import RunningStage, RunState, TrainerFn, TrainerStatus
+from lit.trainer_view import TrainerView
+
+
+class Trainer(TrainerView):
+    """Runs a LightningModule: ``fit``, ``validate``, ``test``, ``predict``.
+
+    Args:
+        accelerator: "cpu", "gpu" (or "cuda"), "auto" for a GPU where there is one.
+        strategy: "auto"; training runs in one process on one device.
+        devices: 1 or "auto", or a list with the index of one GPU.
+        num_nodes: 1.
+        precision: "32-true" or "64-true".
+        logger: True for the default logger, False for none, a Logger or a list of them.
+        callbacks: Callback objects; the missing defaults are added behind them.
+        fast_dev_run: run n batches (True: 1) of every loop, without loggers and checkpoints, to try a program out.
+        max_epochs, min_epochs, max_steps, min_steps: limits in epochs and optimizer steps; -1 means no limit.
+            Without any limit training ends after 1000 epochs.
+        max_time: "DD:HH:MM:SS", a timedelta or a dict of its arguments, after which training ends.
+        limit_train_batches, limit_val_batches, limit_test_batches, limit_predict_batches: batches (int) or a share of
+            them (float) to use; 0 turns a loop off.
+        overfit_batches: use the same few batches (int or share) in every epoch, without shuffling.
+        val_check_interval: validate every so many batches (int), after each share of an epoch (float), or after a time.
+        check_val_every_n_epoch: validate in every n-th epoch; None counts batches across epochs.
+        num_sanity_val_steps: validation batches to try before training (2), -1 for all.
+        log_every_n_steps: how often step values go to the loggers (50).
+        enable_checkpointing, enable_progress_bar, enable_model_summary: whether the default callback is added.
+        accumulate_grad_batches: batches per optimizer step; each loss is divided by it.
+        gradient_clip_val, gradient_clip_algorithm: clip gradients by "norm" (default) or "value" at this threshold.
+        deterministic, benchmark: accepted; results on the CPU are always reproducible.
+        inference_mode: evaluate under ``inference_mode`` instead of ``no_grad``.
+        use_distributed_sampler, sync_batchnorm: accepted; they concern several processes.
+        profiler, plugins, model_registry: not supported.
+        detect_anomaly: stop at the first NaN in the loss or in a gradient, and say where it came from.
+        barebones: turn off everything that costs time beside the training itself.
+        reload_dataloaders_every_n_epochs: ask for new loaders every n epochs.
+        default_root_dir: where logs and checkpoints go; the current folder by default.
+        enable_autolog_hparams: hand saved hyper-parameters to the loggers.
+
+    Raises:
+        TypeError: a flag does not exist (with the nearest name).
+        MisconfigurationException, ValueError: a value is not allowed.
+        NotImplementedError: a value that Lightning has and this Trainer does not.
+
+    Example:
+        >>> trainer = pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        >>> trainer.max_epochs, trainer.global_step
+        (1, 0)
+    """
+
+    @flags.accepts_old_spellings
+    def __init__(
+        self,
+        *,
+        accelerator: str = "auto",
+        strategy: Any = "auto",
+        devices: list[int] | str | int = "auto",
+        num_nodes: int = 1,
+        precision: Any = None,
+        logger: Any = None,
+        callbacks: list[Callback] | Callback | None = None,
+        fast_dev_run: int | bool = False,
+        max_epochs: int | None = None,
+        min_epochs: int | None = None,
+        max_steps: int = -1,
+        min_steps: int | None = None,
+        max_time: str | timedelta | dict[str, int] | None = None,
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        overfit_batches: int | float = 0.0,
+        val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
+        check_val_every_n_epoch: int | None = 1,
+        num_sanity_val_steps: int | None = None,
+        log_every_n_steps: int | None = None,
+        enable_checkpointing: bool | None = None,
+        enable_progress_bar: bool | None = None,
+        enable_model_summary: bool | None = None,
+        accumulate_grad_batches: int = 1,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+        deterministic: bool | str | None = None,
+        benchmark: bool | None = None,
+        inference_mode: bool = True,
+        use_distributed_sampler: bool = True,
+        profiler: Any = None,
+        detect_anomaly: bool = False,
+        barebones: bool = False,
+        plugins: Any = None,
+        sync_batchnorm: bool = False,
+        reload_dataloaders_every_n_epochs: int = 0,
+        default_root_dir: str | os.PathLike[str] | None = None,
+        enable_autolog_hparams: bool = True,
+        model_registry: str | None = None,
+    ) -> None:
+        if barebones:
+            flags.check_barebones(
+                logger=logger,
+                enable_checkpointing=enable_checkpointing,
+                enable_progress_bar=enable_progress_bar,
+                enable_model_summary=enable_model_summary,
+                num_sanity_val_steps=num_sanity_val_steps,
+                log_every_n_steps=log_every_n_steps,
+                fast_dev_run=fast_dev_run,
+                detect_anomaly=detect_anomaly,
+            )
+            logger = enable_checkpointing = enable_progress_bar = enable_model_summary = False
+            num_sanity_val_steps = log_every_n_steps = 0
+        flags.refuse_unsupported(profiler, plugins, model_registry)
+        flags.check_clipping(gradient_clip_val, gradient_clip_algorithm)
+        flags.check_counts(
+            max_epochs=max_epochs,
+            min_epochs=min_epochs,
+            max_steps=max_steps,
+            min_steps=min_steps,
+            log_every_n_steps=log_every_n_steps,
+            accumulate_grad_batches=accumulate_grad_batches,
+            reload_dataloaders_every_n_epochs=reload_dataloaders_every_n_epochs,
+        )
+        self.strategy = choose_strategy(accelerator, devices, strategy, num_nodes)
+        self.precision = choose_precision(precision)
+        self.max_steps, self.min_steps = max_steps, min_steps
+        self.fast_dev_run = fast_dev_run
+        self.barebones = barebones
+        self.accumulate_grad_batches = accumulate_grad_batches
+        self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
+        self.deterministic, self.benchmark = deterministic, benchmark
+        self.inference_mode = inference_mode
+        self.detect_anomaly = detect_anomaly
+        self.reload_dataloaders_every_n_epochs = reload_dataloaders_every_n_epochs
+        self.enable_autolog_hparams = enable_autolog_hparams
+        self.log_every_n_steps = 50 if log_every_n_steps is None else log_every_n_steps
+        self.default_root_dir = os.path.abspath(os.fspath(default_root_dir or os.getcwd()))
+        self.check_val_every_n_epoch = check_val_every_n_epoch
+        self.val_check_interval, self.val_check_seconds = flags.val_check_settings(
+            val_check_interval, check_val_every_n_epoch
+        )
+        sanity = 2 if num_sanity_val_steps is None else num_sanity_val_steps
+        self.num_sanity_val_steps = float("inf") if sanity == -1 else sanity
+        self.overfit_batches = flags.batch_limit("overfit_batches", overfit_batches)
+        train_limit, val_limit = limit_train_batches, limit_val_batches
+        if self.overfit_batches > 0:
+            train_limit = val_limit = self.overfit_batches
+        self.limit_train_batches = flags.batch_limit("limit_train_batches", train_limit)
+        self.limit_val_batches = flags.batch_limit("limit_val_batches", val_limit)
+        self.limit_test_batches = flags.batch_limit("limit_test_batches", limit_test_batches)
+        self.limit_predict_batches = flags.batch_limit("limit_predict_batches", limit_predict_batches)
+        self._resume_from_checkpoint: Any = None
+        if fast_dev_run:
+            max_epochs = self._apply_fast_dev_run(int(fast_dev_run))
+        if max_epochs is None:
+            max_epochs = 1000 if max_steps == -1 and max_time is None and not fast_dev_run else -1
+        self.loggers = make_loggers(logger if logger is not None else True, self.default_root_dir, bool(fast_dev_run))
+        self.callbacks = make_callbacks(
+            callbacks, enable_checkpointing is not False, enable_progress_bar is not False,
+            enable_model_summary is not False, max_time,
+        )  # fmt: skip
+        self._make_loops(max_epochs, min_epochs)
+
+    def _apply_fast_dev_run(self, batches: int) -> int:
+        """Shrink every loop to ``batches`` batches; returns the number of epochs."""
+        if batches < 0:
+            raise MisconfigurationException(f"Trainer(fast_dev_run={batches}): expected True or a number of batches.")
+        self.limit_train_batches = self.limit_val_batches = batches
+        self.limit_test_batches = self.limit_predict_batches = batches
+        self.max_steps = batches
+        self.num_sanity_val_steps = 0
+        self.val_check_interval, self.val_check_seconds = 1.0, None
+        self.check_val_every_n_epoch = 1
+        return 1
+
+    def _make_loops(self, max_epochs: int, min_epochs: int | None) -> None:
+        self.state = RunState()
+        self.hooks = Dispatcher()
+        self.reporting = Reporting(self)
+        self.datamodule: LightningDataModule | None = None
+        self.lightning_module: Any = None
+        self.optimizers: list[Any] = []
+        self.lightning_optimizers: list[LightningOptimizer] = []
+        self.lr_scheduler_configs: list[LRSchedulerConfig] = []
+        self.ckpt_path: Any = None
+        self.fit_loop = FitLoop(self, max_epochs, min_epochs)
+        self.val_loop = EvaluationLoop(self, "val", "validation")  # inside fit
+        self.validate_loop = EvaluationLoop(self, "val", "validation")
+        self.test_loop = EvaluationLoop(self, "test", "test")
+        self.predict_loop = PredictionLoop(self)
+
+    # ------------------------------------------------------------------ entry points
+
+    def fit(
+        self,
+        model: LightningModule,
+        train_dataloaders: Any = None,
+        val_dataloaders: Any = None,
+        datamodule: LightningDataModule | None = None,
+        ckpt_path: str | os.PathLike[str] | None = None,
+        weights_only: bool | None = None,
+    ) -> None:
+        """Train ``model``.
+
+        Args:
+            model: the module to train.
+            train_dataloaders: an iterable over batches, or a list or dict of them; or a LightningDataModule.
+            val_dataloaders: one or several iterables over batches.
+            datamodule: instead of loaders.
+            ckpt_path: a checkpoint to go on from: a path, "last" or "best".
+            weights_only: accepted as in Lightning; a checkpoint never executes anything here.
+
+        Raises:
+            MisconfigurationException: a step, a loader or ``configure_optimizers`` is missing, or they contradict.
+            TypeError: ``model`` is not a LightningModule.
+        """
+        self._begin(TrainerFn.FITTING, RunningStage.TRAINING, model)
+        self.state.should_stop = False
+        self.state.restart_epoch()
+        if ckpt_path is None:
+            ckpt_path = self._resume_from_checkpoint
+        loops = ((self.fit_loop, train_dataloaders), (self.val_loop, val_dataloaders))
+        self._guarded(lambda: self._run(loops, datamodule, ckpt_path, True, self._run_fit))
+
+    def validate(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        ckpt_path: str | os.PathLike[str] | None = None,
+        verbose: bool = True,
+        datamodule: LightningDataModule | None = None,
+        weights_only: bool | None = None,
+    ) -> list[dict[str, float]]:
+        """Run the validation loop once; returns the logged metrics, one dict per loader.
+
+        Args: as ``fit``; ``model=None`` takes the module of the run before, ``verbose`` prints the metrics.
+        """
+        self._begin(TrainerFn.VALIDATING, RunningStage.VALIDATING, model)
+        self.validate_loop.verbose = verbose
+        loops = ((self.validate_loop, dataloaders),)
+        return self._guarded(
+            lambda: self._run(loops, datamodule, ckpt_path, model is not None, self.validate_loop.run)
+        )
+
+    def test(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        ckpt_path: str | os.PathLike[str] | None = None,
+        verbose: bool = True,
+        datamodule: LightningDataModule | None = None,
+        weights_only: bool | None = None,
+    ) -> list[dict[str, float]]:
+        """Run the test loop once; returns the logged metrics, one dict per loader.
+
+        Args: as ``validate``. Without a model and a ``ckpt_path`` the best checkpoint of the fit before is used.
+        """
+        self._begin(TrainerFn.TESTING, RunningStage.TESTING, model)
+        self.test_loop.verbose = verbose
+        loops = ((self.test_loop, dataloaders),)
+        return self._guarded(lambda: self._run(loops, datamodule, ckpt_path, model is not None, self.test_loop.run))
+
+    def predict(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        datamodule: LightningDataModule | None = None,
+        return_predictions: bool | None = None,
+        ckpt_path: str | os.PathLike[str] | None = None,
+        weights_only: bool | None = None,
+    ) -> list[Any] | None:
+        """Run ``predict_step`` on every batch; returns the results on the CPU, a list per loader if there are several.
+
+        Args: as ``test``; ``return_predictions=False`` keeps nothing in memory.
+        """
+        self._begin(TrainerFn.PREDICTING, RunningStage.PREDICTING, model)
+        self.predict_loop.return_predictions = return_predictions is not False
+        loops = ((self.predict_loop, dataloaders),)
+        return self._guarded(lambda: self._run(loops, datamodule, ckpt_path, model is not None, self.predict_loop.run))
+
+    def save_checkpoint(
+        self, filepath: str | os.PathLike[str], weights_only: bool | None = None, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint of this moment to ``filepath``; ``weights_only`` leaves the training state out.
+
+        Raises:
+            AttributeError: no model is attached yet.
+            OSError: the file cannot be written; an older file of that name is still whole.
+        """
+        save_checkpoint(self, filepath, bool(weights_only))
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Print without tearing the progress bar apart."""
+        bar = self.progress_bar_callback
+        if bar is not None and hasattr(bar, "print"):
+            bar.print(*args, **kwargs)
+        else:
+            print(*args, **kwargs)
+
+    def print_hooks(
+        self, model: LightningModule | None = None, datamodule: LightningDataModule | None = None
+    ) -> None:
+        """Print which hooks somebody listens to, and who, in calling order."""
+        print(describe_run(model or self.lightning_module, datamodule or self.datamodule, self.callbacks))
+
+    # ------------------------------------------------------------------ the order of a run
+
+    def _begin(self, fn: TrainerFn, stage: RunningStage, model: Any) -> None:
+        model = self.lightning_module if model is None else model
+        if model is None:
+            raise TypeError(
+                f"`Trainer.{fn}()` requires a `LightningModule` when it hasn't been passed in a previous run."
+            )
+        if not isinstance(model, LightningModule):
+            raise TypeError(f"Trainer.{fn}(model): expected a LightningModule, got {type(model).__qualname__}.")
+        self.state.fn, self.state.stage, self.state.status = fn, stage, TrainerStatus.RUNNING
+        self.lightning_module = model
+
+    def _guarded(self, run: Callable[[], Any]) -> Any:
+        """Run, and on any exception tell callbacks, datamodule and loggers before it goes on its way."""
+        try:
+            return run()
+        except BaseException as exception:
+            self.state.status = TrainerStatus.INTERRUPTED
+            for callback in self.callbacks:
+                self.hooks.call_method(callback.on_exception, self, self.lightning_module, exception)
+            if self.datamodule is not None:
+                self.hooks.call_method(self.datamodule.on_exception, exception)
+            for logger in self.loggers:
+                logger.finalize("failed")
+            self._release()
+            if isinstance(exception, KeyboardInterrupt):
+                raise SystemExit(1) from exception
+            raise
+
+    def _release(self) -> None:
+        self.state.stage = None
+        self.hooks.current = None
+        self.reporting.enter(None)
+
+    def _run(
+        self, loops: Iterable[tuple[Any, Any]], datamodule: Any, ckpt_path: Any, model_given: bool, stage: Callable[[], Any]
+    ) -> Any:
+        """One entry point from beginning to end."""
+        module, fn = self.lightning_module, str(self.state.fn)
+        self._attach_data(loops, datamodule)
+        path = find_checkpoint(self, ckpt_path, model_given)
+        self.ckpt_path = None if path is None else str(path)
+        module.trainer = self
+        from_module = self.hooks.call_method(module.configure_callbacks)
+        if from_module:
+            self.callbacks = attach_module_callbacks(self.callbacks, from_module)
+        self._check_steps()
+        self._collect_hooks()
+        self.hooks.call("prepare_data")
+        for logger in self.loggers:
+            logger.experiment  # noqa: B018 - created here, so that setup hooks can use it
+        self.hooks.call("setup", stage=fn)
+        if is_overridden("configure_model", module, LightningModule):
+            self.hooks.call_method(module.configure_model)
+        self._collect_hooks()  # setup and configure_model may have given the module new methods
+        checkpoint = None if path is None else load_checkpoint(path)
+        if checkpoint is not None:
+            restore_model_and_callbacks(self, checkpoint)
+        place_module(self)
+        self.reporting.start_run(read_at_once=self.strategy.root_device.type == "cpu")
+        if fn == "fit":
+            self._configure_optimizers()
+            self.hooks.call("on_fit_start")
+        self._log_hyperparams()
+        if checkpoint is not None and fn == "fit":
+            restore_training(self, checkpoint)
+        del checkpoint  # its tensors are the module's and the optimizers' now
+        with ExitStack() as modes:
+            self._enter_modes(modes)
+            module.zero_grad()
+            result = stage()
+        self.hooks.current = None
+        if fn == "fit":
+            self.hooks.call("on_fit_end")
+        self.hooks.call("teardown", stage=fn)
+        for logger in self.loggers:
+            logger.finalize("success")
+        self._release()
+        self.state.status = TrainerStatus.FINISHED
+        return result
+
+    def _attach_data(self, loops: Iterable[tuple[Any, Any]], datamodule: Any) -> None:
+        """Tell each loop where its loaders come from."""
+        fn = self.state.fn
+        for loop, given in loops:
+            if isinstance(given, LightningDataModule):
+                datamodule, given = given, None
+            if given is not None and datamodule is not None:
+                raise MisconfigurationException(
+                    f"Trainer.{fn}(...): both loaders and a datamodule were passed. HINT: pass one of them."
+                )
+            loop.data.source.given = given
+            loop.data.forget()
+        if datamodule is not None and not isinstance(datamodule, LightningDataModule):
+            raise TypeError(
+                f"Trainer.{fn}(datamodule=...): expected a LightningDataModule, got {type(datamodule).__qualname__}."
+            )
+        self.datamodule = datamodule
+        if datamodule is not None:
+            datamodule.trainer = self
+
+    def _check_steps(self) -> None:
+        """The steps that this entry point needs must be there, and the flags must fit them."""
+        module, fn = self.lightning_module, self.state.fn
+
+        def has(step: str) -> bool:
+            return is_overridden(step, module, LightningModule)
+
+        needed = {"fit": ("training_step", "configure_optimizers"), "validate": ("validation_step",), "test": ("test_step",)}
+        missing = [step for step in needed.get(str(fn), ()) if not has(step)]
+        if missing:
+            raise MisconfigurationException(
+                f"Trainer.{fn}(...): {type(module).__name__} has no `{missing[0]}`. HINT: define it in the module."
+            )
+        if fn == TrainerFn.FITTING:
+            if has("validation_step") and self.limit_val_batches > 0 and not self.val_loop.data.source.is_defined(self):
+                warnings.warn(
+                    f"{type(module).__name__} has a `validation_step`, but there is no validation loader: fit runs"
+                    " without validation.",
+                    stacklevel=6,
+                )
+            self._check_manual_optimization()
+
+    def _check_manual_optimization(self) -> None:
+        if self.lightning_module.automatic_optimization:
+            return
+        for flag, neutral in (("gradient_clip_val", None), ("accumulate_grad_batches", 1)):
+            value = getattr(self, flag)
+            if value not in (neutral, 0):
+                raise MisconfigurationException(
+                    f"Trainer({flag}={value!r}) has no effect in manual optimization."
+                    " HINT: remove it, and do the same in training_step (self.clip_gradients; stepping every n batches)."
+                )
+
+    def _collect_hooks(self) -> None:
+        self.hooks.collect(self, self.lightning_module, self.datamodule, self.callbacks)
+
+    def _configure_optimizers(self) -> None:
+        module, loop = self.lightning_module, self.fit_loop
+        returned = self.hooks.call_method(module.configure_optimizers)
+        self.optimizers, self.lr_scheduler_configs = configure(module, returned)
+        self.lightning_optimizers = [
+            LightningOptimizer(optimizer, loop.before_update, loop.after_optimizer_step, module.toggled_optimizer)
+            for optimizer in self.optimizers
+        ]
+
+    def _log_hyperparams(self) -> None:
+        if not self.enable_autolog_hparams or not self.loggers:
+            return
+        owners = [owner for owner in (self.datamodule, self.lightning_module) if owner is not None]
+        hparams = {name: value for o in owners if o._log_hyperparams for name, value in o.hparams_initial.items()}
+        for logger in self.loggers:
+            logger.log_hyperparams(hparams)
+            logger.log_graph(self.lightning_module)
+            logger.save()
+
+    def _enter_modes(self, modes: ExitStack) -> None:
+        """Process-wide switches for the time of the loops."""
+        if self.precision == "64-true":
+            modes.callback(engine.set_default_dtype, engine.get_default_dtype())
+            engine.set_default_dtype(engine.float64)
+        if self.detect_anomaly:
+            modes.enter_context(engine.autograd.detect_anomaly())
+        modes.callback(engine.set_grad_enabled, engine.is_grad_enabled())
+
+    def _run_fit(self) -> None:
+        if self.enable_validation and self.num_sanity_val_steps > 0 and not self.state.resuming:
+            with isolate_rng():  # the program's random numbers must not depend on the sanity check
+                self._sanity_check()
+        self.fit_loop.run()
+
+    def _sanity_check(self) -> None:
+        self.state.stage = RunningStage.SANITY_CHECKING
+        self.hooks.call("on_sanity_check_start")
+        self.val_loop.run()
+        self.hooks.call("on_sanity_check_end")
+        self.state.stage = RunningStage.TRAINING
+        self.reporting.clear()
+
+    def batch_transfer(self) -> Callable[[Any, int], Any] | None:
+        """How a batch gets to the device: ``function(batch, dataloader_idx)``; None where nothing is to be done."""
+        return batch_transfer(self)

@@ -1,0 +1,173 @@
+"""CSVLogger: metrics in one CSV file that grows by whole rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from loggers.files import append_text, replace_file
+from loggers.folder import FolderLogger
+
+
+class CSVLogger(FolderLogger):
+    """Write metrics to ``save_dir/name/version/metrics.csv`` and hyper-parameters to ``hparams.yaml`` beside it.
+
+    Rows are appended, so that logging costs the same in the first hour and in the last, and the file can be read at
+    any time. A metric that appears later becomes a new last column; ``ExperimentWriter`` says how.
+
+    Args:
+        save_dir: folder under which the experiments lie.
+        name: name of the experiment; None or "" puts the versions directly into ``save_dir``.
+        version: an int N names the folder ``version_N``, text is the folder's name; None takes the next free number.
+            A file that is already there is continued.
+        prefix: put before every metric name, joined by ``-``.
+        flush_logs_every_n_steps: rows are held in memory for at most this many steps.
+
+    Example:
+        >>> from loggers import CSVLogger
+        >>> logger = CSVLogger("logs", name="digits")
+        >>> logger.log_metrics({"loss": 0.5}, step=0)
+        >>> logger.log_metrics({"val_acc": 0.9}, step=1)
+        >>> logger.save()
+        >>> print(open("logs/digits/version_0/metrics.csv").read(), end="")
+        step,loss,val_acc
+        0,0.5,
+        1,,0.9
+    """
+
+    def __init__(
+        self,
+        save_dir: str | os.PathLike[str],
+        name: str | None = "lightning_logs",
+        version: int | str | None = None,
+        prefix: str = "",
+        flush_logs_every_n_steps: int = 100,
+    ) -> None:
+        super().__init__(save_dir, name, version, prefix)
+        if flush_logs_every_n_steps < 1:
+            raise ValueError(
+                f"CSVLogger(flush_logs_every_n_steps={flush_logs_every_n_steps}): expected an int of at least 1."
+            )
+        self._flush_logs_every_n_steps = flush_logs_every_n_steps
+        self._first_step_held: int | None = None
+        self._experiment: ExperimentWriter | None = None
+
+    @property
+    def experiment(self) -> ExperimentWriter:
+        """The writer of the file; it, and the folder, are made when first asked for."""
+        if self._experiment is None:
+            self._experiment = ExperimentWriter(self.log_dir)
+        return self._experiment
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Record one row; ``step`` None counts the rows."""
+        writer = self.experiment
+        step = writer.row_count if step is None else step
+        writer.log_metrics(dict(self._prefixed(metrics)), step)
+        if self._first_step_held is None:
+            self._first_step_held = step
+        if step - self._first_step_held + 1 >= self._flush_logs_every_n_steps:
+            self.save()
+
+    def save(self) -> None:
+        """Append the rows held in memory to the file."""
+        if self._experiment is not None:
+            self._experiment.save()
+        self._first_step_held = None
+
+
+class ExperimentWriter:
+    """Appends rows to ``log_dir/metrics.csv``.
+
+    The columns are ``step`` and then the metrics in the order of their first appearance. New ones come last, so rows
+    written before a metric existed stay valid as they are: CSV readers (pandas, ``csv.DictReader``) fill what is
+    missing at the end of a row. A new metric thus changes the header only. The file with the longer header is made as
+    a copy beside the old one and renamed over it: one copy each time new names appear (usually twice in a run: with the
+    first training and the first validation metrics), and never one because of more rows.
+
+    Example:
+        >>> from loggers.csv_logs import ExperimentWriter
+        >>> writer = ExperimentWriter("run")
+        >>> writer.log_metrics({"loss": 0.25}, step=7)
+        >>> writer.save()
+        >>> open("run/metrics.csv").read()
+        'step,loss\\n7,0.25\\n'
+    """
+
+    NAME_METRICS_FILE = "metrics.csv"
+
+    def __init__(self, log_dir: str | os.PathLike[str]) -> None:
+        self.log_dir = os.fspath(log_dir)
+        self.metrics_file_path = os.path.join(self.log_dir, self.NAME_METRICS_FILE)
+        self.metrics_keys: list[str] = ["step"]
+        self.metrics: list[dict[str, Any]] = []
+        self.row_count = 0
+        os.makedirs(self.log_dir, exist_ok=True)
+        self._header = ""
+        if os.path.exists(self.metrics_file_path):
+            self._continue_file()
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Hold one row in memory; ``step`` None counts the rows."""
+        self.metrics.append({**metrics, "step": self.row_count if step is None else step})
+        self.row_count += 1
+
+    def save(self) -> None:
+        """Append what is held in memory to the file.
+
+        Raises:
+            OSError: the disk is full or the folder is gone; the rows stay in memory and are written next time.
+        """
+        if not self.metrics:
+            return
+        known = set(self.metrics_keys)
+        self.metrics_keys += [key for key in _in_order(self.metrics) if key not in known]
+        header = _csv_line(self.metrics_keys)
+        if header != self._header:
+            self._write_header(header)
+        rows = "".join(_csv_line([row.get(key) for key in self.metrics_keys]) for row in self.metrics)
+        append_text(self.metrics_file_path, rows)
+        self.metrics = []
+
+    def _write_header(self, header: str) -> None:
+        old = self.metrics_file_path if os.path.exists(self.metrics_file_path) else None
+        replace_file(self.metrics_file_path, header, tail_of=old, skip=len(self._header.encode("utf-8")))
+        self._header = header
+
+    def _continue_file(self) -> None:
+        """Take over the columns of a file that an earlier run left here."""
+        path = Path(self.metrics_file_path)
+        with open(path, encoding="utf-8", newline="") as file:
+            self._header = file.readline()
+            self.row_count = sum(1 for _ in file)
+            file.seek(max(0, os.path.getsize(path) - 1))
+            ends_whole = file.read() in ("\n", "")
+        columns = next(csv.reader([self._header]), [])
+        if not columns:
+            self._header = ""
+            return
+        if "step" not in columns:
+            raise ValueError(
+                f"CSVLogger: {path} exists and is not a file of metrics (no column 'step' in {columns})."
+                " HINT: choose another `version`, or move the file away."
+            )
+        warnings.warn(f"{path} exists: new rows are appended to it.", stacklevel=4)
+        self.metrics_keys = columns
+        if not ends_whole:  # the earlier run was killed while it wrote
+            append_text(path, "\n")
+
+
+def _in_order(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """All keys of ``rows``, each once, in the order of their first appearance."""
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def _csv_line(values: list[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()

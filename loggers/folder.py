@@ -1,0 +1,106 @@
+"""What loggers that write into ``save_dir/name/version_N`` have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from loggers.base import Logger
+from loggers.files import replace_file
+from loggers.hparams import to_dict, to_yaml
+
+
+class FolderLogger(Logger):
+    """A logger with a folder per experiment (``name``) and, in it, a folder per run (``version``).
+
+    Args:
+        save_dir: folder under which the experiments lie; created when something is written.
+        name: name of the experiment; None or "" puts the versions directly into ``save_dir``.
+        version: an int N names the folder ``version_N``, text is the folder's name;
+            None takes the next free number.
+        prefix: put before every metric name, joined by ``-``.
+
+    Example:
+        >>> from loggers import CSVLogger
+        >>> logger = CSVLogger("logs", name="digits", version=3)
+        >>> print(logger.log_dir)
+        logs/digits/version_3
+    """
+
+    NAME_HPARAMS_FILE = "hparams.yaml"
+    LOGGER_JOIN_CHAR = "-"
+
+    def __init__(
+        self,
+        save_dir: str | os.PathLike[str],
+        name: str | None = "lightning_logs",
+        version: int | str | None = None,
+        prefix: str = "",
+    ) -> None:
+        self._save_dir = os.fspath(save_dir)
+        self._name = name or ""
+        self._version = version
+        self._prefix = prefix
+        self.hparams: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment; "" if it has none."""
+        return self._name
+
+    @property
+    def version(self) -> int | str:
+        """Version of the run; the next free number is taken when it is first asked for."""
+        if self._version is None:
+            self._version = next_version(self.root_dir)
+        return self._version
+
+    @property
+    def save_dir(self) -> str:
+        """Folder under which the experiments lie, as given."""
+        return self._save_dir
+
+    @property
+    def root_dir(self) -> str:
+        """Folder of all versions: ``save_dir/name``, with ``~`` and ``$VARIABLES`` resolved."""
+        return os.path.expanduser(os.path.expandvars(os.path.join(self._save_dir, self._name)))
+
+    @property
+    def log_dir(self) -> str:
+        """Folder of this run: ``save_dir/name/version``."""
+        version = self.version
+        return os.path.join(self.root_dir, version if isinstance(version, str) else f"version_{version}")
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Merge ``params`` into ``hparams`` and write them to ``hparams.yaml``, if they changed anything."""
+        merged = {**self.hparams, **to_dict(params)}
+        path = Path(self.log_dir, self.NAME_HPARAMS_FILE)
+        text = to_yaml(merged)
+        if not merged or (path.is_file() and path.read_text(encoding="utf-8") == text):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text)
+        self.hparams = merged
+
+    def _prefixed(self, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self._prefix:
+            return metrics
+        return {f"{self._prefix}{self.LOGGER_JOIN_CHAR}{name}": value for name, value in metrics.items()}
+
+
+def next_version(root_dir: str) -> int:
+    """One more than the highest N of the folders ``version_N`` in ``root_dir``; 0 if there are none.
+
+    Example:
+        >>> from loggers.folder import next_version
+        >>> next_version("no_such_folder")
+        0
+    """
+    try:
+        entries = [entry for entry in os.scandir(root_dir) if entry.is_dir() and entry.name.startswith("version_")]
+    except FileNotFoundError:
+        return 0
+    numbers = [entry.name.removeprefix("version_") for entry in entries]
+    return max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1

@@ -1,0 +1,210 @@
+"""TensorBoardLogger: metrics and hyper-parameters as TensorBoard reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loggers.folder import FolderLogger
+from loggers.hparams import flatten, to_dict, to_simple
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
+
+
+class TensorBoardLogger(FolderLogger):
+    """Write event files to ``save_dir/name/version`` and hyper-parameters to ``hparams.yaml`` beside them.
+
+    ``tensorboard --logdir <save_dir>`` shows them. The writing is done by ``tensorboardX``, which is imported with the
+    first thing that is written.
+
+    Args:
+        save_dir: folder under which the experiments lie.
+        name: name of the experiment; None or "" puts the versions directly into ``save_dir``.
+        version: an int N names the folder ``version_N``, text is the folder's name; None takes the next free number.
+        log_graph: whether ``log_graph`` writes anything.
+        default_hp_metric: whether hyper-parameters logged without metrics get a placeholder metric ``hp_metric`` of -1;
+            TensorBoard's HPARAMS page shows no run that has none.
+        prefix: put before every metric name, joined by ``-``.
+        sub_dir: folder inside the version's folder that takes the files.
+        **kwargs: handed to ``tensorboardX.SummaryWriter`` (``max_queue``, ``flush_secs``, ``purge_step``, ...).
+
+    Example:
+        >>> from loggers import TensorBoardLogger
+        >>> logger = TensorBoardLogger("logs", name="digits")
+        >>> logger.log_hyperparams({"lr": 0.1}, metrics={"val_acc": 0.0})
+        >>> logger.log_metrics({"loss": 0.5}, step=10)
+        >>> logger.finalize("success")
+        >>> import os
+        >>> sorted(name.split(".")[0] for name in os.listdir("logs/digits/version_0"))
+        ['events', 'hparams']
+    """
+
+    def __init__(
+        self,
+        save_dir: str | os.PathLike[str],
+        name: str | None = "lightning_logs",
+        version: int | str | None = None,
+        log_graph: bool = False,
+        default_hp_metric: bool = True,
+        prefix: str = "",
+        sub_dir: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(save_dir, name, version, prefix)
+        self._log_graph = log_graph
+        self._default_hp_metric = default_hp_metric
+        self._sub_dir = None if sub_dir is None else os.fspath(sub_dir)
+        self._writer_arguments = kwargs
+        self._experiment: SummaryWriter | None = None
+
+    @property
+    def sub_dir(self) -> str | None:
+        """Folder inside the version's folder that takes the files, or None."""
+        return self._sub_dir
+
+    @property
+    def log_dir(self) -> str:
+        """Folder of this run: ``save_dir/name/version`` and ``sub_dir``, if there is one."""
+        folder = super().log_dir
+        return folder if self._sub_dir is None else os.path.join(folder, self._sub_dir)
+
+    @property
+    def experiment(self) -> SummaryWriter:
+        """The ``tensorboardX.SummaryWriter``, for images, histograms, text and all else that it can write.
+
+        Its methods take whatever NumPy can read as an array, tensors of ours on the CPU included.
+        """
+        if self._experiment is None:
+            self._experiment = _writer_class()(logdir=self.log_dir, **self._writer_arguments)
+        return self._experiment
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Record scalars; a dict as a value draws its entries as several lines in one diagram.
+
+        Raises:
+            ValueError: a value is neither a number nor a dict of numbers.
+        """
+        for name, value in self._prefixed(metrics).items():
+            if isinstance(value, dict):
+                self.experiment.add_scalars(name, value, step)
+                continue
+            try:
+                number = float(value)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"log_metrics({{{name!r}: {value!r}}}): expected a number or a dict of numbers,"
+                    f" got {type(value).__name__}."
+                ) from error
+            self.experiment.add_scalar(name, number, step)
+
+    def log_hyperparams(
+        self, params: Any, metrics: dict[str, float] | float | None = None, step: int | None = None
+    ) -> None:
+        """Record hyper-parameters for the HPARAMS page and in ``hparams.yaml``.
+
+        Args:
+            params: a dict, a namespace or a dataclass; nested keys are joined by ``/``.
+            metrics: the values by which the HPARAMS page compares runs: a dict, or one number, named ``hp_metric``.
+            step: step of ``metrics``.
+        """
+        super().log_hyperparams(params)
+        if metrics is None:
+            metrics = {"hp_metric": -1.0} if self._default_hp_metric else {}
+        elif not isinstance(metrics, dict):
+            metrics = {"hp_metric": metrics}
+        if not metrics:
+            return
+        self.log_metrics(metrics, 0 if step is None else step)
+        from tensorboardX.summary import hparams
+
+        simple = {name: to_simple(value) for name, value in flatten(to_dict(params)).items()}
+        for summary in hparams(simple, dict(self._prefixed(metrics))):
+            self.experiment.file_writer.add_summary(summary, step)
+
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        """Record which module of ``model`` feeds which, if the logger was made with ``log_graph=True``.
+
+        Args:
+            model: a module; it is run once, in eval mode.
+            input_array: its input, a tuple for several; None takes ``model.example_input_array``.
+        """
+        if not self._log_graph:
+            return
+        inputs = getattr(model, "example_input_array", None) if input_array is None else input_array
+        if inputs is None:
+            warnings.warn(
+                "TensorBoardLogger(log_graph=True): the graph is not logged, for the model has no"
+                " `example_input_array` and `log_graph` got no `input_array`.",
+                stacklevel=2,
+            )
+            return
+        from loggers.graph import module_graph
+
+        writer = self.experiment
+        writer.file_writer.add_graph(module_graph(model, inputs))
+
+    def save(self) -> None:
+        """Flush what was logged to disk."""
+        if self._experiment is not None:
+            self._experiment.flush()
+
+    def finalize(self, status: str) -> None:
+        """Flush, and close the event file; what is logged later goes to a new one."""
+        if self._experiment is not None:
+            self._experiment.close()
+            self._experiment = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_experiment": None}  # a writer has a thread and cannot be copied
+
+
+@functools.cache
+def _writer_class() -> type[SummaryWriter]:
+    """``SummaryWriter`` whose methods take whatever NumPy can read, made when tensorboardX is first needed."""
+    with _torch_hidden():
+        from tensorboardX import SummaryWriter
+
+    class ArrayWriter(SummaryWriter):
+        """tensorboardX itself takes NumPy arrays, and tensors of libraries that it knows by name."""
+
+    for name in ("histogram", "image", "images", "image_with_boxes", "video", "audio", "embedding", "pr_curve", "mesh"):
+        setattr(ArrayWriter, f"add_{name}", _with_arrays(getattr(SummaryWriter, f"add_{name}")))
+    return ArrayWriter
+
+
+def _with_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
+    """``method`` with every argument that can be read as an array turned into one."""
+
+    def read(value: Any) -> Any:
+        return np.asarray(value) if hasattr(value, "__array__") else value
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(self, *map(read, args), **{name: read(value) for name, value in kwargs.items()})
+
+    return call
+
+
+@contextlib.contextmanager
+def _torch_hidden() -> Iterator[None]:
+    """Keep an import from loading PyTorch.
+
+    tensorboardX imports it wherever it is installed, which costs two seconds and some hundred megabytes, and needs it
+    for PyTorch's own models only.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]

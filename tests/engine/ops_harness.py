@@ -1,0 +1,69 @@
+"""Turns samples into calls on the engine and on torch, in one dtype, with or without gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import engine
+from engine.ops.samples import Array
+
+
+def find(root, sample):
+    """The function a sample names, in the engine or in torch."""
+    if sample.module:
+        for part in sample.module.split("."):
+            root = getattr(root, part)
+        return getattr(root, sample.name)
+    fn = getattr(root, sample.name, None)
+    if fn is None or not callable(fn):
+        fn = getattr(root.nn.functional, sample.name, None) or getattr(root.Tensor, sample.name)
+    return fn
+
+
+def build(value, lib, dtype, leaves, grad=True):
+    """Replace every Array in `value` by a tensor of `lib`; collect those that take gradients in `leaves`."""
+    if isinstance(value, Array):
+        floating = value.values.dtype.kind in "fc"
+        data = value.values
+        if value.transposed:
+            data = data.swapaxes(0, -1)
+        data = np.ascontiguousarray(data)
+        t = lib.tensor(data)
+        if floating:
+            t = t.to(getattr(lib, dtype))
+        if floating and value.grad and grad:
+            t.requires_grad_()
+            leaves.append(t)
+        return t.transpose(0, -1) if value.transposed else t
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(build(v, lib, dtype, leaves, grad) for v in value)
+    if isinstance(value, dict):
+        return {k: build(v, lib, dtype, leaves, grad) for k, v in value.items()}
+    if isinstance(value, engine.dtype):
+        return getattr(lib, value.name)
+    return value
+
+
+def call(sample, lib, dtype="float64", grad=False):
+    """Run a sample; returns (outputs as a flat list, leaves)."""
+    leaves: list = []
+    args = build(sample.args, lib, dtype, leaves, grad and sample.grad)
+    kwargs = build(sample.kwargs, lib, dtype, leaves, grad and sample.grad)
+    return flat(find(lib, sample)(*args, **kwargs)), leaves
+
+
+def flat(value):
+    """All tensors (and numbers) in a nested result."""
+    if isinstance(value, (list, tuple)):
+        return [x for v in value for x in flat(v)]
+    return [value]
+
+
+def array(t):
+    """A tensor of either library (or a number) as a NumPy array; bfloat16 as float32."""
+    if isinstance(t, (bool, int, float, complex)) or t is None:
+        return np.asarray(t)
+    t = t.detach()
+    if str(t.dtype) == "torch.bfloat16":
+        t = t.float()
+    return t.numpy()
