@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import backend, devices, dtypes
+from .autograd import backward
 from .autograd.graph import AccumulateGrad, Handle, Hooks, Node, Version
 from .autograd.modes import state
 
@@ -297,7 +298,8 @@ class Tensor:
         else:
             xp = backend.namespace(g)
             xp.add(before._array, g, out=before._array)
-            before._bump("the accumulation of a gradient")
+            if before._vc is not None:
+                before._vc.count += 1
 
     def _store_grad(self, g: Any, traced: bool) -> None:
         """Keep the gradient of a computed tensor (`retain_grad`)."""
@@ -311,7 +313,7 @@ class Tensor:
         if not self.is_leaf:
             import weakref
 
-            self._node.retain = weakref.ref(self)  # type: ignore[union-attr]
+            self._node.retain, self._node.watched = weakref.ref(self), True  # type: ignore[union-attr]
 
     @property
     def retains_grad(self) -> bool:
@@ -329,7 +331,7 @@ class Tensor:
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         node: Any = self._node
-        node.tensor_hooks = {} if node.tensor_hooks is None else node.tensor_hooks
+        node.tensor_hooks, node.watched = {} if node.tensor_hooks is None else node.tensor_hooks, True
         return Handle(node.tensor_hooks, hook)
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> Handle:
@@ -349,8 +351,6 @@ class Tensor:
         `gradient` has this tensor's shape and may be left out for one element. With `inputs` only those get gradients.
         `create_graph` makes the gradients differentiable themselves. Raises RuntimeError without a graph.
         """
-        from .autograd import backward
-
         backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     def detach(self) -> Tensor:
@@ -577,11 +577,13 @@ def is_tensor(obj: Any) -> bool:
 Hooks.wrap = wrap
 
 # A gradient array that nobody else holds becomes `.grad` without a copy. How many references such an array has inside
-# `_accumulate_grad` depends on the interpreter, so it is measured here, on the very same path.
+# `_accumulate_grad` depends on the interpreter, so it is measured, on the very same path, when the operators are ready.
 _UNSHARED = 0
 
 
-def _measure_unshared() -> int:
+def calibrate() -> None:
+    """Measure `_UNSHARED`. Called once, by engine.ops.base."""
+    global _UNSHARED
     from .autograd.graph import Run
 
     seen: list[int] = []
@@ -594,7 +596,4 @@ def _measure_unshared() -> int:
     run = Run(False, False)
     run.deliver(leaf._node, np.zeros(1))  # type: ignore[arg-type]
     run.go()
-    return seen[0]
-
-
-_UNSHARED = _measure_unshared()
+    _UNSHARED = seen[0]

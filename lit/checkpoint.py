@@ -169,15 +169,15 @@ def _last_checkpoint(trainer: Trainer) -> Path | None:
 
 
 def restore_model_and_callbacks(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-    """Weights, the datamodule's state, and (in ``fit``) the callbacks' states."""
+    """Weights, the datamodule's state, and the callbacks' states."""
     module, datamodule, hooks = trainer.lightning_module, trainer.datamodule, trainer.hooks
     hooks.call_method(module.on_load_checkpoint, checkpoint)
     module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
     if datamodule is not None and type(datamodule).__qualname__ in checkpoint:
         hooks.call_method(datamodule.load_state_dict, checkpoint[type(datamodule).__qualname__])
-    if trainer.state.fn != "fit":
+    if "callbacks" not in checkpoint:  # a file with only weights
         return
-    states = dict(checkpoint.get("callbacks", {}))
+    states = dict(checkpoint["callbacks"])
     for callback in trainer.callbacks:
         hooks.call_method(callback.on_load_checkpoint, trainer, module, checkpoint)
     for callback in trainer.callbacks:
@@ -324,4 +324,3 @@ def _number_or_text(text: str) -> Any:
         except ValueError:
             continue
     return {"True": True, "False": False, "None": None, "": None}.get(text, text)
-

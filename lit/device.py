@@ -76,8 +76,8 @@ def _device_kind(accelerator: Any) -> str:
     if accelerator in ("gpu", "cuda"):
         if not engine.cuda.is_available():
             raise MisconfigurationException(
-                f"Trainer(accelerator={accelerator!r}): no usable GPU was found. HINT: Trainer(accelerator='cpu'), or on"
-                " a machine with an NVIDIA GPU: pip install 'litengine[cuda12]' (or [cuda13])."
+                f"Trainer(accelerator={accelerator!r}): no usable GPU was found. HINT: Trainer(accelerator='cpu'), or"
+                " on a machine with an NVIDIA GPU: pip install 'litengine[cuda12]' (or [cuda13])."
             )
         return "cuda"
     raise ValueError(f"Trainer(accelerator={accelerator!r}): expected 'cpu', 'gpu', 'cuda' or 'auto'.")
@@ -106,7 +106,7 @@ def _device_index(kind: str, devices: Any) -> int:
         raise not_supported(f"Trainer(devices={devices!r})", "Trainer(devices=1) trains on one device.")
     if kind == "cuda" and not 0 <= indices[0] < engine.cuda.device_count():
         raise MisconfigurationException(
-            f"Trainer(devices={devices!r}): there is no GPU {indices[0]}, this machine has {engine.cuda.device_count()}."
+            f"Trainer(devices={devices!r}): there is no GPU {indices[0]}, the machine has {engine.cuda.device_count()}."
         )
     return indices[0]
 

@@ -80,9 +80,7 @@ def _appended(flags: dict[str, Any], callback: Any) -> list[Any]:
 
 def _deprecated(name: str, value: Any, instead: str) -> None:
     # Level 4 is the line with Trainer(...): _deprecated <- _translate <- wrapper <- the user.
-    warnings.warn(
-        f"Trainer({name}={value!r}) is an old spelling. HINT: {instead}.", DeprecationWarning, stacklevel=4
-    )
+    warnings.warn(f"Trainer({name}={value!r}) is an old spelling. HINT: {instead}.", DeprecationWarning, stacklevel=4)
 
 
 def batch_limit(name: str, value: Any) -> int | float:
@@ -167,9 +165,7 @@ def check_clipping(value: Any, algorithm: Any) -> None:
     if value is not None and value < 0:
         raise MisconfigurationException(f"Trainer(gradient_clip_val={value!r}): expected 0 or more.")
     if algorithm is not None and str(algorithm).lower() not in ("norm", "value"):
-        raise MisconfigurationException(
-            f"Trainer(gradient_clip_algorithm={algorithm!r}): expected 'norm' or 'value'."
-        )
+        raise MisconfigurationException(f"Trainer(gradient_clip_algorithm={algorithm!r}): expected 'norm' or 'value'.")
 
 
 def refuse_unsupported(profiler: Any, plugins: Any, model_registry: Any) -> None:

@@ -124,6 +124,7 @@ HOOKS: tuple[Hook, ...] = (
 
 HOOKS_BY_NAME: dict[str, Hook] = {hook.name: hook for hook in HOOKS}
 
+
 def is_overridden(name: str, receiver: object, base: type) -> bool:
     """Whether ``receiver`` has its own ``name`` and not the one it inherits from ``base``.
 

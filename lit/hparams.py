@@ -223,8 +223,8 @@ def storable_hparams(obj: HyperparametersMixin) -> dict[str, Any]:
             dropped.append(f"{name} ({type(value).__name__})")
     if dropped:
         warnings.warn(
-            f"The checkpoint does not hold the hyper-parameters {', '.join(dropped)}: only numbers, strings, tensors and"
-            " containers of them are stored, because a checkpoint executes nothing when it is loaded."
+            f"The checkpoint does not hold the hyper-parameters {', '.join(dropped)}: only numbers, strings, tensors"
+            " and containers of them are stored, because a checkpoint executes nothing when it is loaded."
             " HINT: pass them to load_from_checkpoint(path, name=...).",
             stacklevel=2,
         )

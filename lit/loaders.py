@@ -198,7 +198,8 @@ class TrainingData:
         if trainer.val_check_seconds is not None:
             return inf
         if isinstance(interval, int):
-            if interval > self.max_batches and trainer.check_val_every_n_epoch is not None and trainer.enable_validation:
+            within_epoch = trainer.check_val_every_n_epoch is not None
+            if interval > self.max_batches and within_epoch and trainer.enable_validation:
                 raise ValueError(
                     f"Trainer(val_check_interval={interval}): an epoch has only {self.max_batches} training batches."
                     " HINT: Trainer(check_val_every_n_epoch=None) counts batches across epochs, and"

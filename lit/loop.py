@@ -317,7 +317,7 @@ class FitLoop:
         if isinstance(output, Mapping):
             return {name: v.detach() if isinstance(v, Tensor) else v for name, v in output.items()}
         raise MisconfigurationException(
-            f"`training_step` returned {type(output).__name__}; in manual optimization expected a Tensor, a dict or None."
+            f"`training_step` returned {type(output).__name__}; manual optimization expects a Tensor, a dict or None."
         )
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:

@@ -153,7 +153,7 @@ class LightningModule(DataHooks, ModelHooks, HyperparametersMixin, nn.Module):
         """Log one number.
 
         Args:
-            name: the key. With ``on_step`` and ``on_epoch`` both True the keys are ``<name>_step`` and ``<name>_epoch``.
+            name: the key; with both ``on_step`` and ``on_epoch`` the keys are ``<name>_step`` and ``<name>_epoch``.
             value: a number or a Tensor with one element.
             prog_bar: show it in the progress bar.
             logger: send it to the loggers (True if not given).

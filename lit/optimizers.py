@@ -133,7 +133,7 @@ def configure(module: LightningModule, returned: Any) -> tuple[list[Optimizer], 
     if module.automatic_optimization and len(optimizers) > 1:
         raise RuntimeError(
             f"`configure_optimizers` returned {len(optimizers)} optimizers: automatic optimization works with one."
-            " HINT: set `self.automatic_optimization = False` and use `opt1, opt2 = self.optimizers()` in training_step."
+            " HINT: set `self.automatic_optimization = False` and take them from `self.optimizers()` in training_step."
         )
     configs = [_scheduler_config(module, scheduler, monitor) for scheduler in schedulers]
     for config in configs:
@@ -150,8 +150,10 @@ def _split(returned: Any) -> tuple[list[Optimizer], list[Any], str | None]:
         return [returned], [], None
     if isinstance(returned, Mapping):
         _check_keys(returned)
-        return [returned["optimizer"]], [returned["lr_scheduler"]] if "lr_scheduler" in returned else [], returned.get(
-            "monitor"
+        return (
+            [returned["optimizer"]],
+            [returned["lr_scheduler"]] if "lr_scheduler" in returned else [],
+            returned.get("monitor"),
         )
     if isinstance(returned, (list, tuple)) and returned:
         if len(returned) == 2 and isinstance(returned[0], list) and _all_optimizers(returned[0]):

@@ -51,7 +51,7 @@ def log_levels(hook: str | None, name: str, on_step: bool | None, on_epoch: bool
     for argument, value, default in (("on_step", on_step, rule.on_step), ("on_epoch", on_epoch, rule.on_epoch)):
         if rule.forced and value is not None and value is not default:
             raise MisconfigurationException(
-                f"self.log({name!r}, {argument}={value}) was called in `{hook}`, which allows only {argument}={default}."
+                f"self.log({name!r}, {argument}={value}) was called in `{hook}`, which only allows {default}."
                 f" HINT: leave {argument} out."
             )
     on_step = rule.on_step if on_step is None else on_step

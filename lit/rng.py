@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import engine
 import numpy as np
+
+import engine
 
 
 def collect_rng_states() -> dict[str, Any]:

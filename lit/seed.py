@@ -6,8 +6,9 @@ import os
 import random
 import warnings
 
-import engine
 import numpy as np
+
+import engine
 
 MAX_SEED = 2**32 - 1  # NumPy's largest
 

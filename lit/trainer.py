@@ -1,35 +1,26 @@
-"""The Trainer: its flags, its entry points, and the order of a run."""
+"""The Trainer: its flags and its entry points. lit/run.py has the order of a run, lit/loop.py the training loop."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import engine
 from callbacks import Callback, MisconfigurationException
 from lit import flags
-from lit.checkpoint import (
-    find_checkpoint,
-    load_checkpoint,
-    restore_model_and_callbacks,
-    restore_training,
-    save_checkpoint,
-)
+from lit.checkpoint import save_checkpoint
 from lit.datamodule import LightningDataModule
-from lit.default_callbacks import attach_module_callbacks, make_callbacks, make_loggers
-from lit.device import batch_transfer, choose_precision, choose_strategy, place_module
+from lit.default_callbacks import make_callbacks, make_loggers
+from lit.device import batch_transfer, choose_precision, choose_strategy
 from lit.evaluation import EvaluationLoop, PredictionLoop
-from lit.hooks import Dispatcher, describe_run, is_overridden
+from lit.hooks import Dispatcher, describe_run
 from lit.loop import FitLoop
 from lit.module import LightningModule
-from lit.optimizers import LightningOptimizer, LRSchedulerConfig, configure
+from lit.optimizers import LightningOptimizer, LRSchedulerConfig
 from lit.reporting import Reporting
-from lit.rng import isolate_rng
-from lit.state import RunningStage, RunState, TrainerFn, TrainerStatus
+from lit.run import start_run
+from lit.state import RunState, TrainerFn
 from lit.trainer_view import TrainerView
 
 
@@ -242,13 +233,11 @@ class Trainer(TrainerView):
             MisconfigurationException: a step, a loader or ``configure_optimizers`` is missing, or they contradict.
             TypeError: ``model`` is not a LightningModule.
         """
-        self._begin(TrainerFn.FITTING, RunningStage.TRAINING, model)
+        loaders = {self.fit_loop: train_dataloaders, self.val_loop: val_dataloaders}
+        path = self._resume_from_checkpoint if ckpt_path is None else ckpt_path
         self.state.should_stop = False
         self.state.restart_epoch()
-        if ckpt_path is None:
-            ckpt_path = self._resume_from_checkpoint
-        loops = ((self.fit_loop, train_dataloaders), (self.val_loop, val_dataloaders))
-        self._guarded(lambda: self._run(loops, datamodule, ckpt_path, True, self._run_fit))
+        start_run(self, TrainerFn.FITTING, model, loaders, datamodule, path)
 
     def validate(
         self,
@@ -263,12 +252,9 @@ class Trainer(TrainerView):
 
         Args: as ``fit``; ``model=None`` takes the module of the run before, ``verbose`` prints the metrics.
         """
-        self._begin(TrainerFn.VALIDATING, RunningStage.VALIDATING, model)
         self.validate_loop.verbose = verbose
-        loops = ((self.validate_loop, dataloaders),)
-        return self._guarded(
-            lambda: self._run(loops, datamodule, ckpt_path, model is not None, self.validate_loop.run)
-        )
+        loaders = {self.validate_loop: dataloaders}
+        return start_run(self, TrainerFn.VALIDATING, model, loaders, datamodule, ckpt_path)
 
     def test(
         self,
@@ -283,10 +269,9 @@ class Trainer(TrainerView):
 
         Args: as ``validate``. Without a model and a ``ckpt_path`` the best checkpoint of the fit before is used.
         """
-        self._begin(TrainerFn.TESTING, RunningStage.TESTING, model)
         self.test_loop.verbose = verbose
-        loops = ((self.test_loop, dataloaders),)
-        return self._guarded(lambda: self._run(loops, datamodule, ckpt_path, model is not None, self.test_loop.run))
+        loaders = {self.test_loop: dataloaders}
+        return start_run(self, TrainerFn.TESTING, model, loaders, datamodule, ckpt_path)
 
     def predict(
         self,
@@ -301,10 +286,9 @@ class Trainer(TrainerView):
 
         Args: as ``test``; ``return_predictions=False`` keeps nothing in memory.
         """
-        self._begin(TrainerFn.PREDICTING, RunningStage.PREDICTING, model)
         self.predict_loop.return_predictions = return_predictions is not False
-        loops = ((self.predict_loop, dataloaders),)
-        return self._guarded(lambda: self._run(loops, datamodule, ckpt_path, model is not None, self.predict_loop.run))
+        loaders = {self.predict_loop: dataloaders}
+        return start_run(self, TrainerFn.PREDICTING, model, loaders, datamodule, ckpt_path)
 
     def save_checkpoint(
         self, filepath: str | os.PathLike[str], weights_only: bool | None = None, storage_options: Any = None
@@ -325,191 +309,9 @@ class Trainer(TrainerView):
         else:
             print(*args, **kwargs)
 
-    def print_hooks(
-        self, model: LightningModule | None = None, datamodule: LightningDataModule | None = None
-    ) -> None:
+    def print_hooks(self, model: LightningModule | None = None, datamodule: LightningDataModule | None = None) -> None:
         """Print which hooks somebody listens to, and who, in calling order."""
         print(describe_run(model or self.lightning_module, datamodule or self.datamodule, self.callbacks))
-
-    # ------------------------------------------------------------------ the order of a run
-
-    def _begin(self, fn: TrainerFn, stage: RunningStage, model: Any) -> None:
-        model = self.lightning_module if model is None else model
-        if model is None:
-            raise TypeError(
-                f"`Trainer.{fn}()` requires a `LightningModule` when it hasn't been passed in a previous run."
-            )
-        if not isinstance(model, LightningModule):
-            raise TypeError(f"Trainer.{fn}(model): expected a LightningModule, got {type(model).__qualname__}.")
-        self.state.fn, self.state.stage, self.state.status = fn, stage, TrainerStatus.RUNNING
-        self.lightning_module = model
-
-    def _guarded(self, run: Callable[[], Any]) -> Any:
-        """Run, and on any exception tell callbacks, datamodule and loggers before it goes on its way."""
-        try:
-            return run()
-        except BaseException as exception:
-            self.state.status = TrainerStatus.INTERRUPTED
-            for callback in self.callbacks:
-                self.hooks.call_method(callback.on_exception, self, self.lightning_module, exception)
-            if self.datamodule is not None:
-                self.hooks.call_method(self.datamodule.on_exception, exception)
-            for logger in self.loggers:
-                logger.finalize("failed")
-            self._release()
-            if isinstance(exception, KeyboardInterrupt):
-                raise SystemExit(1) from exception
-            raise
-
-    def _release(self) -> None:
-        self.state.stage = None
-        self.hooks.current = None
-        self.reporting.enter(None)
-
-    def _run(
-        self, loops: Iterable[tuple[Any, Any]], datamodule: Any, ckpt_path: Any, model_given: bool, stage: Callable[[], Any]
-    ) -> Any:
-        """One entry point from beginning to end."""
-        module, fn = self.lightning_module, str(self.state.fn)
-        self._attach_data(loops, datamodule)
-        path = find_checkpoint(self, ckpt_path, model_given)
-        self.ckpt_path = None if path is None else str(path)
-        module.trainer = self
-        from_module = self.hooks.call_method(module.configure_callbacks)
-        if from_module:
-            self.callbacks = attach_module_callbacks(self.callbacks, from_module)
-        self._check_steps()
-        self._collect_hooks()
-        self.hooks.call("prepare_data")
-        for logger in self.loggers:
-            logger.experiment  # noqa: B018 - created here, so that setup hooks can use it
-        self.hooks.call("setup", stage=fn)
-        if is_overridden("configure_model", module, LightningModule):
-            self.hooks.call_method(module.configure_model)
-        self._collect_hooks()  # setup and configure_model may have given the module new methods
-        checkpoint = None if path is None else load_checkpoint(path)
-        if checkpoint is not None:
-            restore_model_and_callbacks(self, checkpoint)
-        place_module(self)
-        self.reporting.start_run(read_at_once=self.strategy.root_device.type == "cpu")
-        if fn == "fit":
-            self._configure_optimizers()
-            self.hooks.call("on_fit_start")
-        self._log_hyperparams()
-        if checkpoint is not None and fn == "fit":
-            restore_training(self, checkpoint)
-        del checkpoint  # its tensors are the module's and the optimizers' now
-        with ExitStack() as modes:
-            self._enter_modes(modes)
-            module.zero_grad()
-            result = stage()
-        self.hooks.current = None
-        if fn == "fit":
-            self.hooks.call("on_fit_end")
-        self.hooks.call("teardown", stage=fn)
-        for logger in self.loggers:
-            logger.finalize("success")
-        self._release()
-        self.state.status = TrainerStatus.FINISHED
-        return result
-
-    def _attach_data(self, loops: Iterable[tuple[Any, Any]], datamodule: Any) -> None:
-        """Tell each loop where its loaders come from."""
-        fn = self.state.fn
-        for loop, given in loops:
-            if isinstance(given, LightningDataModule):
-                datamodule, given = given, None
-            if given is not None and datamodule is not None:
-                raise MisconfigurationException(
-                    f"Trainer.{fn}(...): both loaders and a datamodule were passed. HINT: pass one of them."
-                )
-            loop.data.source.given = given
-            loop.data.forget()
-        if datamodule is not None and not isinstance(datamodule, LightningDataModule):
-            raise TypeError(
-                f"Trainer.{fn}(datamodule=...): expected a LightningDataModule, got {type(datamodule).__qualname__}."
-            )
-        self.datamodule = datamodule
-        if datamodule is not None:
-            datamodule.trainer = self
-
-    def _check_steps(self) -> None:
-        """The steps that this entry point needs must be there, and the flags must fit them."""
-        module, fn = self.lightning_module, self.state.fn
-
-        def has(step: str) -> bool:
-            return is_overridden(step, module, LightningModule)
-
-        needed = {"fit": ("training_step", "configure_optimizers"), "validate": ("validation_step",), "test": ("test_step",)}
-        missing = [step for step in needed.get(str(fn), ()) if not has(step)]
-        if missing:
-            raise MisconfigurationException(
-                f"Trainer.{fn}(...): {type(module).__name__} has no `{missing[0]}`. HINT: define it in the module."
-            )
-        if fn == TrainerFn.FITTING:
-            if has("validation_step") and self.limit_val_batches > 0 and not self.val_loop.data.source.is_defined(self):
-                warnings.warn(
-                    f"{type(module).__name__} has a `validation_step`, but there is no validation loader: fit runs"
-                    " without validation.",
-                    stacklevel=6,
-                )
-            self._check_manual_optimization()
-
-    def _check_manual_optimization(self) -> None:
-        if self.lightning_module.automatic_optimization:
-            return
-        for flag, neutral in (("gradient_clip_val", None), ("accumulate_grad_batches", 1)):
-            value = getattr(self, flag)
-            if value not in (neutral, 0):
-                raise MisconfigurationException(
-                    f"Trainer({flag}={value!r}) has no effect in manual optimization."
-                    " HINT: remove it, and do the same in training_step (self.clip_gradients; stepping every n batches)."
-                )
-
-    def _collect_hooks(self) -> None:
-        self.hooks.collect(self, self.lightning_module, self.datamodule, self.callbacks)
-
-    def _configure_optimizers(self) -> None:
-        module, loop = self.lightning_module, self.fit_loop
-        returned = self.hooks.call_method(module.configure_optimizers)
-        self.optimizers, self.lr_scheduler_configs = configure(module, returned)
-        self.lightning_optimizers = [
-            LightningOptimizer(optimizer, loop.before_update, loop.after_optimizer_step, module.toggled_optimizer)
-            for optimizer in self.optimizers
-        ]
-
-    def _log_hyperparams(self) -> None:
-        if not self.enable_autolog_hparams or not self.loggers:
-            return
-        owners = [owner for owner in (self.datamodule, self.lightning_module) if owner is not None]
-        hparams = {name: value for o in owners if o._log_hyperparams for name, value in o.hparams_initial.items()}
-        for logger in self.loggers:
-            logger.log_hyperparams(hparams)
-            logger.log_graph(self.lightning_module)
-            logger.save()
-
-    def _enter_modes(self, modes: ExitStack) -> None:
-        """Process-wide switches for the time of the loops."""
-        if self.precision == "64-true":
-            modes.callback(engine.set_default_dtype, engine.get_default_dtype())
-            engine.set_default_dtype(engine.float64)
-        if self.detect_anomaly:
-            modes.enter_context(engine.autograd.detect_anomaly())
-        modes.callback(engine.set_grad_enabled, engine.is_grad_enabled())
-
-    def _run_fit(self) -> None:
-        if self.enable_validation and self.num_sanity_val_steps > 0 and not self.state.resuming:
-            with isolate_rng():  # the program's random numbers must not depend on the sanity check
-                self._sanity_check()
-        self.fit_loop.run()
-
-    def _sanity_check(self) -> None:
-        self.state.stage = RunningStage.SANITY_CHECKING
-        self.hooks.call("on_sanity_check_start")
-        self.val_loop.run()
-        self.hooks.call("on_sanity_check_end")
-        self.state.stage = RunningStage.TRAINING
-        self.reporting.clear()
 
     def batch_transfer(self) -> Callable[[Any, int], Any] | None:
         """How a batch gets to the device: ``function(batch, dataloader_idx)``; None where nothing is to be done."""

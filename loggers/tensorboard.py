@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import sys
 import warnings
@@ -17,6 +18,8 @@ from loggers.hparams import flatten, to_dict, to_simple
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
+
+_file_numbers = itertools.count()
 
 
 class TensorBoardLogger(FolderLogger):
@@ -83,7 +86,10 @@ class TensorBoardLogger(FolderLogger):
         Its methods take whatever NumPy can read as an array, tensors of ours on the CPU included.
         """
         if self._experiment is None:
-            self._experiment = _writer_class()(logdir=self.log_dir, **self._writer_arguments)
+            # tensorboardX names a file by the second, and would overwrite what a run in the same second wrote.
+            suffix = f".{os.getpid()}.{next(_file_numbers)}{self._writer_arguments.get('filename_suffix', '')}"
+            arguments = {**self._writer_arguments, "filename_suffix": suffix}
+            self._experiment = _writer_class()(logdir=self.log_dir, **arguments)
         return self._experiment
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

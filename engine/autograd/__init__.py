@@ -37,9 +37,11 @@ def _start(tensors: tuple, grads: tuple, create_graph: bool) -> list:
             if t._array.dtype.kind not in "f" and t._array.dtype.kind == "c":
                 raise RuntimeError("grad can be implicitly created only for real scalar outputs but got "
                                    f"{t.dtype}")
-            xp = graph.backend.namespace(t._array)
-            g = graph.Hooks.wrap(xp.ones(t._array.shape, t._array.dtype))
-        elif not hasattr(g, "_array"):
+            one = graph.backend.namespace(t._array).empty(t._array.shape, t._array.dtype)
+            one[...] = 1
+            out.append(graph.Hooks.wrap(one) if create_graph else one)
+            continue
+        if not hasattr(g, "_array"):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._array.shape != t._array.shape:
             raise RuntimeError(f"Mismatch in shape: grad_output[{len(out)}] has a shape of {g.shape} and output[{len(out)}] "

@@ -9,16 +9,19 @@ formulas then record a graph of their own ("one formula, two readings", docs/arc
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import sys
 import weakref
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from typing import Any
+
+import numpy as np
 
 from .. import backend, dtypes
 from .modes import state
 
+ndarray = np.ndarray
 BF16, F16, F32 = dtypes.BF16, dtypes.F16, dtypes.F32
 next_seq = itertools.count(1).__next__
 _ENGINE = __name__.partition(".")[0] + "."
@@ -72,6 +75,7 @@ class Node:
     op: Any = None
     # Rare fields live in __dict__; these are their defaults.
     out_version: Any = None  # (Version, count) of the kept output
+    watched = False  # some hook below is set, or the output's .grad is wanted
     hooks: Any = None  # called with the gradients of the inputs and of the output
     pre_hooks: Any = None  # called with the gradient of the output
     tensor_hooks: Any = None  # Tensor.register_hook on the output: may replace the gradient
@@ -111,12 +115,12 @@ class Node:
 
     def register_hook(self, fn: Any) -> Handle:
         """Call `fn(grad_inputs, grad_outputs)` after this node's backward."""
-        self.hooks = self.hooks or {}
+        self.hooks, self.watched = self.hooks or {}, True
         return Handle(self.hooks, fn)
 
     def register_prehook(self, fn: Any) -> Handle:
         """Call `fn(grad_outputs)` before this node's backward."""
-        self.pre_hooks = self.pre_hooks or {}
+        self.pre_hooks, self.watched = self.pre_hooks or {}, True
         return Handle(self.pre_hooks, fn)
 
     def check(self) -> None:
@@ -142,7 +146,8 @@ class Node:
 
     def run(self, g: Any, xp: Any) -> Sequence:
         """The gradients of the inputs, as raw arrays."""
-        self.check()
+        if self.tensors or self.out_version is not None:
+            self.check()
         return self.op.backward(xp, self, g)
 
     def run_traced(self, g: Any) -> Sequence:
@@ -271,6 +276,7 @@ class Run:
 
     def __init__(self, create_graph: bool, keep_graph: bool) -> None:
         self.create_graph, self.keep_graph = create_graph, keep_graph
+        self.numpy = Hooks.raw(np)
         self.pending: dict[Node, Any] = {}
         self.leaves: list[Node] = []
         self.heap: list[tuple[int, Node]] = []
@@ -284,54 +290,58 @@ class Run:
 
     def deliver(self, edge: Node, g: Any) -> None:
         """Add gradient `g` to what waits for node `edge`, in its shape and dtype."""
+        if g.shape != edge.shape:
+            g = Hooks.sum_to(g, edge.shape, self.create_graph)
+        if (g._array if self.create_graph else g).dtype is not edge.dtype:
+            g = Hooks.cast(g, edge.dtype, self.create_graph)
         pending = self.pending
-        if type(edge) is Pick:  # several outputs: the operator's node waits for a list
-            parent = edge.edges[0]
-            if edge.tensor_hooks is None and edge.retain is None and (self.wanted is None or edge not in self.wanted):
-                self._deposit(parent, edge.index, self._fit(edge, g))
-                return
-        g = self._fit(edge, g)
         before = pending.get(edge)
         if before is not None:
             pending[edge] = before + g
             return
+        kind = type(edge)
+        if kind is Pick and not edge.watched and (self.wanted is None or edge not in self.wanted):
+            self._deposit(edge, g)
+            return
         pending[edge] = g
-        if type(edge) is AccumulateGrad:
+        if kind is AccumulateGrad:
             self.leaves.append(edge)
         else:
-            heapq.heappush(self.heap, (-edge.seq, edge))
+            heappush(self.heap, (-edge.seq, edge))
 
-    def _fit(self, edge: Node, g: Any) -> Any:
-        if g.shape != edge.shape or (self.create_graph and tuple(g.shape) != edge.shape):
-            g = Hooks.sum_to(g, edge.shape, self.create_graph)
-        if (g._array if self.create_graph else g).dtype is not edge.dtype:
-            g = Hooks.cast(g, edge.dtype, self.create_graph)
-        return g
-
-    def _deposit(self, parent: Node, index: int, g: Any) -> None:
+    def _deposit(self, pick: Any, g: Any) -> None:
+        """Put the gradient of one output into the list that its operator's node waits for."""
+        parent = pick.edges[0]
         slots = self.pending.get(parent)
         if slots is None:
-            slots = self.pending[parent] = [None] * parent.op_outputs  # type: ignore[attr-defined]
-            heapq.heappush(self.heap, (-parent.seq, parent))
-        slots[index] = g if slots[index] is None else slots[index] + g
+            slots = self.pending[parent] = [None] * parent.op_outputs
+            heappush(self.heap, (-parent.seq, parent))
+        i = pick.index
+        slots[i] = g if slots[i] is None else slots[i] + g
 
     def go(self) -> None:
         """Run until nothing is pending, newest node first."""
-        heap, pending = self.heap, self.pending
+        heap, pending, deliver = self.heap, self.pending, self.deliver
+        plain = self.wanted is None and not state.anomaly
         while heap:
-            node = heapq.heappop(heap)[1]
+            node = heappop(heap)[1]
             g = pending.pop(node)
-            if node.tensor_hooks is not None or node.retain is not None or self.wanted is not None:
+            if plain and not node.watched:
+                grads = self._formula(node, g)
+                if not self.keep_graph:
+                    node.release()
+            else:
                 g = self._observe(node, g)
                 if g is None:
                     continue
-            if type(node) is Pick:
-                self._deposit(node.edges[0], node.index, g)
-                continue
-            grads = self._step(node, g)
+                if type(node) is Pick:
+                    self._deposit(node, g)
+                    continue
+                grads = self._step(node, g)
             for edge, grad in zip(node.edges, grads):
-                if edge is not None and grad is not None and (self.only is None or edge in self.only):
-                    self.deliver(edge, grad)
+                if edge is not None and grad is not None and (plain or self.only is None or edge in self.only):
+                    deliver(edge, grad)
+        grads = grad = g = None  # the last references: a leaf may take its gradient without a copy
         for leaf in self.leaves:
             self._accumulate(leaf, pending.pop(leaf))
 
@@ -360,6 +370,8 @@ class Run:
     def _formula(self, node: Node, g: Any) -> Sequence:
         if self.create_graph:
             return node.run_traced(g)
+        if type(g) is ndarray and node.dtype is F32:
+            return node.run(g, self.numpy)
         if node.dtype is BF16 or node.dtype is F16:
             g = [_lift(x) for x in g] if type(g) is list else _lift(g)
         first = g if type(g) is not list else next(x for x in g if x is not None)
@@ -452,8 +464,6 @@ def _call_hooks(node: Node, grads: Sequence, g: Any, traced: bool) -> Sequence:
 
 def _careful(node: Node, g: Any, formula: Any) -> Sequence:
     """Anomaly mode: run one formula, look for NaN, and point at the forward call that recorded the node."""
-    import numpy as np
-
     try:
         grads = formula(node, g)
         for i, grad in enumerate(grads):

@@ -7,7 +7,8 @@ A Module without hooks has ``_hooks = None`` and never comes here. Hooks for all
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import engine
 from engine.autograd.graph import Handle

@@ -6,7 +6,7 @@ from typing import Any
 
 import engine
 from engine.nn import init
-from engine.nn.functional_attention import multi_head_attention_forward
+from engine.nn.functional_attention import multi_head_attention_forward, with_same_objects
 from engine.nn.linear import Linear
 from engine.nn.module import Module
 from engine.nn.parameter import Parameter
@@ -131,9 +131,8 @@ class MultiheadAttention(Module):
             is_causal: hint that `attn_mask` is the causal mask.
         """
         swap = self.batch_first and query.dim() == 3
-        if swap:  # equal inputs stay the same object, so that they are projected in one product
-            swapped = {id(x): x.transpose(0, 1) for x in (query, key, value)}
-            query, key, value = swapped[id(query)], swapped[id(key)], swapped[id(value)]
+        if swap:
+            query, key, value = with_same_objects(lambda x: x.transpose(0, 1), query, key, value)
         output, weights = multi_head_attention_forward(
             query,
             key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import engine
 from engine.nn import functional as F
@@ -53,16 +54,14 @@ def multi_head_attention_forward(
     _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
     batched = query.dim() == 3
     if not batched:
-        same_kv, same_qk = key is value, query is key
-        query = query.unsqueeze(1)
-        key = query if same_qk else key.unsqueeze(1)
-        value = key if same_kv else value.unsqueeze(1)
+        query, key, value = with_same_objects(lambda x: x.unsqueeze(1), query, key, value)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     length, batch, embed_dim = query.shape
-    if embed_dim != embed_dim_to_check:
-        raise AssertionError(f"was expecting embedding dimension of {embed_dim_to_check}, but got {embed_dim}")
-    if embed_dim % num_heads != 0:
-        raise AssertionError(f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
+    if embed_dim != embed_dim_to_check or embed_dim % num_heads != 0:
+        raise AssertionError(
+            f"was expecting embedding dimension of {embed_dim_to_check}, divisible by num_heads {num_heads}, "
+            f"but got {embed_dim}"
+        )
     if is_causal and attn_mask is None:
         raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
     key_padding_mask = additive_mask(key_padding_mask, "key_padding_mask", query)
@@ -72,30 +71,30 @@ def multi_head_attention_forward(
 
     weights = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else in_proj_weight
     q, k, v = _project(query, key, value, weights, in_proj_bias)
-    extra = 0
     if bias_k is not None and bias_v is not None:
-        k = engine.cat([k, bias_k.repeat(1, batch, 1)])
-        v = engine.cat([v, bias_v.repeat(1, batch, 1)])
-        extra += 1
+        k, v = engine.cat([k, bias_k.repeat(1, batch, 1)]), engine.cat([v, bias_v.repeat(1, batch, 1)])
     q = _split_heads(q, num_heads)
     k = _split_heads(k, num_heads) if static_k is None else static_k
     v = _split_heads(v, num_heads) if static_v is None else static_v
     if add_zero_attn:
-        k = engine.cat([k, k.new_zeros((k.shape[0], 1, k.shape[2]))], dim=1)
-        v = engine.cat([v, v.new_zeros((v.shape[0], 1, v.shape[2]))], dim=1)
-        extra += 1
+        k, v = (engine.cat([x, x.new_zeros((x.shape[0], 1, x.shape[2]))], dim=1) for x in (k, v))
+    extra = int(bias_k is not None) + int(add_zero_attn)
     mask = _merge_masks(attn_mask, key_padding_mask, extra, num_heads)
-    dropout = dropout_p if training else 0.0
-    if need_weights:
-        output, attention = _attend_with_weights(q, k, v, mask, dropout)
-        attention = attention.view(batch, num_heads, length, k.shape[1])
-        attention = attention.mean(dim=1) if average_attn_weights else attention
-        attention = attention if batched else attention.squeeze(0)
-    else:
-        output, attention = _attend(q, k, v, mask, dropout, causal_only, num_heads), None
+    attend = _attend_with_weights if need_weights else _attend
+    output, attention = attend(q, k, v, mask, dropout_p if training else 0.0, causal_only, num_heads)
     output = output.transpose(0, 1).reshape(length * batch, embed_dim)
     output = F.linear(output, out_proj_weight, out_proj_bias).view(length, batch, -1)
-    return (output if batched else output.squeeze(1)), attention
+    if attention is not None and average_attn_weights:
+        attention = attention.mean(dim=1)
+    if batched:
+        return output, attention
+    return output.squeeze(1), None if attention is None else attention.squeeze(0)
+
+
+def with_same_objects(change: Callable[[Tensor], Tensor], *tensors: Tensor) -> list[Tensor]:
+    """`change` of each tensor; where one object comes twice so does its result (it is projected in one product)."""
+    changed = {id(tensor): change(tensor) for tensor in tensors}
+    return [changed[id(tensor)] for tensor in tensors]
 
 
 def additive_mask(mask: Tensor | None, name: str, like: Tensor) -> Tensor | None:
@@ -186,24 +185,25 @@ def _merge_masks(
     return padding if attn_mask is None else attn_mask + padding
 
 
-def _attend_with_weights(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> tuple[Tensor, Tensor]:
+def _attend_with_weights(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, causal: bool, num_heads: int
+) -> tuple[Tensor, Tensor]:
+    """Output (N * heads, L, E / heads) and the weights (N, heads, L, S); `causal` has become part of the mask."""
     q = q * math.sqrt(1.0 / q.shape[-1])
     scores = engine.bmm(q, k.transpose(-2, -1)) if mask is None else engine.baddbmm(mask, q, k.transpose(-2, -1))
     attention = F.softmax(scores, dim=-1)
     if dropout > 0.0:
         attention = F.dropout(attention, p=dropout)
-    return engine.bmm(attention, v), attention
+    return engine.bmm(attention, v), attention.view(-1, num_heads, *attention.shape[1:])
 
 
 def _attend(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, causal: bool, num_heads: int
-) -> Tensor:
+) -> tuple[Tensor, None]:
+    """Output (N * heads, L, E / heads) by the fused operator, which keeps no weights."""
     rows, length, head_dim = q.shape
     q, k, v = (x.view(rows // num_heads, num_heads, x.shape[1], head_dim) for x in (q, k, v))
     if mask is not None:
-        if mask.shape[0] == 1:
-            mask = mask.unsqueeze(0)
-        else:
-            mask = mask.view(rows // num_heads, num_heads, mask.shape[1], mask.shape[2])
+        mask = mask.view(-1, 1 if mask.shape[0] == 1 else num_heads, *mask.shape[1:])
     output = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal)
-    return output.reshape(rows, length, head_dim)
+    return output.reshape(rows, length, head_dim), None

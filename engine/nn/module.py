@@ -8,8 +8,8 @@ and finds them in ``__getattr__``, one more Python call for every ``self.weight`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
-from typing import Any, Callable
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
 
 from engine.nn._convert import ConversionMethods
 from engine.nn._hooks import GLOBAL_HOOKS, HookMethods, call_with_hooks

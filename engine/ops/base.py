@@ -15,7 +15,7 @@ from .. import backend, dtypes
 from ..autograd.graph import Hooks, Node, Pick, Version, next_seq
 from ..autograd.modes import state
 from ..devices import device_of
-from ..tensor import Tensor, View, wrap
+from ..tensor import Tensor, View, calibrate, wrap
 
 _new = object.__new__
 F32, F64, BF16, F16 = dtypes.F32, dtypes.F64, dtypes.BF16, dtypes.F16
@@ -151,20 +151,29 @@ def apply(card: type[Op], tensors: Sequence, params: Sequence = ()) -> Any:
     """Run a card's forward on Tensors (None where an optional one is missing) and record it if a gradient is wanted."""
     arrays: list = []
     track = False
+    half = None
     for t in tensors:
         if isinstance(t, Tensor):
             if t._view is not None:
                 t._sync()
-            arrays.append(t._array)
+            a = t._array
+            d = a.dtype
+            if d is BF16 or d is F16:
+                half = d
+            arrays.append(a)
             if t._requires_grad:
                 track = True
         else:
             arrays.append(t)
-    half = None
     if card.promote or card.to_float:
         arrays = common_arrays(card, arrays)
-    if not card.moves:
-        arrays, half = _lift_half(arrays)
+        if half is not None:
+            d = next(a.dtype for a in arrays if a is not None)
+            half = d if d is BF16 or d is F16 else None
+    if half is not None and not card.moves:
+        arrays = [_lift_half(a) for a in arrays]
+    else:
+        half = None
     quiet = backend.hush()
     try:
         if card.n < 0:
@@ -188,6 +197,8 @@ def apply(card: type[Op], tensors: Sequence, params: Sequence = ()) -> Any:
 
 
 def _space(arrays: Sequence) -> Any:
+    if type(arrays[0]) is ndarray:
+        return np
     for a in arrays:
         if type(a) is ndarray:
             return np
@@ -303,6 +314,14 @@ def keep_output(node: Node, t: Tensor) -> None:
 
 def common_arrays(card: type[Op], arrays: list) -> list:
     """The inputs as arrays of one dtype by torch's promotion rules (`promote`), floating if the card says `to_float`."""
+    first = arrays[0]
+    kind = getattr(first, "dtype", None)
+    if kind is F32 or kind is F64:  # the common case: one floating dtype already
+        for a in arrays:
+            if a is not None and getattr(a, "dtype", None) is not kind:
+                break
+        else:
+            return arrays
     found = dtypes.result_dtype([a for a in arrays if a is not None]) if card.promote else None
     out = []
     for a in arrays:
@@ -326,15 +345,9 @@ def scalar_array(value: Any, np_dtype: Any) -> np.ndarray:
     return np.asarray(value, dtype=np_dtype)
 
 
-def _lift_half(arrays: list) -> tuple[list, Any]:
-    """float16 and bfloat16 arrays as float32 (NumPy has no fast or accurate half arithmetic), and the half dtype."""
-    half = None
-    for a in arrays:
-        if a is not None and getattr(a, "dtype", None) in (BF16, F16):
-            half = a.dtype
-    if half is None:
-        return arrays, None
-    return [a.astype(F32) if getattr(a, "dtype", None) in (BF16, F16) else a for a in arrays], half
+def _lift_half(a: Any) -> Any:
+    """float16 and bfloat16 arrays as float32: NumPy has no fast or accurate half arithmetic."""
+    return a.astype(F32) if getattr(a, "dtype", None) in (BF16, F16) else a
 
 
 def _lower_half(out: Any, half: Any) -> Any:
@@ -541,5 +554,6 @@ Hooks.sum_to = staticmethod(sum_to)
 Hooks.cast = staticmethod(cast)
 Hooks.raw = staticmethod(raw_space)
 Hooks.traced = TracedSpace()
+calibrate()
 __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "Op", "apply", "assign", "check_inplace", "composite", "device_of",
            "expect_tensor", "install", "op", "write_out"]

@@ -386,7 +386,7 @@ class Fill(Op):
     @staticmethod
     def samples(make: Any) -> Any:
         yield make("fill", make.uniform((2, 3)), 1.5)
-        yield make("fill", make.uniform((2,)), make.uniform(()))
+        yield make("fill", make.uniform((2,)), make.uniform((), grad=False))
 
 
 @composite("zero_", function=False)

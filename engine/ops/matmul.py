@@ -9,34 +9,28 @@ import numpy as np
 from ..autograd.graph import next_seq
 from ..autograd.modes import state
 from ..tensor import Tensor
-from .base import F32, F64, Op, _new, apply, composite, expect_tensor, op, write_out
-from .samples import samples_for
+from .base import F32, F64, Op, _new, apply, expect_tensor, op, write_out
+from .pointwise import _trace
 
 
 def _times(xp: Any, a: Any, b: Any) -> Any:
-    """The product as torch defines it; a matrix on the right of a batch is multiplied in one piece."""
-    if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
-        k = a.shape[-1]
-        if k == b.shape[0]:
-            return xp.matmul(a.reshape(-1, k) if a.size else a.reshape(a.size // max(k, 1), k), b).reshape(
-                *a.shape[:-1], b.shape[1]) if k else xp.zeros((*a.shape[:-1], b.shape[1]), a.dtype)
+    """The product; a single matrix on the right of a batch is multiplied in one piece."""
+    if b.ndim == 2 and a.ndim > 2 and a.size and a.flags.c_contiguous:
+        return xp.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
     return xp.matmul(a, b)
 
 
-def _matrix_grads(g: Any, a: Any, b: Any, needs: tuple) -> tuple:
-    """Gradients of `a @ b` for operands of two or more dimensions; arrays and Tensors alike."""
-    if b.ndim == 2 and a.ndim > 2:  # one matrix for the whole batch: its gradient is one product, not a sum of many
-        rows = _rows(a.shape)
-        flat = g.reshape(rows, g.shape[-1])
-        return (g @ b.T if needs[0] else None), (a.reshape(rows, a.shape[-1]).T @ flat if needs[1] else None)
-    return (g @ b.swapaxes(-1, -2) if needs[0] else None), (a.swapaxes(-1, -2) @ g if needs[1] else None)
+def _matrix_grads(g: Any, a: Any, b: Any, needs: tuple, shared: bool) -> tuple:
+    """Gradients of `a @ b` for operands of two or more dimensions; arrays and Tensors alike.
 
-
-def _rows(shape: tuple) -> int:
-    n = 1
-    for size in shape[:-1]:
-        n *= size
-    return n
+    `shared`: one matrix `b` for a whole batch; its gradient is one product and not a sum of many.
+    """
+    da = g @ b.swapaxes(-1, -2) if needs[0] else None
+    if not needs[1]:
+        return da, None
+    if shared and a.shape[-1] and g.shape[-1]:
+        return da, a.reshape(-1, a.shape[-1]).T @ g.reshape(-1, g.shape[-1])
+    return da, a.swapaxes(-1, -2) @ g
 
 
 @op("matmul")
@@ -52,29 +46,207 @@ class Matmul(Op):
 
     n, promote = 2, True
     keep = {0: (1,), 1: (0,)}
-    node_names = {}
+    has_aux = True  # the numbers of dimensions
 
     @staticmethod
     def forward(xp: Any, a: Any, b: Any) -> Any:
-        return _times(xp, a, b)
+        return _times(xp, a, b), (a.ndim, b.ndim)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        (a, b), needs = s.inputs, s.needs
-        nd_a, nd_b = _ndims(s, a, b, g)
+        (a, b), needs, (nd_a, nd_b) = s.inputs, s.needs, s.aux
+        if nd_a == 2 and nd_b == 2:
+            return (g @ b.T if needs[0] else None), (a.T @ g if needs[1] else None)
         if nd_a > 1 and nd_b > 1:
-            if nd_a == 2 == nd_b:
-                return (g @ b.T if needs[0] else None), (a.T @ g if needs[1] else None)
-            return _matrix_grads(g, a if a is not None else _shape_only(s, 0), b if b is not None else _shape_only(s, 1),
-                                 needs)
+            return _matrix_grads(g, a, b, needs, nd_b == 2)
         if nd_a == 1 and nd_b == 1:
             return (g * b if needs[0] else None), (g * a if needs[1] else None)
         if nd_b == 1:  # (..., n, k) @ (k)
             column = g.reshape(*g.shape, 1)
-            da = column * b if needs[0] else None
-            db = (a.swapaxes(-1, -2) @ column).reshape(*g.shape[:-1], a.shape[-1]) if needs[1] else None
-            return da, db
+            db = (a * column).reshape(-1, a.shape[-1]).sum(axis=0) if needs[1] else None
+            return (column * b if needs[0] else None), db
         row = g.reshape(*g.shape[:-1], 1, g.shape[-1])  # (k) @ (..., k, m)
-        da = (row @ b.swapaxes(-1, -2)).reshape(*g.shape[:-1], b.shape[-2]) if needs[0] else None
-        db = a.reshape(-1, 1) * row if needs[1] else None
-        return da, db
+        da = (b * row).sum(axis=-1) if needs[0] else None
+        return da, (a.reshape(-1, 1) * row if needs[1] else None)
+
+    @staticmethod
+    def call(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+        result = _matmul(expect_tensor(input, "matmul"), expect_tensor(other, "matmul", "other", 2))
+        return result if out is None else write_out(out, result)
+
+    @classmethod
+    def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
+        return _mismatch(tuple(tensors[0].shape), tuple(tensors[1].shape))
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        for left, right in (((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 3)), ((3, 4), (4, 5)), ((2, 3, 4), (4, 5)),
+                            ((2, 3, 4), (2, 4, 5)), ((3, 4), (2, 4, 5)), ((5, 1, 3, 4), (2, 4, 3)), ((2, 3, 4), (4,)),
+                            ((4,), (2, 4, 3)), ((0, 4), (4, 3)), ((3, 0), (0, 2)), ((2, 0, 4), (4, 3))):
+            yield make("matmul", make.uniform(left), make.uniform(right))
+        yield make("matmul", make.uniform((4, 3)).t(), make.uniform((5, 4)).t())
+        yield make("matmul", make.ints((3, 4), -5, 5), make.ints((4, 2), -5, 5))
+        yield make("matmul", make.ints((3, 4), -5, 5), make.uniform((4, 2)), _oracle=False)
+
+
+def _mismatch(a: tuple, b: tuple) -> Exception:
+    """torch's sentence for operands of `matmul` that do not fit."""
+    if not a or not b:
+        return RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
+    if len(a) == len(b) == 1:
+        return RuntimeError(f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number of "
+                            f"elements, but got {a[0]} and {b[0]} elements respectively")
+    if len(b) == 1:
+        rows = _product(a[:-1])
+        return RuntimeError(f"size mismatch, got input ({rows}), mat ({rows}x{a[-1]}), vec ({b[0]})")
+    if len(b) == 2:
+        return RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({_product(a[:-1])}x{a[-1]} and {b[0]}x{b[1]})")
+    if a[-1] == b[-2]:
+        return _no_broadcast(a[:-2], b[:-2])
+    lead = _product(a[:-2]) if len(a) > 2 else _product(b[:-2])
+    return RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{lead}, {a[-1]}] but "
+                        f"got: [{lead if len(a) < 3 else _product(b[:-2])}, {b[-2]}].")
+
+
+def _no_broadcast(a: tuple, b: tuple) -> Exception:
+    at = next(i for i in range(1, min(len(a), len(b)) + 1) if a[-i] != b[-i] and 1 not in (a[-i], b[-i]))
+    return RuntimeError(f"The size of tensor a ({a[-at]}) must match the size of tensor b ({b[-at]}) at non-singleton "
+                        f"dimension {max(len(a), len(b)) - at}")
+
+
+def _product(sizes: tuple) -> int:
+    n = 1
+    for size in sizes:
+        n *= size
+    return n
+
+
+def _matmul(a: Tensor, b: Tensor) -> Tensor:
+    """`Matmul.apply` with a short path for two plain matrices that need no graph."""
+    return apply(Matmul, (a, b))
+
+
+def _at(self: Tensor, other: Any) -> Any:
+    return _matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+
+
+def _imatmul(self: Tensor, other: Any) -> Any:
+    return self.copy_(_matmul(self, other))  # type: ignore[attr-defined]
+
+
+Tensor.__matmul__ = _at  # type: ignore[attr-defined]
+Tensor.__rmatmul__ = lambda self, other: _matmul(other, self) if isinstance(other, Tensor) else NotImplemented  # type: ignore[attr-defined]
+Tensor.__imatmul__ = _imatmul  # type: ignore[attr-defined]
+
+
+# -- linear -----------------------------------------------------------------------------------------------------------
+
+
+@op("linear", function=False, method=False, functional=True, node="AddmmBackward0")
+class Linear(Op):
+    """`input @ weight.T + bias` as one node.
+
+    Shapes: input (*, in), weight (out, in) or (in), bias (out) or None; output (*, out). RuntimeError if they do not fit.
+    The gradient of `weight` is a new row-major array.
+
+    >>> torch.nn.functional.linear(torch.tensor([[1., 2.]]), torch.tensor([[3., 4.]]), torch.tensor([0.5]))
+    tensor([[11.5000]])
+    """
+
+    n, promote = 3, True
+    keep = {0: (1,), 1: (0,)}
+
+    @staticmethod
+    def forward(xp: Any, x: Any, w: Any, b: Any) -> Any:
+        y = _times(xp, x, w.T)
+        return y if b is None else xp.add(y, b, out=y)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        (x, w, _), (need_x, need_w, need_b) = s.inputs, s.needs
+        rows = g if g.ndim == 2 else g.reshape(_product(g.shape[:-1]), g.shape[-1])
+        dw = None
+        if need_w:
+            dw = rows.T @ (x if x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1]))
+        return (g @ w if need_x else None), dw, (rows.sum(axis=0) if need_b else None)
+
+    @staticmethod
+    def call(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if isinstance(input, Tensor) and isinstance(weight, Tensor):
+            x, w = input._array, weight._array
+            d = x.dtype
+            if (d is F32 or d is F64) and w.dtype is d and x.ndim == 2 == w.ndim and type(x) is np.ndarray:
+                if bias is None:
+                    return _plain_linear(input, weight, None, x, w, None)
+                b = bias._array
+                if b.dtype is d and b.shape == w.shape[:1]:
+                    return _plain_linear(input, weight, bias, x, w, b)
+        return _any_linear(input, weight, bias)
+
+    @classmethod
+    def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
+        x, w = tensors[0].shape, tensors[1].shape
+        if not x:
+            return RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
+        return RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({_product(x[:-1])}x{x[-1]} and {w[1]}x{w[0]})")
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        for x, w, b in (((4, 3), (2, 3), (2,)), ((3,), (2, 3), (2,)), ((2, 4, 3), (2, 3), (2,)), ((4, 3), (3,), None),
+                        ((0, 3), (2, 3), (2,)), ((2, 0), (3, 0), (3,)), ((2, 3, 4, 3), (2, 3), None), ((4, 3), (2, 3), (1,)),
+                        ((4, 3), (2, 3), (4, 2))):
+            yield make("linear", make.uniform(x), make.uniform(w), None if b is None else make.uniform(b))
+        yield make("linear", make.uniform((3, 4)).t(), make.uniform((3, 2)).t(), bias=make.uniform((2,)))
+
+
+def _plain_linear(input: Tensor, weight: Tensor, bias: Tensor | None, x: Any, w: Any, b: Any) -> Tensor:
+    """The everyday case of `linear`: matrices of one floating dtype."""
+    for t in (input, weight, bias):
+        if t is not None and t._view is not None:
+            t._sync()
+    try:
+        y = x @ w.T
+    except ValueError as error:
+        raise Linear.explain(error, (input, weight), ()) from None
+    if b is not None:
+        y += b
+    out = _new(Tensor)
+    out._array = y
+    out._grad = out._vc = out._view = None
+    edges = (input._node if input._requires_grad else None, weight._node if weight._requires_grad else None,
+             bias._node if bias is not None and bias._requires_grad else None)
+    if edges != _NO_EDGES and state.grad:
+        node = _new(Linear.Node)
+        node.edges = edges
+        keep_x, keep_w = (input if edges[1] is not None else None), (weight if edges[0] is not None else None)
+        node.tensors = (keep_x, keep_w, None)
+        count_x = 0 if keep_x is None or keep_x._vc is None else keep_x._vc.count
+        count_w = 0 if keep_w is None or keep_w._vc is None else keep_w._vc.count
+        node.versions = (count_x, count_w, 0) if count_x or count_w else None
+        node.out = node.aux = None
+        node.params = ()
+        node.shape, node.dtype = y.shape, y.dtype
+        node.seq = next_seq()
+        if state.anomaly:
+            _trace(node)
+        out._requires_grad, out._node = True, node
+    else:
+        out._requires_grad, out._node = False, None
+    return out
+
+
+_NO_EDGES = (None, None, None)
+
+
+def _any_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`linear` of vectors, batches, mixed dtypes, one-row weights and biases of odd shapes."""
+    expect_tensor(input, "linear")
+    w = expect_tensor(weight, "linear", "weight", 2)._array
+    if w.ndim == 2 and (bias is None or bias._array.shape == w.shape[:1]):
+        return Linear.apply(input, weight, bias)
+    if w.ndim == 1 and bias is not None:
+        raise RuntimeError("mat2 must be a matrix, got 1-D tensor")
+    product = _matmul(input, weight.t() if w.ndim == 2 else weight)  # type: ignore[attr-defined]
+    if bias is None:
+        return product
+    return product + bias.expand(product.shape)  # type: ignore[attr-defined]

@@ -210,7 +210,7 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
             if keep_a or keep_b:
                 _keep_pair(node, input if keep_a else None, other if keep_b else None, d)
             else:
-                node.tensors = _NONE
+                node.tensors = ()
             node.out = node.aux = None
             node.shape, node.dtype = y.shape, y.dtype
             node.seq = next_seq()
@@ -224,7 +224,7 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
     return call
 
 
-_NONE = (None, None)
+
 
 
 def _keep_pair(node: Any, a: Tensor | None, b: Any, np_dtype: Any) -> None:

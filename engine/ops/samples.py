@@ -22,7 +22,7 @@ class Array:
     grad: bool = True
 
     def t(self) -> Array:
-        """The same as a transposed view."""
+        """The same transposed (first and last dimension exchanged): a non-contiguous view."""
         return dataclasses.replace(self, transposed=True)
 
 

@@ -29,7 +29,7 @@ def _adam(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     xp.multiply(v, beta2, v)
     xp.add(v, s, v)
     if len(state) == 3:
-        v = xp.maximum(state[2], v, state[2])
+        v = xp.maximum(state[2], v, out=state[2])
     xp.sqrt(v, t)
     xp.add(t, eps_root, t)
     xp.multiply(m, minus_step_root, s)

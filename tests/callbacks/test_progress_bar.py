@@ -137,7 +137,7 @@ def test_a_step_costs_one_python_call(make_trainer, capsys: pytest.CaptureFixtur
 
 def test_leave_keeps_a_bar_for_every_epoch(make_trainer, terminal) -> None:
     make_trainer(TQDMProgressBar(leave=True)).fit(epochs=3)
-    lines = [line.split("\r")[-1][:14] for line in terminal().split("\n")]
+    lines = [line.split("\r")[-1][:13] for line in terminal().split("\n")]
     assert [line for line in lines if line.startswith("Epoch")] == [f"Epoch {n}: 100%" for n in range(3)]
 
 

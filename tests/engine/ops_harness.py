@@ -16,7 +16,7 @@ def find(root, sample):
         return getattr(root, sample.name)
     fn = getattr(root, sample.name, None)
     if fn is None or not callable(fn):
-        fn = getattr(root.nn.functional, sample.name, None) or getattr(root.Tensor, sample.name)
+        fn = getattr(root.Tensor, sample.name, None) or getattr(root.nn.functional, sample.name)
     return fn
 
 
@@ -24,11 +24,7 @@ def build(value, lib, dtype, leaves, grad=True):
     """Replace every Array in `value` by a tensor of `lib`; collect those that take gradients in `leaves`."""
     if isinstance(value, Array):
         floating = value.values.dtype.kind in "fc"
-        data = value.values
-        if value.transposed:
-            data = data.swapaxes(0, -1)
-        data = np.ascontiguousarray(data)
-        t = lib.tensor(data)
+        t = lib.tensor(value.values)
         if floating:
             t = t.to(getattr(lib, dtype))
         if floating and value.grad and grad:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import engine
-from engine.ops.samples import all_samples
+from engine.ops.samples import Array, all_samples
 from tests.engine.ops_harness import array, call
 
 CASES = list(all_samples())
@@ -102,34 +104,22 @@ def _dot(grads, scale):
 
 
 def _moved(sample, directions, eps):
-    """The sample with its differentiable inputs moved along `directions`: leaves are shifted in place after building."""
-    import engine.ops.samples as samples
-    from tests.engine.ops_harness import find, flat
-
+    """The sample's outputs and leaves with its differentiable inputs moved by `eps` along `directions`."""
     queue = list(directions)
 
     def shift(value):
-        if isinstance(value, samples.Array):
-            t = value.values
-            if t.dtype.kind in "fc" and value.grad:
-                d = queue.pop(0)
-                data = t.swapaxes(0, -1) if value.transposed else t
-                leaf = engine.tensor(np.ascontiguousarray(data) + eps * d, dtype=engine.float64 if t.dtype.kind == "f"
-                                     else engine.complex128).requires_grad_()
-                made.append(leaf)
-                return leaf.transpose(0, -1) if value.transposed else leaf
-            data = t.swapaxes(0, -1) if value.transposed else t
-            out = engine.tensor(np.ascontiguousarray(data))
-            return out.transpose(0, -1) if value.transposed else out
+        if isinstance(value, Array):
+            if value.grad and value.values.dtype.kind in "fc":
+                return dataclasses.replace(value, values=value.values + eps * queue.pop(0))
+            return value
         if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
             return type(value)(shift(v) for v in value)
         if isinstance(value, dict):
             return {k: shift(v) for k, v in value.items()}
         return value
 
-    made: list = []
-    args, kwargs = shift(sample.args), shift(sample.kwargs)
-    return flat(find(engine, sample)(*args, **kwargs)), made
+    moved = dataclasses.replace(sample, args=shift(sample.args), kwargs=shift(sample.kwargs))
+    return call(moved, engine, grad=True)
 
 
 def _value(sample, directions, eps):

@@ -122,7 +122,7 @@ def test_a_state_dict_of_torch_continues_here(name: str) -> None:
     saved = copy.deepcopy(oracle.state_dict())
     for entry in saved["state"].values():
         for key, value in entry.items():
-            entry[key] = engine.from_numpy(np.array(value))
+            entry[key] = engine.from_numpy(value.numpy().copy())
     ours = [leaf(p.detach().numpy().copy(), np.float64) for p in theirs]
     optimizer = getattr(engine.optim, name)(ours)
     optimizer.load_state_dict(saved)

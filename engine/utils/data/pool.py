@@ -171,6 +171,7 @@ class WorkerPool:
             try:
                 number, result = self._next_arrival()
             except BaseException:  # a dead worker, a timeout, Ctrl-C
+                self._ordered.clear()
                 self._stop()
                 raise
             if isinstance(result, EndOfStream):

@@ -1,0 +1,24 @@
+"""`engine.nn.functional`: the functions that operator cards register as functional, and compositions of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ops import FUNCTIONAL
+
+__all__ = sorted(FUNCTIONAL)
+
+globals().update(FUNCTIONAL)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "multi_head_attention_forward":  # a composition that lives with its module, and imports this file
+        from .functional_attention import multi_head_attention_forward
+
+        return multi_head_attention_forward
+    from ..errors import did_you_mean
+
+    raise AttributeError(
+        f"module 'engine.nn.functional' has no attribute '{name}'.{did_you_mean(name, __all__)} "
+        "HINT: docs/compatibility.md lists what is here and what is not."
+    )

@@ -1,0 +1,123 @@
+"""Windows that slide over the last dimensions of an array: what convolution, pooling and unfold have in common.
+
+A `Windows` is the geometry alone (sizes, strides, paddings), computed once per combination of shapes and remembered.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+BLOCK = 1 << 20  # elements of gathered columns worked on at a time: 4 MB of float32 stay in the second-level cache
+
+
+def many(value: Any, count: int, name: str, function: str) -> tuple:
+    """An int, or a sequence of one or `count` ints, as a tuple of `count` ints. RuntimeError for another length."""
+    if isinstance(value, int):
+        return (value,) * count
+    values = tuple([v if type(v) is int else v.__index__() for v in value])
+    if len(values) == 1:
+        return values * count
+    if len(values) != count:
+        raise RuntimeError(f"{function}(): expected {name} to be a single integer value or a list of {count} values, "
+                           f"but got {name}={list(values)}")
+    return values
+
+
+def key(value: Any) -> Any:
+    """An argument that may be a list, as something hashable."""
+    return value if isinstance(value, (int, str, tuple)) else None if value is None else tuple(value)
+
+
+def by_x(sizes: Any) -> str:
+    """Sizes as torch writes them in messages: `3 x 3`."""
+    return " x ".join(str(n) for n in sizes)
+
+
+class Windows:
+    """Windows of `kernel` elements, `dilation` apart, every `stride` elements of `spatial` padded by (low, high) `pads`.
+
+    `out` is the number of windows per dimension, `padded` the padded sizes, `interior` the slices of the unpadded part,
+    and `offsets` the list of (position in the kernel, slices of the padded array that all windows have there).
+    """
+
+    def __init__(self, spatial: tuple, kernel: tuple, stride: tuple, pads: tuple, dilation: tuple,
+                 out: tuple | None = None) -> None:
+        self.spatial, self.kernel, self.stride, self.pads, self.dilation = spatial, kernel, stride, pads, dilation
+        self.padded = tuple([n + lo + hi for n, (lo, hi) in zip(spatial, pads)])
+        self.out = out or tuple([(n - d * (k - 1) - 1) // s + 1
+                                 for n, k, s, d in zip(self.padded, kernel, stride, dilation)])
+        self.count = _product(self.out)
+        self.is_padded = any(lo or hi for lo, hi in pads)
+        self.interior = (..., *[slice(lo, lo + n) for n, (lo, _) in zip(spatial, pads)])
+        self.offsets = [(position, self.at(position, 0, self.out[0])) for position in
+                        itertools.product(*[range(k) for k in kernel])] if _product(kernel) <= 4096 else []
+
+    def at(self, position: tuple, first: int, last: int) -> tuple:
+        """Slices of a padded array: the element at `position` of every window in rows `first` to `last` of `out`."""
+        slices = [slice(p * d, p * d + s * (n - 1) + 1, s)
+                  for p, d, s, n in zip(position, self.dilation, self.stride, self.out)]
+        p, d, s = position[0], self.dilation[0], self.stride[0]
+        slices[0] = slice(p * d + s * first, p * d + s * (last - 1) + 1, s)
+        return (..., *slices)
+
+    def pad(self, xp: Any, x: Any, value: Any = 0) -> Any:
+        """The last dimensions of `x` padded with `value`; `x` itself if there is nothing to pad."""
+        if not self.is_padded:
+            return x
+        shape = (*x.shape[: x.ndim - len(self.spatial)], *self.padded)
+        out = xp.zeros(shape, x.dtype) if value == 0 else xp.full(shape, value, x.dtype)
+        out[self.interior] = x
+        return out
+
+    def crop(self, x: Any) -> Any:
+        """The inverse of `pad`: a view without the padding."""
+        return x[self.interior] if self.is_padded else x
+
+    def view(self, xp: Any, x: Any) -> Any:
+        """All windows of a padded (N, C, *padded) array as a view (C, *kernel, N, *out)."""
+        n, c, *_ = x.shape
+        sn, sc, *steps = x.strides
+        shape = (c, *self.kernel, n, *self.out)
+        strides = (sc, *[t * d for t, d in zip(steps, self.dilation)], sn, *[t * s for t, s in zip(steps, self.stride)])
+        if xp is np and x.flags.c_contiguous and x.size:
+            return np.ndarray(shape, x.dtype, x, 0, strides)  # as_strided without its Python overhead
+        return xp.lib.stride_tricks.as_strided(x, shape, strides)
+
+    def add_back(self, target: Any, columns: Any, first: int = 0, last: int = -1) -> None:
+        """The adjoint of `view`: add columns (C, *kernel, N, *out) into a padded (N, C, *padded) array, in place."""
+        last = self.out[0] if last < 0 else last
+        whole = first == 0 and last == self.out[0] and self.offsets
+        offsets = self.offsets if whole else [
+            (p, self.at(p, first, last)) for p in itertools.product(*[range(k) for k in self.kernel])]
+        for position, slices in offsets:
+            region = target[slices]
+            region += columns[(slice(None), *position)].swapaxes(0, 1)
+
+    def blocks(self, n: int, columns: int) -> Iterator[tuple[int, int, int, int]]:
+        """Ranges (n0, n1, row0, row1) of images and output rows whose `columns` elements per window stay in cache."""
+        per_image = columns * self.count
+        if per_image <= BLOCK:
+            step = max(1, BLOCK // max(per_image, 1))
+            for start in range(0, n, step):
+                yield start, min(start + step, n), 0, self.out[0]
+            return
+        rows = max(1, BLOCK * self.out[0] // per_image)
+        for image in range(n):
+            for start in range(0, self.out[0], rows):
+                yield image, image + 1, start, min(start + rows, self.out[0])
+
+
+def _product(sizes: Any) -> int:
+    return functools.reduce(lambda a, b: a * b, sizes, 1)
+
+
+@functools.lru_cache(maxsize=2048)
+def windows_of(spatial: tuple, kernel: tuple, stride: tuple, pads: tuple, dilation: tuple,
+               out: tuple | None = None) -> Windows:
+    """The remembered `Windows` of these sizes."""
+    return Windows(spatial, kernel, stride, pads, dilation, out)

@@ -1,0 +1,368 @@
+"""Convolution and transposed convolution in one, two and three dimensions.
+
+One implementation serves all: the windows under the kernel are gathered as columns (im2col), a block of images at a time
+so that the columns stay in cache, and multiplied with the weights in one matrix product per block. Columns are stored
+as (channel, kernel position, image, output position): their rows are then copied in runs as long as the image is wide.
+The three bilinear maps involved (output, input gradient, weight gradient) are each other's derivatives, so each is a
+card, and derivatives of any order come out of them.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from ..tensor import Tensor
+from ._windows import Windows, by_x, key, many, windows_of
+from .base import Op, expect_tensor, install, op
+
+SAVED_COLUMNS = 1 << 18  # columns of at most this many elements are kept for backward instead of gathered again
+
+
+class Plan:
+    """What a convolution of given shapes needs to know: channels, groups and the geometry of its windows."""
+
+    def __init__(self, x_shape: tuple, w_shape: tuple, groups: int, windows: Windows) -> None:
+        self.x_shape, self.w_shape, self.groups, self.windows = x_shape, w_shape, groups, windows
+        self.n, self.channels, self.outputs = x_shape[0], x_shape[1], w_shape[0]
+        self.depth = 1  # elements of one group's window
+        for size in w_shape[1:]:
+            self.depth *= size
+        self.out_shape = (self.n, self.outputs, *windows.out)
+        self.sum_axes = (0, *range(2, len(x_shape)))  # of the bias gradient
+        self.blocks = list(windows.blocks(self.n, self.depth * groups))
+
+    def matrix(self, array: Any, rows: int) -> Any:
+        """Weights, outputs or columns as one matrix per group, or as one matrix if there is one group."""
+        return array.reshape(rows, -1) if self.groups == 1 else array.reshape(self.groups, rows // self.groups, -1)
+
+
+def _gather(xp: Any, view: Any, block: tuple, plan: Plan) -> Any:
+    """The columns of a block: a copy of its windows as a matrix (one per group)."""
+    n0, n1, r0, r1 = block
+    nd = len(plan.windows.out)
+    part = view[(slice(None), *[slice(None)] * nd, slice(n0, n1), slice(r0, r1))]
+    return plan.matrix(part, plan.depth * plan.groups)
+
+
+def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
+    """The convolution of raw arrays, and the gathered columns if they are few."""
+    windows = plan.windows
+    view = windows.view(xp, windows.pad(xp, x))
+    weights = plan.matrix(w, plan.outputs)
+    bias = None if b is None else b.reshape(-1, *[1] * len(windows.out))
+    out = xp.empty(plan.out_shape, x.dtype)
+    columns = None
+    for block in plan.blocks:
+        n0, n1, r0, r1 = block
+        columns = _gather(xp, view, block, plan)
+        product = (xp.dot(weights, columns) if plan.groups == 1 else xp.matmul(weights, columns))
+        product = product.reshape(plan.outputs, n1 - n0, r1 - r0, *windows.out[1:]).swapaxes(0, 1)
+        if bias is None:
+            out[n0:n1, :, r0:r1] = product
+        else:
+            xp.add(product, bias, out=out[n0:n1, :, r0:r1])
+    few = len(plan.blocks) == 1 and columns is not None and columns.size <= SAVED_COLUMNS
+    return out, columns if few else None
+
+
+def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) -> tuple:
+    """(input gradient, weight gradient) of raw arrays; the first if `w` is given, the second if `x` is."""
+    windows = plan.windows
+    need_x, need_w = w is not None, x is not None
+    weights = plan.matrix(w, plan.outputs).swapaxes(-1, -2) if need_x else None
+    view = windows.view(xp, windows.pad(xp, x)) if need_w and columns is None else None
+    gx = xp.zeros((plan.n, plan.channels, *windows.padded), g.dtype) if need_x else None
+    gw = None
+    for block in plan.blocks:
+        n0, n1, r0, r1 = block
+        outputs = plan.matrix(g[n0:n1, :, r0:r1].swapaxes(0, 1), plan.outputs)
+        if need_w:
+            gathered = columns if columns is not None else _gather(xp, view, block, plan)
+            part = xp.matmul(outputs, gathered.swapaxes(-1, -2))
+            gw = part if gw is None else xp.add(gw, part, out=gw)
+        if need_x:
+            spread = xp.matmul(weights, outputs).reshape(
+                plan.channels, *windows.kernel, n1 - n0, r1 - r0, *windows.out[1:])
+            windows.add_back(gx, spread, r0, r1)
+    if need_w:
+        gw = xp.zeros(plan.w_shape, g.dtype) if gw is None else gw.reshape(plan.w_shape)
+    return (xp.ascontiguousarray(windows.crop(gx)) if need_x else None), gw
+
+
+@op("_convolution", function=False, method=False, node="ConvolutionBackward0")
+class Convolution(Op):
+    """The convolution (cross-correlation) of (N, C, *) with weights (O, C / groups, *kernel) and an optional bias (O)."""
+
+    n = 3
+    keep = {0: (1,), 1: (0,)}
+    has_aux = True
+
+    @staticmethod
+    def forward(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> Any:
+        return convolve(xp, x, w, b, plan)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        plan = s.params[0]
+        need_x, need_w, need_b = s.needs
+        x, w, _ = s.inputs
+        gx = gw = None
+        if need_x or need_w:
+            gx, gw = gradients(xp.np, g, x if need_w else None, w if need_x else None, plan, s.aux)
+        return gx, gw, xp.sum(g, plan.sum_axes, False, None) if need_b else None
+
+    @classmethod
+    def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:
+        plan = s.params[0]
+        need_x, need_w, need_b = s.needs
+        x, w, _ = s.inputs
+        return (xp._conv_input_grad(g, w, plan) if need_x else None,
+                xp._conv_weight_grad(g, x, plan) if need_w else None,
+                xp.sum(g, plan.sum_axes, False, None) if need_b else None)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        def case(nd: int, x: tuple, w: tuple, bias: bool = True, **options: Any) -> Any:
+            b = make.uniform((w[0],)) if bias else None
+            return make(f"conv{nd}d", make.uniform(x), make.uniform(w), b, **options)
+
+        yield case(1, (2, 3, 7), (4, 3, 3))
+        yield case(1, (3, 7), (4, 3, 2), stride=2, padding=1)
+        yield case(1, (2, 3, 7), (4, 3, 4), padding="same")
+        yield case(2, (2, 3, 5, 6), (4, 3, 3, 3), padding=1)
+        yield case(2, (2, 3, 5, 6), (4, 3, 3, 2), False, stride=(2, 1), padding=(0, 1), dilation=(1, 2))
+        yield case(2, (2, 4, 5, 6), (6, 2, 2, 3), groups=2, padding="valid")
+        yield case(2, (1, 4, 5, 5), (4, 1, 3, 3), groups=4, padding="same", dilation=2)
+        yield case(2, (2, 3, 4, 4), (5, 3, 1, 1))
+        yield case(2, (0, 3, 4, 4), (5, 3, 3, 3))
+        yield make("conv2d", make.uniform((5, 3, 4, 2)).t(), make.uniform((3, 4, 2, 2)).t())
+        yield case(3, (2, 2, 4, 3, 4), (3, 2, 2, 2, 3), padding=1, stride=2)
+
+
+@op("_conv_input_grad", function=False, method=False, node="ConvolutionBackwardBackward0")
+class ConvInputGrad(Op):
+    """The gradient of a convolution with respect to its input, from the output's gradient and the weights."""
+
+    n = 2
+    keep = {0: (1,), 1: (0,)}
+
+    @staticmethod
+    def forward(xp: Any, g: Any, w: Any, plan: Plan) -> Any:
+        return gradients(xp, g, None, w, plan)[0]
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        (plan,), (out, w) = s.params, s.inputs
+        return (xp._convolution(g, w, None, plan) if s.needs[0] else None,
+                xp._conv_weight_grad(out, g, plan) if s.needs[1] else None)
+
+
+@op("_conv_weight_grad", function=False, method=False, node="ConvolutionBackwardBackward0")
+class ConvWeightGrad(Op):
+    """The gradient of a convolution with respect to its weights, from the output's gradient and the input."""
+
+    n = 2
+    keep = {0: (1,), 1: (0,)}
+
+    @staticmethod
+    def forward(xp: Any, g: Any, x: Any, plan: Plan) -> Any:
+        return gradients(xp, g, x, None, plan)[1]
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        (plan,), (out, x) = s.params, s.inputs
+        return (xp._convolution(x, g, None, plan) if s.needs[0] else None,
+                xp._conv_input_grad(out, g, plan) if s.needs[1] else None)
+
+
+@op("_conv_transpose", function=False, method=False, node="ConvolutionBackward0")
+class ConvTranspose(Op):
+    """The adjoint of a convolution with weights (C, O / groups, *kernel), plus an optional bias (O)."""
+
+    n = 3
+    keep = {0: (1,), 1: (0,)}
+
+    @staticmethod
+    def forward(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> Any:
+        out = gradients(xp, x, None, w, plan)[0]
+        if b is not None:
+            out += b.reshape(-1, *[1] * len(plan.windows.out))
+        return out
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        plan = s.params[0]
+        x, w, _ = s.inputs
+        return (xp._convolution(g, w, None, plan) if s.needs[0] else None,
+                xp._conv_weight_grad(x, g, plan) if s.needs[1] else None,
+                xp.sum(g, plan.sum_axes, False, None) if s.needs[2] else None)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        def case(nd: int, x: tuple, w: tuple, groups: int = 1, bias: bool = True, **options: Any) -> Any:
+            b = make.uniform((w[1] * groups,)) if bias else None
+            return make(f"conv_transpose{nd}d", make.uniform(x), make.uniform(w), b, groups=groups, **options)
+
+        yield case(1, (2, 3, 5), (3, 4, 3), stride=2, padding=1, output_padding=1)
+        yield case(1, (3, 5), (3, 2, 2), dilation=2, output_padding=1)
+        yield case(2, (2, 3, 4, 3), (3, 2, 3, 3), padding=1)
+        yield case(2, (2, 4, 3, 3), (4, 3, 2, 3), groups=2, stride=(2, 3), output_padding=(1, 2), bias=False)
+        yield case(3, (1, 2, 2, 3, 2), (2, 2, 2, 2, 3), stride=2)
+
+
+# -- arguments --------------------------------------------------------------------------------------------------------
+
+
+def _check_sizes(function: str, nd: int, x_shape: tuple, w_shape: tuple, groups: int, stride: tuple, padding: Any,
+                 dilation: tuple) -> None:
+    if len(w_shape) != nd + 2:
+        raise RuntimeError(f"{function}(): expected {nd + 2}-dimensional weight, but got weight of size {list(w_shape)}")
+    if groups <= 0:
+        raise RuntimeError("non-positive groups is not supported")
+    if any(s <= 0 for s in stride):
+        raise RuntimeError("non-positive stride is not supported")
+    if any(d <= 0 for d in dilation):
+        raise RuntimeError("dilation should be greater than zero")
+    if not isinstance(padding, str) and any(p < 0 for p in padding):
+        raise RuntimeError("negative padding is not supported")
+    if w_shape[0] < groups or w_shape[0] % groups:
+        raise RuntimeError(f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got "
+                           f"weight of size {list(w_shape)} instead")
+
+
+def _check_bias(b_shape: tuple | None, outputs: int, w_shape: tuple) -> None:
+    if b_shape is not None and b_shape != (outputs,):
+        raise RuntimeError(f"Given weight of size {list(w_shape)}, expected bias to be 1-dimensional with {outputs} "
+                           f"elements, but got bias of size {list(b_shape)} instead")
+
+
+def _pads(padding: Any, kernel: tuple, stride: tuple, dilation: tuple) -> tuple:
+    """(low, high) per dimension from ints or torch's names."""
+    if not isinstance(padding, str):
+        return tuple([(p, p) for p in padding])
+    if padding == "valid":
+        return ((0, 0),) * len(kernel)
+    if padding != "same":
+        raise RuntimeError(f"Invalid padding string: '{padding}', allowed are 'valid' and 'same'")
+    if any(s != 1 for s in stride):
+        raise RuntimeError("padding='same' is not supported for strided convolutions")
+    totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
+    return tuple([(t // 2, t - t // 2) for t in totals])
+
+
+@functools.lru_cache(maxsize=1024)
+def conv_plan(nd: int, x_shape: tuple, w_shape: tuple, b_shape: tuple | None, stride: Any, padding: Any, dilation: Any,
+              groups: int) -> Plan:
+    """The remembered plan of a convolution. RuntimeError if the arguments do not fit each other."""
+    name = f"conv{nd}d"
+    stride, dilation = many(stride, nd, "stride", name), many(dilation, nd, "dilation", name)
+    padding = padding if isinstance(padding, str) else many(padding, nd, "padding", name)
+    _check_sizes(name, nd, x_shape, w_shape, groups, stride, padding, dilation)
+    if x_shape[1] != w_shape[1] * groups:
+        raise RuntimeError(f"Given groups={groups}, weight of size {list(w_shape)}, expected input{list(x_shape)} to have "
+                           f"{w_shape[1] * groups} channels, but got {x_shape[1]} channels instead")
+    _check_bias(b_shape, w_shape[0], w_shape)
+    kernel = w_shape[2:]
+    windows = windows_of(x_shape[2:], kernel, stride, _pads(padding, kernel, stride, dilation), dilation)
+    if any(n < d * (k - 1) + 1 for n, k, d in zip(windows.padded, kernel, dilation)):
+        spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
+        raise RuntimeError(f"Calculated padded input size per channel: ({by_x(windows.padded)}). Kernel size: "
+                           f"({by_x(spans)}). Kernel size can't be greater than actual input size")
+    return Plan(x_shape, w_shape, groups, windows)
+
+
+@functools.lru_cache(maxsize=1024)
+def transpose_plan(nd: int, x_shape: tuple, w_shape: tuple, b_shape: tuple | None, stride: Any, padding: Any,
+                   output_padding: Any, groups: int, dilation: Any) -> Plan:
+    """The plan of the convolution whose adjoint a transposed convolution is. RuntimeError if arguments do not fit."""
+    name = f"conv_transpose{nd}d"
+    stride, dilation = many(stride, nd, "stride", name), many(dilation, nd, "dilation", name)
+    padding, extra = many(padding, nd, "padding", name), many(output_padding, nd, "output_padding", name)
+    _check_sizes(name, nd, x_shape, w_shape, groups, stride, padding, dilation)
+    if x_shape[1] != w_shape[0]:
+        raise RuntimeError(f"Given transposed=1, weight of size {list(w_shape)}, expected input{list(x_shape)} to have "
+                           f"{w_shape[0]} channels, but got {x_shape[1]} channels instead")
+    _check_bias(b_shape, w_shape[1] * groups, w_shape)
+    if any(e < 0 or (e >= s and e >= d) for e, s, d in zip(extra, stride, dilation)):
+        raise RuntimeError("output padding must be smaller than either stride or dilation, but got output_padding: "
+                           f"{list(extra)} stride: {list(stride)} dilation: {list(dilation)}")
+    kernel = w_shape[2:]
+    spatial = tuple([(n - 1) * s - 2 * p + d * (k - 1) + e + 1
+                     for n, s, p, d, k, e in zip(x_shape[2:], stride, padding, dilation, kernel, extra)])
+    if any(n <= 0 for n in spatial):
+        raise RuntimeError(f"Given input size per channel: ({by_x(x_shape[2:])}). Calculated output size per channel: "
+                           f"({by_x(spatial)}). Output size is too small")
+    windows = windows_of(spatial, kernel, stride, tuple([(p, p) for p in padding]), dilation, x_shape[2:])
+    return Plan((x_shape[0], w_shape[1] * groups, *spatial), w_shape, groups, windows)
+
+
+def _check_tensors(function: str, nd: int, input: Any, weight: Any, bias: Any) -> None:
+    expect_tensor(input, function)
+    expect_tensor(weight, function, "weight", 2)
+    if input._array.ndim not in (nd + 1, nd + 2):
+        raise RuntimeError(f"Expected {nd + 1}D (unbatched) or {nd + 2}D (batched) input to {function}, but got input of "
+                           f"size: {list(input.shape)}")
+    for name, other in (("weight", weight), ("bias", bias)):
+        if other is not None and other._array.dtype != input._array.dtype:
+            raise RuntimeError(f"Input type ({input.dtype}) and {name} type ({other.dtype}) should be the same")
+
+
+def _run(card: type[Op], input: Tensor, weight: Tensor, bias: Any, plan_of: Any, nd: int, *options: Any) -> Tensor:
+    """Apply a convolution card to a batch, or to one image as a batch of one."""
+    x = input._array
+    b_shape = None if bias is None else bias._array.shape
+    options = tuple([key(v) for v in options])
+    if x.ndim == nd + 2:
+        return card.apply(input, weight, bias, plan_of(nd, x.shape, weight._array.shape, b_shape, *options))
+    one = input.unsqueeze(0)  # type: ignore[attr-defined]
+    plan = plan_of(nd, (1, *x.shape), weight._array.shape, b_shape, *options)
+    return card.apply(one, weight, bias, plan).squeeze(0)
+
+
+_CONV_DOC = """The {nd}-dimensional convolution (cross-correlation) of `input` with `weight`.
+
+    Shapes: input (N, C, {dims}) or (C, {dims}), weight (O, C / groups, {kernel}), bias (O); the output is (N, O, ...) with
+    `floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1` elements per dimension. `padding` may also be
+    "valid" (none) or "same" (the input's size; stride 1 only). RuntimeError if shapes, channels or dtypes do not fit.
+
+    >>> torch.conv{nd}d({x}, {w})
+    {result}
+    """
+_TRANSPOSE_DOC = """The adjoint of the {nd}-dimensional convolution, "deconvolution": spreads every input over a kernel.
+
+    Shapes: input (N, C, {dims}) or (C, {dims}), weight (C, O / groups, {kernel}), bias (O); the output has
+    `(size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1` elements per dimension.
+    RuntimeError if shapes, channels or dtypes do not fit, or `output_padding` is not below stride or dilation.
+
+    >>> torch.conv_transpose{nd}d({x}, {w}, stride=2)
+    {result}
+    """
+
+
+def _install(nd: int) -> None:
+    """Make the public functions of one dimensionality."""
+
+    def conv(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+             dilation: Any = 1, groups: int = 1) -> Tensor:
+        _check_tensors(f"conv{nd}d", nd, input, weight, bias)
+        return _run(Convolution, input, weight, bias, conv_plan, nd, stride, padding, dilation, groups)
+
+    def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+                       output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+        _check_tensors(f"conv_transpose{nd}d", nd, input, weight, bias)
+        return _run(ConvTranspose, input, weight, bias, transpose_plan, nd, stride, padding, output_padding, groups,
+                    dilation)
+
+    ones = ", ".join(["1"] * (nd + 1))
+    words = {"nd": nd, "dims": ("L", "H, W", "D, H, W")[nd - 1], "kernel": ("K", "KH, KW", "KD, KH, KW")[nd - 1],
+             "x": f"torch.ones({ones}, 3)", "w": f"torch.ones({ones}, 2)"}
+    left, right = "[" * (nd + 2), "]" * (nd + 2)
+    conv.__doc__ = _CONV_DOC.format(**words, result=f"tensor({left}2., 2.{right})")
+    conv_transpose.__doc__ = _TRANSPOSE_DOC.format(**words, result=f"tensor({left}1., 1., 1., 1., 1., 1.{right})")
+    install(conv, f"conv{nd}d", method=False, functional=True)
+    install(conv_transpose, f"conv_transpose{nd}d", method=False, functional=True)
+
+
+for _nd in (1, 2, 3):
+    _install(_nd)

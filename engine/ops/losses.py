@@ -1,0 +1,273 @@
+"""Loss functions of torch.nn.functional."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..tensor import Tensor, wrap
+from .base import Op, composite, expect_tensor, install, op
+from .samples import samples_for
+
+
+def check_reduction(reduction: str) -> str:
+    """`reduction` if it is known; torch's ValueError otherwise."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    return reduction
+
+
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """`reduction`, unless the deprecated pair of flags was given (with torch's warning)."""
+    if size_average is None and reduce is None:
+        return reduction
+    averaged = size_average is None or size_average
+    chosen = "none" if reduce is False else "mean" if averaged else "sum"
+    warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{chosen}' instead.", stacklevel=4)
+    return chosen
+
+
+# -- cross entropy ----------------------------------------------------------------------------------------------------
+
+
+def _classes_last(x: Any) -> Any:
+    """(C), (N, C) or (N, C, d1, ...) as a matrix (rows, C)."""
+    if x.ndim == 2:
+        return x
+    if x.ndim == 1:
+        return x.reshape(1, x.shape[0])
+    return x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
+
+
+def _classes_back(rows: Any, shape: tuple) -> Any:
+    """The inverse of `_classes_last`."""
+    if len(shape) == 2:
+        return rows
+    if len(shape) == 1:
+        return rows.reshape(shape)
+    n = len(shape)
+    return rows.reshape(shape[0], *shape[2:], shape[1]).transpose(0, n - 1, *range(1, n - 1))
+
+
+@op("cross_entropy", function=False, method=False, node="NllLossBackward0")
+class CrossEntropy(Op):
+    """-log softmax(input)[target], averaged over the rows: log_softmax and nll_loss as one node.
+
+    Shapes: input (C), (N, C) or (N, C, d1, ...); target class indices (), (N) or (N, d1, ...) in int64, or probabilities
+    shaped like input. `weight` (C) scales the classes and "mean" divides by the weights used; rows whose index is
+    `ignore_index` do not count; `label_smoothing` mixes the target with the uniform distribution.
+    ValueError for sizes that do not fit, IndexError for a class out of bounds.
+
+    Each row's loss is -sum_c A[c] * log p[c], where A is the row's (weighted, smoothed) target; its gradient is
+    p * sum(A) - A.
+
+    >>> torch.nn.functional.cross_entropy(torch.tensor([[0., 0.]]), torch.tensor([1]))
+    tensor(0.6931)
+    """
+
+    n = 3
+    keep = (0, 1, 2)
+    has_aux = True  # exp(input - max) and its row sums, then what the row targets A are made of
+
+    @staticmethod
+    def forward(xp: Any, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int, smoothing: float) -> Any:
+        z = _classes_last(x)
+        z = z - z.max(axis=1, keepdims=True) if z.size else z - 0
+        if target.dtype.kind == "f":
+            a = _row_targets(xp, _classes_last(target), weight, smoothing)
+            e = xp.exp(z)
+            total = e.sum(axis=1)
+            losses = a.sum(axis=1) * xp.log(total) - (a * z).sum(axis=1)
+            scale = 1.0 / max(len(z), 1) if reduction == "mean" else 1.0
+            return _reduced(losses, reduction, len(z), x.shape), (e, total, scale)
+        t = target.reshape(-1)
+        rows = xp.arange(len(t))
+        hit = count = valid = None
+        if weight is not None or 0 <= ignore_index < z.shape[1] or bool((t.view(xp.uint64) >= z.shape[1]).any()):
+            t, hit, valid = _row_weights(xp, t, z.shape[1], weight, ignore_index, z.dtype)
+            count = hit.sum()
+        picked = z[rows, t]
+        smooth = None if not smoothing else (z if weight is None else z * weight).sum(axis=1)
+        e = xp.exp(z, out=z)
+        total = e.sum(axis=1)
+        logs = xp.log(total)
+        losses = logs - picked
+        if hit is not None:
+            losses *= hit
+        if smoothing:
+            mixed = logs * _mass(weight, z.shape[1]) - smooth
+            losses = losses * (1 - smoothing) + (mixed if valid is None else xp.where(valid, mixed, 0)) * (
+                smoothing / z.shape[1])
+        out = _reduced(losses, reduction, len(t) if count is None else count, x.shape)
+        return out, (e, total, rows, t, hit, valid, count)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        if len(s.aux) == 3:
+            return CrossEntropy.backward_traced(xp, s, g)
+        e, total, rows, t, hit, valid, count = s.aux
+        reduction, _, smoothing = s.params
+        x, _, weight = s.inputs
+        if reduction == "none":
+            g = g.reshape(-1)
+        elif reduction == "mean":
+            g = g / (len(t) if count is None else count)
+        at_target = g if hit is None else g * hit
+        if not smoothing:
+            dx = e * (at_target / total).reshape(-1, 1)
+            dx[rows, t] -= at_target
+            return _classes_back(dx, x.shape), None, None
+        at_target = at_target * (1 - smoothing)
+        spread = (g if valid is None else g * valid) * (smoothing / e.shape[1])
+        dx = e * ((at_target + spread * _mass(weight, e.shape[1])) / total).reshape(-1, 1)
+        dx[rows, t] -= at_target
+        column = spread.reshape(-1, 1)
+        dx -= column if weight is None else column * weight
+        return _classes_back(dx, x.shape), None, None
+
+    @staticmethod
+    def backward_traced(xp: Any, s: Any, g: Any) -> tuple:
+        x, target, weight = s.inputs
+        reduction, ignore_index, smoothing = s.params
+        logits = _classes_last(x)
+        rows, classes = logits.shape
+        denominator = max(rows, 1)
+        if target.dtype.is_floating_point if isinstance(target, Tensor) else True:
+            a = _row_targets(xp, _classes_last(target), weight, smoothing)
+        else:
+            a, denominator = _index_targets(target._array, weight, classes, ignore_index, smoothing, x._array.dtype)
+        if reduction == "none":
+            g = g.reshape(-1, 1)
+        elif reduction == "mean":
+            g = g / denominator
+        dx = dt = None
+        if s.needs[0]:
+            dx = _classes_back((xp._softmax(logits, 1) * a.sum(axis=1, keepdims=True) - a) * g, x.shape)
+        if s.needs[1]:
+            dt = xp._log_softmax(logits, 1) * g * (smoothing - 1)
+            dt = _classes_back(dt if weight is None else dt * weight, x.shape)
+        return dx, dt, None
+
+    @staticmethod
+    def call(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
+             ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean",
+             label_smoothing: float = 0.0) -> Tensor:
+        expect_tensor(input, "cross_entropy")
+        expect_tensor(target, "cross_entropy", "target", 2)
+        if size_average is not None or reduce is not None:
+            reduction = legacy_reduction(size_average, reduce, reduction)
+        x, t = input._array, target._array
+        if not (x.ndim == 2 and t.ndim == 1 and len(t) == len(x) and reduction in _REDUCTIONS and t.dtype == _I64
+                and weight is None):
+            target = _check_target(input, target, weight, reduction, label_smoothing)
+        return CrossEntropy.apply(input, target, weight, reduction, ignore_index, label_smoothing)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        for options in ({}, {"reduction": "sum"}, {"reduction": "none"}, {"label_smoothing": 0.1}, {"ignore_index": 1},
+                        {"ignore_index": 1, "label_smoothing": 0.2, "reduction": "none"}):
+            yield make("cross_entropy", make.uniform((5, 4)), make.ints((5,), 0, 4), **options)
+            yield make("cross_entropy", make.uniform((5, 4)), make.ints((5,), 0, 4),
+                       weight=make.uniform((4,), 0.5, 2, grad=False), **options)
+        for options in ({}, {"reduction": "sum"}, {"reduction": "none", "label_smoothing": 0.1}):
+            yield make("cross_entropy", make.uniform((5, 4)), make.uniform((5, 4), 0, 1), **options)
+            yield make("cross_entropy", make.uniform((5, 4)), make.uniform((5, 4), 0, 1),
+                       weight=make.uniform((4,), 0.5, 2, grad=False), **options)
+        yield make("cross_entropy", make.uniform((2, 4, 3)), make.ints((2, 3), 0, 4))
+        yield make("cross_entropy", make.uniform((2, 4, 3, 2)), make.ints((2, 3, 2), 0, 4), reduction="none")
+        yield make("cross_entropy", make.uniform((2, 4, 3)), make.uniform((2, 4, 3), 0, 1), reduction="none")
+        yield make("cross_entropy", make.uniform((4,)), make.ints((), 0, 4))
+        yield make("cross_entropy", make.uniform((4,)), make.uniform((4,), 0, 1))
+        yield make("cross_entropy", make.uniform((4, 5)).t(), make.ints((5,), 0, 4))
+
+
+_REDUCTIONS = ("mean", "sum", "none")
+_I64 = np.dtype(np.int64)
+
+
+def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float) -> Tensor:
+    """Raise what torch raises for sizes that do not fit; an index target comes back as int64."""
+    check_reduction(reduction)
+    x, t = tuple(input.shape), tuple(target.shape)
+    if smoothing < 0 or smoothing > 1:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {smoothing}")
+    if not x:
+        raise RuntimeError("cross_entropy(): expected input with at least one dimension, got shape=[]")
+    classes = x[0] if len(x) == 1 else x[1]
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise RuntimeError("cross_entropy: weight tensor should be defined either for all "
+                           f"{classes} classes or no classes but got weight tensor of shape: {list(weight.shape)}")
+    if target.is_floating_point():
+        if x != t:
+            raise RuntimeError(f"Expected floating point type for target with class probabilities shaped as the input "
+                               f"{list(x)}, got {target.dtype} of shape {list(t)}")
+        return target
+    if x == t:
+        raise RuntimeError(f"Expected floating point type for target with class probabilities, got {_legacy(target)}")
+    return _check_index_target(input, target, "cross_entropy")
+
+
+def _check_index_target(input: Tensor, target: Tensor, name: str) -> Tensor:
+    x, t = tuple(input.shape), tuple(target.shape)
+    if len(x) == 1:
+        if t not in ((), (1,)):
+            raise ValueError(f"Expected input batch_size (1) to match target batch_size ({t[0]}).")
+    elif not t or t[0] != x[0]:
+        raise ValueError(f"Expected input batch_size ({x[0]}) to match target batch_size ({t[0] if t else 1}).")
+    elif t[1:] != x[2:]:
+        if len(x) == 2:
+            raise RuntimeError(f"0D or 1D target tensor expected, multi-target not supported (got target of shape {list(t)})")
+        raise RuntimeError(f"Expected target size {[x[0], *x[2:]]}, got {list(t)}")
+    if target._array.dtype.kind not in "iu":
+        raise RuntimeError(f"expected scalar type Long but found {target.dtype} ({name}() takes class indices in int64)")
+    return target if target._array.dtype == _I64 else target.long()  # type: ignore[attr-defined]
+
+
+def _legacy(t: Tensor) -> str:
+    return t.type().rpartition(".")[2].removesuffix("Tensor")  # type: ignore[attr-defined]
+
+
+def _mass(weight: Any, classes: int) -> Any:
+    """The sum of the class weights."""
+    return classes if weight is None else weight.sum()
+
+
+def _row_weights(xp: Any, t: Any, classes: int, weight: Any, ignore_index: int, np_dtype: Any) -> tuple:
+    """(targets with 0 where ignored, each row's weight, which rows count). IndexError for a class out of bounds."""
+    valid = t != ignore_index
+    t = xp.where(valid, t, 0)
+    if t.size and (int(t.min()) < 0 or int(t.max()) >= classes):
+        raise IndexError(f"Target {int(t.min() if t.min() < 0 else t.max())} is out of bounds.")
+    return t, (valid.astype(np_dtype) if weight is None else xp.where(valid, weight[t], 0)), valid
+
+
+def _row_targets(xp: Any, target: Any, weight: Any, smoothing: float) -> Any:
+    """Probabilities, smoothed and weighted."""
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / target.shape[1]
+    return target if weight is None else target * weight
+
+
+def _index_targets(target: Any, weight: Any, classes: int, ignore_index: int, smoothing: float, np_dtype: Any) -> tuple:
+    """Class indices as a matrix of weighted, smoothed row targets (a Tensor), and the sum of the weights used."""
+    xp = backend.namespace(target)
+    w = None if weight is None else weight._array
+    t, hit, valid = _row_weights(xp, target.reshape(-1), classes, w, ignore_index, np_dtype)
+    a = xp.zeros((len(t), classes), np_dtype)
+    if smoothing:
+        a[...] = valid[:, None] * (smoothing / classes) * (1 if w is None else w)
+    a[xp.arange(len(t)), t] += hit * (1 - smoothing)
+    return wrap(a), float(hit.sum())
+
+
+def _reduced(losses: Any, reduction: str, count: Any, shape: tuple) -> Any:
+    """Row losses under a reduction; "none" gives them the shape of an index target."""
+    if reduction == "none":
+        return losses.reshape((*shape[:1], *shape[2:]) if len(shape) > 1 else ())
+    return losses.sum() / count if reduction == "mean" else losses.sum()
+
+
+install(CrossEntropy.call, "cross_entropy", function=False, method=False, functional=True, doc=CrossEntropy.__doc__)

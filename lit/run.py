@@ -1,0 +1,227 @@
+"""The order of one run: from the call of fit, validate, test or predict to its end, and what an exception does."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import engine
+from callbacks import MisconfigurationException
+from lit.checkpoint import find_checkpoint, load_checkpoint, restore_model_and_callbacks, restore_training
+from lit.datamodule import LightningDataModule
+from lit.default_callbacks import attach_module_callbacks
+from lit.device import place_module
+from lit.hooks import is_overridden
+from lit.module import LightningModule
+from lit.optimizers import LightningOptimizer, configure
+from lit.rng import isolate_rng
+from lit.state import RunningStage, TrainerFn, TrainerStatus
+
+if TYPE_CHECKING:
+    from lit.trainer import Trainer
+
+STAGES = {
+    TrainerFn.FITTING: RunningStage.TRAINING,
+    TrainerFn.VALIDATING: RunningStage.VALIDATING,
+    TrainerFn.TESTING: RunningStage.TESTING,
+    TrainerFn.PREDICTING: RunningStage.PREDICTING,
+}
+STEPS_NEEDED = {
+    TrainerFn.FITTING: ("training_step", "configure_optimizers"),
+    TrainerFn.VALIDATING: ("validation_step",),
+    TrainerFn.TESTING: ("test_step",),
+    TrainerFn.PREDICTING: (),
+}
+
+
+def start_run(
+    trainer: Trainer, fn: TrainerFn, model: Any, loaders: dict[Any, Any], datamodule: Any, ckpt_path: Any
+) -> Any:
+    """Run one entry point; on any exception tell callbacks, datamodule and loggers before it goes on its way.
+
+    ``loaders`` maps each loop of this run to the loaders passed for it.
+    """
+    _attach_module(trainer, fn, model)
+    try:
+        return _run(trainer, loaders, datamodule, ckpt_path, model_given=model is not None)
+    except BaseException as exception:
+        trainer.state.status = TrainerStatus.INTERRUPTED
+        for callback in trainer.callbacks:
+            trainer.hooks.call_method(callback.on_exception, trainer, trainer.lightning_module, exception)
+        if trainer.datamodule is not None:
+            trainer.hooks.call_method(trainer.datamodule.on_exception, exception)
+        for logger in trainer.loggers:
+            logger.finalize("failed")
+        _release(trainer)
+        if isinstance(exception, KeyboardInterrupt):
+            raise SystemExit(1) from exception
+        raise
+
+
+def _attach_module(trainer: Trainer, fn: TrainerFn, model: Any) -> None:
+    module = trainer.lightning_module if model is None else model
+    if module is None:
+        raise TypeError(f"Trainer.{fn}(): no model was passed, and there is none from a run before.")
+    if not isinstance(module, LightningModule):
+        raise TypeError(f"Trainer.{fn}(model): expected a LightningModule, got {type(module).__qualname__}.")
+    trainer.state.fn, trainer.state.stage, trainer.state.status = fn, STAGES[fn], TrainerStatus.RUNNING
+    trainer.lightning_module = module
+
+
+def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: Any, model_given: bool) -> Any:
+    """One run from beginning to end; the order of the hooks is the contract of docs/hooks.md."""
+    module, hooks, fn = trainer.lightning_module, trainer.hooks, trainer.state.fn
+    fitting = fn == TrainerFn.FITTING
+    _attach_data(trainer, loaders, datamodule)
+    path = find_checkpoint(trainer, ckpt_path, model_given)
+    trainer.ckpt_path = None if path is None else str(path)
+    module.trainer = trainer
+    from_module = hooks.call_method(module.configure_callbacks)
+    if from_module:
+        trainer.callbacks = attach_module_callbacks(trainer.callbacks, from_module)
+    _check_steps(trainer)
+    _collect_hooks(trainer)
+    hooks.call("prepare_data")
+    for logger in trainer.loggers:
+        logger.experiment  # noqa: B018 - created here, so that setup hooks can use it
+    hooks.call("setup", stage=str(fn))
+    if is_overridden("configure_model", module, LightningModule):
+        hooks.call_method(module.configure_model)
+    _collect_hooks(trainer)  # setup and configure_model may have given the module new methods
+    checkpoint = None if path is None else load_checkpoint(path)
+    if checkpoint is not None:
+        restore_model_and_callbacks(trainer, checkpoint)
+    trainer.reporting.start_run(read_at_once=trainer.strategy.root_device.type == "cpu")
+    place_module(trainer)
+    if fitting:
+        _configure_optimizers(trainer)
+        hooks.call("on_fit_start")
+    _log_hyperparams(trainer)
+    if checkpoint is not None and fitting:
+        restore_training(trainer, checkpoint)
+    del checkpoint  # its tensors live on in the module and the optimizers
+    with ExitStack() as modes:
+        _enter_modes(trainer, modes)
+        module.zero_grad()
+        result = _fit(trainer) if fitting else next(iter(loaders)).run()
+    if fitting:
+        hooks.call("on_fit_end")
+    hooks.call("teardown", stage=str(fn))
+    for logger in trainer.loggers:
+        logger.finalize("success")
+    _release(trainer)
+    trainer.state.status = TrainerStatus.FINISHED
+    return result
+
+
+def _release(trainer: Trainer) -> None:
+    trainer.state.stage = None
+    trainer.hooks.current = None
+    trainer.reporting.enter(None)
+
+
+def _collect_hooks(trainer: Trainer) -> None:
+    trainer.hooks.collect(trainer, trainer.lightning_module, trainer.datamodule, trainer.callbacks)
+
+
+def _attach_data(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any) -> None:
+    """Tell each loop where its loaders come from."""
+    fn = trainer.state.fn
+    for loop, given in loaders.items():
+        if isinstance(given, LightningDataModule):
+            datamodule, given = given, None
+        if given is not None and datamodule is not None:
+            raise MisconfigurationException(
+                f"Trainer.{fn}(...): both loaders and a datamodule were passed. HINT: pass one of them."
+            )
+        loop.data.source.given = given
+        loop.data.forget()
+    if datamodule is not None and not isinstance(datamodule, LightningDataModule):
+        raise TypeError(
+            f"Trainer.{fn}(datamodule=...): expected a LightningDataModule, got {type(datamodule).__qualname__}."
+        )
+    trainer.datamodule = datamodule
+    if datamodule is not None:
+        datamodule.trainer = trainer
+
+
+def _check_steps(trainer: Trainer) -> None:
+    """The steps that this entry point needs must be there, and the flags must fit them."""
+    module, fn = trainer.lightning_module, trainer.state.fn
+    assert fn is not None
+    for step in STEPS_NEEDED[fn]:
+        if not is_overridden(step, module, LightningModule):
+            raise MisconfigurationException(
+                f"Trainer.{fn}(...): {type(module).__name__} has no `{step}`. HINT: define it in the module."
+            )
+    if fn != TrainerFn.FITTING:
+        return
+    validates = trainer.limit_val_batches > 0 and is_overridden("validation_step", module, LightningModule)
+    if validates and not trainer.val_loop.data.source.is_defined(trainer):
+        warnings.warn(
+            f"{type(module).__name__} has a `validation_step`, but there is no validation loader: fit runs without"
+            " validation.",
+            stacklevel=5,
+        )
+    if not module.automatic_optimization:
+        _check_manual_optimization(trainer)
+
+
+def _check_manual_optimization(trainer: Trainer) -> None:
+    for flag, neutral in (("gradient_clip_val", None), ("accumulate_grad_batches", 1)):
+        value = getattr(trainer, flag)
+        if value not in (neutral, 0):
+            raise MisconfigurationException(
+                f"Trainer({flag}={value!r}) has no effect in manual optimization. HINT: remove it, and do the same in"
+                " training_step (self.clip_gradients, or stepping every n batches)."
+            )
+
+
+def _configure_optimizers(trainer: Trainer) -> None:
+    module, loop = trainer.lightning_module, trainer.fit_loop
+    returned = trainer.hooks.call_method(module.configure_optimizers)
+    trainer.optimizers, trainer.lr_scheduler_configs = configure(module, returned)
+    trainer.lightning_optimizers = [
+        LightningOptimizer(optimizer, loop.before_update, loop.after_optimizer_step, module.toggled_optimizer)
+        for optimizer in trainer.optimizers
+    ]
+
+
+def _log_hyperparams(trainer: Trainer) -> None:
+    if not trainer.enable_autolog_hparams:
+        return
+    owners = [owner for owner in (trainer.datamodule, trainer.lightning_module) if owner is not None]
+    hparams = {
+        name: value for owner in owners if owner._log_hyperparams for name, value in owner.hparams_initial.items()
+    }
+    for logger in trainer.loggers:
+        logger.log_hyperparams(hparams)
+        logger.log_graph(trainer.lightning_module)
+        logger.save()
+
+
+def _enter_modes(trainer: Trainer, modes: ExitStack) -> None:
+    """Process-wide switches, set for the time of the loops and put back after them."""
+    modes.callback(engine.set_grad_enabled, engine.is_grad_enabled())
+    if trainer.precision == "64-true":
+        modes.callback(engine.set_default_dtype, engine.get_default_dtype())
+        engine.set_default_dtype(engine.float64)
+    if trainer.detect_anomaly:
+        modes.enter_context(engine.autograd.detect_anomaly())
+
+
+def _fit(trainer: Trainer) -> None:
+    if trainer.enable_validation and trainer.num_sanity_val_steps > 0 and not trainer.state.resuming:
+        with isolate_rng():  # the program's random numbers must not depend on the sanity check
+            _sanity_check(trainer)
+    trainer.fit_loop.run()
+
+
+def _sanity_check(trainer: Trainer) -> None:
+    trainer.state.stage = RunningStage.SANITY_CHECKING
+    trainer.hooks.call("on_sanity_check_start")
+    trainer.val_loop.run()
+    trainer.hooks.call("on_sanity_check_end")
+    trainer.state.stage = RunningStage.TRAINING
+    trainer.reporting.clear()
