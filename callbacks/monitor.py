@@ -34,9 +34,9 @@ def as_scalar_tensor(value: Any) -> Tensor:
     import engine
 
     number = float(value)
-    tensor = engine.tensor(number, dtype=engine.float32)
+    tensor = engine.as_tensor(number, dtype=engine.float32)
     exact = float(tensor) == number or math.isnan(number)
-    return tensor if exact else engine.tensor(number, dtype=engine.float64)
+    return tensor if exact else engine.as_tensor(number, dtype=engine.float64)
 
 
 def validates_once_per_epoch(trainer: Trainer) -> bool:

@@ -31,7 +31,7 @@ The Trainer calls a hook only on receivers that override it. `Trainer.print_hook
 Rules that the tables cannot show:
 
 * Callbacks run in list order: those that declare `runs_first`, yours, the automatically added ones, then those that
-  declare `runs_last` (checkpoints). `on_train_epoch_end` of callbacks that declare `monitoring` comes after the module's.
+  declare `runs_last` (checkpoints). `on_train_epoch_end` of callbacks that declare `monitoring` follows the module's.
 * `accumulate_grad_batches=n`: on a batch that does not step only `training_step` and `backward` run (`zero_grad` on the
   first of the group). The last batch of an epoch always steps.
 * `on_train_batch_start` of the module returns -1: the rest of the epoch is skipped, `on_train_epoch_end` runs.
@@ -122,15 +122,15 @@ def render() -> str:
     ]
     parts = [
         HEAD,
-        "## Every hook\n\nReceivers are in calling order. A callback gets `(trainer, pl_module)` before the arguments shown."
-        " The last column is\nwhat `self.log` does there if neither `on_step` nor `on_epoch` is given.\n",
+        "## Every hook\n\nReceivers are in calling order. A callback gets `(trainer, pl_module)` before the arguments"
+        " shown. The last column is\nwhat `self.log` does there if neither `on_step` nor `on_epoch` is given.\n",
         "| hook | receivers | arguments | `self.log` |\n|---|---|---|---|\n" + "\n".join(rows) + "\n",
     ]
     for entry_point in ("fit", "validate", "test", "predict"):
         run = "\n".join(recorded_run(entry_point))
         parts.append(
-            f"## A recorded `{entry_point}`\n\nOne epoch, one batch of each kind; `C.` a callback, `M.` the module, `D.` the"
-            f" datamodule.\n\n```text\n{run}\n```\n"
+            f"## A recorded `{entry_point}`\n\nOne epoch, one batch of each kind; `C.` a callback, `M.` the module,"
+            f" `D.` the datamodule.\n\n```text\n{run}\n```\n"
         )
     return "\n".join(parts)
 

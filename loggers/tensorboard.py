@@ -152,10 +152,10 @@ class TensorBoardLogger(FolderLogger):
                 stacklevel=2,
             )
             return
-        from loggers.graph import module_graph
+        from loggers.graph import graph_event
 
         writer = self.experiment
-        writer.file_writer.add_graph(module_graph(model, inputs))
+        writer.file_writer.add_event(graph_event(model, inputs))
 
     def save(self) -> None:
         """Flush what was logged to disk."""

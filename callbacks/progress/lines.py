@@ -6,13 +6,29 @@ import math
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 _WIDTH = 5
 
 
+class Bar(Protocol):
+    """The part of tqdm's interface that our callbacks use."""
+
+    n: Any
+    total: Any
+    initial: Any
+    disable: Any
+
+    def reset(self, total: float | None = None) -> None: ...
+    def set_description(self, desc: str, refresh: bool = True) -> None: ...
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None: ...
+    def refresh(self) -> None: ...
+    def close(self) -> None: ...
+    def write(self, s: str, file: Any = None, end: str = "\n") -> None: ...
+
+
 class LineBar:
-    """Prints its state as a line whenever it is refreshed. Has the part of tqdm's interface that our callbacks use.
+    """A ``Bar`` that prints its state as a line whenever it is refreshed.
 
     Args:
         desc: text in front.

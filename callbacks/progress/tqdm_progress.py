@@ -8,7 +8,7 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from callbacks.progress.lines import LineBar, format_metrics
+from callbacks.progress.lines import Bar, LineBar, format_metrics
 from callbacks.progress.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from callbacks.base import StepOutput
     from lit import LightningModule, Trainer
-
-    Bar = tqdm | LineBar
 
 
 class TQDMProgressBar(ProgressBar):

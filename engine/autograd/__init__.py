@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from . import graph
+from . import function, graph
+from .api import backward, grad
+from .function import Function
+from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .modes import (
     detect_anomaly,
     enable_grad,
@@ -17,102 +19,11 @@ from .modes import (
 )
 
 
-def _as_tuple(value: Any) -> tuple:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+def Variable(data: Any, requires_grad: bool = False, volatile: bool | None = None) -> Any:
+    """The old name for a tensor: `data` itself, or an alias of it that requires grad."""
+    return data.detach().requires_grad_() if requires_grad else data
 
 
-def _start(tensors: tuple, grads: tuple, create_graph: bool) -> list:
-    """The gradients to start from: those given, or 1 for tensors of one element. Errors as torch's."""
-    out: list = []
-    if len(grads) == 1 and grads[0] is None:
-        grads = (None,) * len(tensors)
-    if len(grads) != len(tensors):
-        raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
-    for t, g in zip(tensors, grads):
-        if not t.requires_grad:
-            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
-        if g is None:
-            if t._array.size != 1:
-                raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            if t._array.dtype.kind not in "f" and t._array.dtype.kind == "c":
-                raise RuntimeError("grad can be implicitly created only for real scalar outputs but got "
-                                   f"{t.dtype}")
-            one = graph.backend.namespace(t._array).empty(t._array.shape, t._array.dtype)
-            one[...] = 1
-            out.append(graph.Hooks.wrap(one) if create_graph else one)
-            continue
-        if not hasattr(g, "_array"):
-            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
-        elif g._array.shape != t._array.shape:
-            raise RuntimeError(f"Mismatch in shape: grad_output[{len(out)}] has a shape of {g.shape} and output[{len(out)}] "
-                               f"has a shape of {t.shape}.")
-        out.append(g if create_graph else g._array)
-    return out
-
-
-def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
-             grad_variables: Any = None, inputs: Any = None) -> None:
-    """Add the gradients of `tensors` to the `.grad` of the leaves (or only of `inputs`) they were computed from.
-
-    `grad_tensors` match the tensors' shapes; None for one-element tensors. Raises RuntimeError without a graph, on a
-    second pass over a freed graph, and when a tensor the gradient needs was changed in place.
-
-    >>> x = torch.tensor([1., 2.], requires_grad=True)
-    >>> torch.autograd.backward((x * x).sum()); x.grad
-    tensor([2., 4.])
-    """
-    roots = _as_tuple(tensors)
-    grads = _start(roots, _as_tuple(grad_tensors), create_graph)
-    keep = create_graph if retain_graph is None else retain_graph
-    if inputs is None:
-        graph.backward(list(roots), grads, keep, create_graph)
-        return
-    targets = _as_tuple(inputs)
-    if not targets:
-        raise RuntimeError("'inputs' argument to backward cannot be empty")
-    for t in targets:
-        if not t.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
-    for t, g in zip(targets, graph.backward(list(roots), grads, keep, create_graph, [t._node for t in targets])):
-        if g is not None:
-            t._accumulate_grad(g, create_graph)
-
-
-def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
-         create_graph: bool = False, allow_unused: bool | None = None, is_grads_batched: bool = False,
-         materialize_grads: bool = False) -> tuple:
-    """The gradients of `outputs` with respect to `inputs`, as a tuple; `.grad` is not touched.
-
-    Raises RuntimeError for an input that was not used, unless `allow_unused` (None in its place) or `materialize_grads`
-    (zeros in its place).
-
-    >>> x = torch.tensor(3., requires_grad=True)
-    >>> torch.autograd.grad(x ** 2, x)
-    (tensor(6.),)
-    """
-    if is_grads_batched:
-        raise NotImplementedError("autograd.grad(is_grads_batched=True) is not supported. HINT: loop over the rows.")
-    roots, targets = _as_tuple(outputs), _as_tuple(inputs)
-    for t in targets:
-        if not t.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
-    starts = _start(roots, _as_tuple(grad_outputs), create_graph)
-    keep = create_graph if retain_graph is None else retain_graph
-    found = graph.backward(list(roots), starts, keep, create_graph, [t._node for t in targets])
-    out: list = []
-    for t, g in zip(targets, found):
-        if g is None:
-            if materialize_grads:
-                out.append(graph.Hooks.wrap(graph.backend.namespace(t._array).zeros(t._array.shape, t._array.dtype)))
-            elif not allow_unused:
-                raise RuntimeError("One of the differentiated Tensors appears to not have been used in the graph. Set "
-                                   "allow_unused=True if this is the desired behavior.")
-            else:
-                out.append(None)
-        else:
-            out.append(g if create_graph else graph.Hooks.wrap(g))
-    return tuple(out)
-
-
-__all__ = ["Sequence", "backward", "detect_anomaly", "enable_grad", "grad", "graph", "inference_mode", "is_grad_enabled",
-           "no_grad", "set_detect_anomaly", "set_grad_enabled"]
+__all__ = ["Function", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "function", "grad",
+           "gradcheck", "gradgradcheck", "graph", "inference_mode", "is_grad_enabled", "no_grad", "set_detect_anomaly",
+           "set_grad_enabled"]

@@ -138,11 +138,11 @@ class Node:
             if t is not None and t._vc is not None:
                 expected = versions[i] if versions is not None else 0
                 if t._vc.count != expected:
-                    raise _modified(self, t._array, t._vc, expected)
+                    raise modified(self, t._array, t._vc, expected)
         if self.out_version is not None:
             vc, expected = self.out_version
             if vc.count != expected:
-                raise _modified(self, self.out, vc, expected)
+                raise modified(self, self.out, vc, expected)
 
     def run(self, g: Any, xp: Any) -> Sequence:
         """The gradients of the inputs, as raw arrays."""
@@ -259,7 +259,7 @@ def _lift(array: Any) -> Any:
     return array.astype(F32) if array is not None and array.dtype in (BF16, F16) else array
 
 
-def _modified(node: Node, array: Any, vc: Version, expected: int) -> RuntimeError:
+def modified(node: Node, array: Any, vc: Version, expected: int) -> RuntimeError:
     """torch's sentence for a changed saved tensor, with the operator and the line of the change."""
     what, file, line = vc.site or ("an operator", "?", 0)
     kind = "cuda" if not isinstance(array, backend.ndarray) else "cpu"

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from . import (
+    activations,
     arithmetic,
+    comparison,
     conversion,
+    convolution,
     creation,
     elementwise,
     indexing,
     joining,
+    losses,
+    matmul,
     random_ops,
     reductions,
     shape,
+    softmax,
 )
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
-__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "arithmetic", "conversion", "creation", "elementwise", "indexing", "joining", "random_ops",
-           "reductions", "shape"]
+__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "arithmetic", "comparison", "conversion",
+           "convolution", "creation", "elementwise", "indexing", "joining", "losses", "matmul", "random_ops",
+           "reductions", "shape", "softmax"]

@@ -84,7 +84,7 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) 
         if need_x:
             spread = xp.matmul(weights, outputs).reshape(
                 plan.channels, *windows.kernel, n1 - n0, r1 - r0, *windows.out[1:])
-            windows.add_back(gx, spread, r0, r1)
+            windows.add_back(gx[n0:n1], spread, r0, r1)
     if need_w:
         gw = xp.zeros(plan.w_shape, g.dtype) if gw is None else gw.reshape(plan.w_shape)
     return (xp.ascontiguousarray(windows.crop(gx)) if need_x else None), gw
@@ -136,7 +136,7 @@ class Convolution(Op):
         yield case(2, (1, 4, 5, 5), (4, 1, 3, 3), groups=4, padding="same", dilation=2)
         yield case(2, (2, 3, 4, 4), (5, 3, 1, 1))
         yield case(2, (0, 3, 4, 4), (5, 3, 3, 3))
-        yield make("conv2d", make.uniform((5, 3, 4, 2)).t(), make.uniform((3, 4, 2, 2)).t())
+        yield make("conv2d", make.uniform((2, 3, 4, 5)).t(), make.uniform((4, 3, 2, 3)).t())
         yield case(3, (2, 2, 4, 3, 4), (3, 2, 2, 2, 3), padding=1, stride=2)
 
 
@@ -202,7 +202,7 @@ class ConvTranspose(Op):
     def samples(make: Any) -> Any:
         def case(nd: int, x: tuple, w: tuple, groups: int = 1, bias: bool = True, **options: Any) -> Any:
             b = make.uniform((w[1] * groups,)) if bias else None
-            return make(f"conv_transpose{nd}d", make.uniform(x), make.uniform(w), b, groups=groups, **options)
+            return make(f"conv_transpose{nd}d", make.uniform(x, -1, 1), make.uniform(w, -1, 1), b, groups=groups, **options)
 
         yield case(1, (2, 3, 5), (3, 4, 3), stride=2, padding=1, output_padding=1)
         yield case(1, (3, 5), (3, 2, 2), dilation=2, output_padding=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -39,7 +40,8 @@ def _classes_last(x: Any) -> Any:
         return x
     if x.ndim == 1:
         return x.reshape(1, x.shape[0])
-    return x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
+    n, classes, *rest = x.shape
+    return x.reshape(n, classes, math.prod(rest)).swapaxes(1, 2).reshape(n * math.prod(rest), classes)
 
 
 def _classes_back(rows: Any, shape: tuple) -> Any:
@@ -48,8 +50,7 @@ def _classes_back(rows: Any, shape: tuple) -> Any:
         return rows
     if len(shape) == 1:
         return rows.reshape(shape)
-    n = len(shape)
-    return rows.reshape(shape[0], *shape[2:], shape[1]).transpose(0, n - 1, *range(1, n - 1))
+    return rows.reshape(shape[0], math.prod(shape[2:]), shape[1]).swapaxes(1, 2).reshape(shape)
 
 
 @op("cross_entropy", function=False, method=False, node="NllLossBackward0")
@@ -135,7 +136,7 @@ class CrossEntropy(Op):
         logits = _classes_last(x)
         rows, classes = logits.shape
         denominator = max(rows, 1)
-        if target.dtype.is_floating_point if isinstance(target, Tensor) else True:
+        if len(s.aux) == 3:  # probabilities; raw arrays come this way, too
             a = _row_targets(xp, _classes_last(target), weight, smoothing)
         else:
             a, denominator = _index_targets(target._array, weight, classes, ignore_index, smoothing, x._array.dtype)
@@ -195,15 +196,13 @@ def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, reductio
     if smoothing < 0 or smoothing > 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {smoothing}")
     if not x:
-        raise RuntimeError("cross_entropy(): expected input with at least one dimension, got shape=[]")
+        raise RuntimeError("Expected floating point type for target with class probabilities or an input with at least one "
+                           f"dimension, got {_legacy(target)} and an input of shape []")
     classes = x[0] if len(x) == 1 else x[1]
     if weight is not None and tuple(weight.shape) != (classes,):
-        raise RuntimeError("cross_entropy: weight tensor should be defined either for all "
+        raise RuntimeError("weight tensor should be defined either for all "
                            f"{classes} classes or no classes but got weight tensor of shape: {list(weight.shape)}")
-    if target.is_floating_point():
-        if x != t:
-            raise RuntimeError(f"Expected floating point type for target with class probabilities shaped as the input "
-                               f"{list(x)}, got {target.dtype} of shape {list(t)}")
+    if x == t and target.is_floating_point():
         return target
     if x == t:
         raise RuntimeError(f"Expected floating point type for target with class probabilities, got {_legacy(target)}")
@@ -214,15 +213,17 @@ def _check_index_target(input: Tensor, target: Tensor, name: str) -> Tensor:
     x, t = tuple(input.shape), tuple(target.shape)
     if len(x) == 1:
         if t not in ((), (1,)):
-            raise ValueError(f"Expected input batch_size (1) to match target batch_size ({t[0]}).")
+            raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {t[0]}")
     elif not t or t[0] != x[0]:
         raise ValueError(f"Expected input batch_size ({x[0]}) to match target batch_size ({t[0] if t else 1}).")
     elif t[1:] != x[2:]:
         if len(x) == 2:
-            raise RuntimeError(f"0D or 1D target tensor expected, multi-target not supported (got target of shape {list(t)})")
+            raise RuntimeError(f"0D or 1D target tensor expected, multi-target not supported ({name}() got a target of "
+                               f"shape {list(t)})")
         raise RuntimeError(f"Expected target size {[x[0], *x[2:]]}, got {list(t)}")
-    if target._array.dtype.kind not in "iu":
-        raise RuntimeError(f"expected scalar type Long but found {target.dtype} ({name}() takes class indices in int64)")
+    if target._array.dtype not in (_I64, np.uint8):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {_legacy(target)} ({name}() takes class "
+                           "indices in int64)")
     return target if target._array.dtype == _I64 else target.long()  # type: ignore[attr-defined]
 
 

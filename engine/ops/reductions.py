@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor, check_dim
-from .base import Op, expect_tensor, op, write_out
+from .base import Op, apply, expect_tensor, op, write_out
 
 
 def axes_of(dim: Any, ndim: int) -> tuple | None:
@@ -26,6 +29,48 @@ def keep_dims(shape: tuple, axes: tuple | None) -> tuple:
     return tuple([1 if axes is None or i in axes else n for i, n in enumerate(shape)])
 
 
+def count_of(shape: tuple, axes: tuple | None) -> int:
+    """The number of elements that go into each result."""
+    n = 1
+    for i, size in enumerate(shape):
+        if axes is None or i in axes:
+            n *= size
+    return n
+
+
+@op("_spread", function=False, method=False)
+class Spread(Op):
+    """A reduced array repeated along the reduced dimensions: the adjoint of a sum. Small results are written out, since
+    NumPy's `broadcast_to` costs more than the copy; large ones are views."""
+
+    moves = True
+
+    @staticmethod
+    def forward(xp: Any, x: Any, shape: tuple, axes: tuple | None, keepdim: bool) -> Any:
+        if not keepdim and axes is not None:
+            x = x.reshape(keep_dims(shape, axes))
+        if x.size and xp is np and math.prod(shape) <= _SMALL:
+            out = np.empty(shape, x.dtype)
+            out[...] = x
+            return out
+        return xp.broadcast_to(x, shape)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        _, axes, keepdim = s.params
+        return (xp.sum(g, axes, keepdim, None),)
+
+
+_SMALL = 1 << 15
+
+
+def add_up(xp: Any, x: Any, axes: Any, keepdim: bool, np_dtype: Any = None) -> Any:
+    """The sum; NumPy's ufunc is called directly because `ndarray.sum` spends longer on its way there than on small arrays."""
+    if xp is np:
+        return np.add.reduce(x, axes, np_dtype, None, keepdim)
+    return x.sum(axis=axes, keepdims=keepdim, dtype=np_dtype)
+
+
 @op("sum")
 class Sum(Op):
     """The sum over all elements or over `dim`. Integers and bools are summed in int64; `dtype` casts first.
@@ -38,12 +83,12 @@ class Sum(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, axes: Any, keepdim: bool, np_dtype: Any) -> Any:
-        return x.sum(axis=axes, keepdims=keepdim, dtype=np_dtype), x.shape
+        return add_up(xp, x, axes, keepdim, np_dtype), x.shape
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         axes, keepdim, _ = s.params
-        return (xp.expand(g if keepdim else xp._reshape(g, keep_dims(s.aux, axes)), s.aux),)
+        return (xp._spread(g, s.aux, axes, keepdim),)
 
     @staticmethod
     def call(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Tensor | None = None,
@@ -51,11 +96,12 @@ class Sum(Op):
         expect_tensor(input, "sum")
         d = None
         if dtype is not None:
-            input, d = input.to(dtypes.as_dtype(dtype)), None  # type: ignore[attr-defined]
+            input = input.to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
         if input._array.dtype.kind in "iub":
             d = dtypes.int64.np if dtype is None else input._array.dtype
         dim = axis if dim is None else dim
-        result = Sum.apply(input, axes_of(dim, input._array.ndim), keepdim or keepdims, d)
+        axes = None if dim is None else axes_of(dim, input._array.ndim)
+        result = apply(Sum, (input,), (axes, keepdim or keepdims, d))
         return result if out is None else write_out(out, result)
 
     @staticmethod
@@ -63,6 +109,64 @@ class Sum(Op):
         yield make("sum", make.uniform((3, 4), -1, 1))
         yield make("sum", make.uniform((3, 4), -1, 1), dim=1)
         yield make("sum", make.uniform((2, 3, 4), -1, 1), dim=(0, -1), keepdim=True)
+        yield make("sum", make.uniform((2, 3, 4), -1, 1).t(), 1)
         yield make("sum", make.uniform((0, 3), -1, 1), dim=0)
+        yield make("sum", make.uniform((3, 4), -1, 1), dim=())
         yield make("sum", make.uniform((), -1, 1))
         yield make("sum", make.ints((3,), 0, 9))
+        yield make("sum", make.bools((3, 4)), 0)
+        yield make("sum", make.uniform((3,), -9, 9), dtype=dtypes.float64)
+
+
+def check_mean_dtype(input: Tensor, name: str) -> None:
+    """torch's refusal of integers without `dtype=`."""
+    kind = input._array.dtype.kind
+    if kind in "iub":
+        word = {"b": "Bool", "i": "Long"}.get(kind, "Byte")
+        raise RuntimeError(f"{name}(): could not infer output dtype. Input dtype must be either a floating point or complex "
+                           f"dtype. Got: {word}")
+
+
+@op("mean")
+class Mean(Op):
+    """The mean over all elements or over `dim`; `dtype` casts first. RuntimeError for integers without `dtype`.
+
+    >>> torch.mean(torch.tensor([[1., 2.], [3., 4.]]), dim=0)
+    tensor([2., 3.])
+    """
+
+    has_aux = True  # (input shape, elements per result)
+
+    @staticmethod
+    def forward(xp: Any, x: Any, axes: Any, keepdim: bool) -> Any:
+        n = x.size if axes is None else count_of(x.shape, axes)
+        total = add_up(xp, x, axes, keepdim)
+        return total / n, (x.shape, n)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        shape, n = s.aux
+        return (xp._spread(g / (n or 1), shape, *s.params),)
+
+    @staticmethod
+    def call(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Tensor | None = None,
+             axis: Any = None, keepdims: bool = False) -> Tensor:
+        expect_tensor(input, "mean")
+        if dtype is not None:
+            input = input.to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
+        if input._array.dtype.kind in "iub":
+            check_mean_dtype(input, "mean")
+        dim = axis if dim is None else dim
+        axes = None if dim is None else axes_of(dim, input._array.ndim)
+        result = apply(Mean, (input,), (axes, keepdim or keepdims))
+        return result if out is None else write_out(out, result)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("mean", make.uniform((3, 4), -1, 1))
+        yield make("mean", make.uniform((3, 4), -1, 1), dim=1)
+        yield make("mean", make.uniform((2, 3, 4), -1, 1), dim=(0, -1), keepdim=True)
+        yield make("mean", make.uniform((2, 3, 4), -1, 1).t(), -1)
+        yield make("mean", make.uniform((0, 3), -1, 1), dim=1)
+        yield make("mean", make.uniform((), -1, 1))
+        yield make("mean", make.ints((3,), 0, 9), dtype=dtypes.float64)

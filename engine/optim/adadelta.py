@@ -57,7 +57,7 @@ class Adadelta(FlatOptimizer):
     >>> (w * w).sum().backward()
     >>> optimizer.step()
     >>> w
-    tensor([ 0.6876, -1.6863], requires_grad=True)
+    tensor([ 0.6877, -1.6848], requires_grad=True)
     """
 
     def __init__(

@@ -153,7 +153,7 @@ def test_random_split_refuses_lengths_that_do_not_add_up(lengths: list) -> None:
 
 
 def test_random_split_refuses_bad_fractions_and_warns_of_empty_parts() -> None:
-    with pytest.raises(ValueError, match="index 1 is not between 0 and 1"):
+    with pytest.raises(ValueError, match="index 0 is not between 0 and 1, got 1.5"):
         random_split(Squares(10), [1.5, -0.5])
     with pytest.warns(UserWarning, match="index 1 is 0"):
         random_split(Squares(3), [0.99, 0.01])

@@ -113,17 +113,20 @@ class WorkerPool:
         self._ordered: dict[int, int] = {}  # batch number -> worker, in the order of delivery
         self._arrived: dict[int, Any] = {}
         self._active = [True] * len(self._processes)
+        self._dead: set[int] = set()  # reported when a batch of theirs is needed
         for _ in range(self._ahead):
             self._order_one()
 
     def restart(self) -> None:
         """Begin a new epoch with the same processes (`persistent_workers`), dropping what is left of the last one."""
         try:
-            for connection in self._connections:
-                sharedmem.send(connection, NewEpoch())
             for worker, connection in enumerate(self._connections):
-                while not isinstance(self._take(connection, worker), NewEpoch):
-                    pass
+                try:
+                    sharedmem.send(connection, NewEpoch())
+                    while not isinstance(self._take(worker), NewEpoch):
+                        pass
+                except (EOFError, BrokenPipeError, ConnectionResetError):
+                    raise self._death(worker) from None
         except BaseException:
             self._stop()
             raise
@@ -162,25 +165,22 @@ class WorkerPool:
 
     def __next__(self) -> Any:
         while self._ordered:
-            number = next(iter(self._ordered))
+            number, worker = next(iter(self._ordered.items()))
             if number in self._arrived:
                 return self._deliver(number)
-            if not self._active[self._ordered[number]]:
+            if not self._active[worker]:
                 del self._ordered[number]  # the worker's stream ended before this order
                 continue
             try:
-                number, result = self._next_arrival()
+                if worker in self._dead:
+                    raise self._death(worker)
+                arrived = self._receive_one()
             except BaseException:  # a dead worker, a timeout, Ctrl-C
                 self._ordered.clear()
                 self._stop()
                 raise
-            if isinstance(result, EndOfStream):
-                self._active[self._ordered.pop(number)] = False
-                self._order_one()
-                continue
-            self._arrived[number] = result
-            if not self._in_order:
-                return self._deliver(number)
+            if arrived is not None and not self._in_order:
+                return self._deliver(arrived)
         if not self._persistent:
             self._stop()
         raise StopIteration
@@ -193,34 +193,42 @@ class WorkerPool:
             result.reraise()
         return result
 
-    def _next_arrival(self) -> tuple[int, Any]:
-        """(number, result) of the next batch that any worker has ready."""
-        busy = {worker for number, worker in self._ordered.items() if number not in self._arrived}
-        by_handle: dict[Any, int] = {self._connections[worker]: worker for worker in busy if self._active[worker]}
-        sentinels = {self._processes[worker].sentinel: worker for worker in by_handle.values()}
-        ready = wait([*by_handle, *sentinels], self._timeout or None)
+    def _receive_one(self) -> int | None:
+        """Wait for a message of any worker. Returns the number of the batch that arrived, None for other messages."""
+        waiting = {worker for number, worker in self._ordered.items() if number not in self._arrived}
+        waiting = {worker for worker in waiting if self._active[worker] and worker not in self._dead}
+        pipes: dict[Any, int] = {self._connections[worker]: worker for worker in waiting}
+        sentinels = {self._processes[worker].sentinel: worker for worker in waiting}
+        ready = wait([*pipes, *sentinels], self._timeout or None)
         if not ready:
             raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds")
-        for connection in ready:
-            if connection in by_handle:
-                return self._take(connection, by_handle[connection])
-        raise self._death(sentinels[ready[0]])
-
-    def _take(self, connection: Any, worker: int) -> Any:
+        # messages first: a worker may have died after it sent a batch
+        pipe = next((handle for handle in ready if handle in pipes), None)
+        worker = sentinels[ready[0]] if pipe is None else pipes[pipe]
         try:
-            return sharedmem.receive(connection)()
+            number, result = self._take(worker)
         except (EOFError, ConnectionResetError):
-            raise self._death(worker) from None
+            self._dead.add(worker)
+            return None
+        if isinstance(result, EndOfStream):
+            self._active[self._ordered.pop(number)] = False
+            self._order_one()
+            return None
+        self._arrived[number] = result
+        return number
+
+    def _take(self, worker: int) -> Any:
+        return sharedmem.receive(self._connections[worker])()
 
     def _death(self, worker: int) -> RuntimeError:
         process = self._processes[worker]
         process.join(_SECONDS_TO_LEAVE)
         code = process.exitcode
+        hint = ""
         if code is not None and code < 0:
             how = f"is killed by signal: {signal.Signals(-code).name} ({signal.strsignal(-code)})."
-            hint = (
-                " HINT: out of memory? Fewer workers or smaller batches need less." if -code == signal.SIGKILL else ""
-            )
+            if -code == signal.SIGKILL:
+                hint = " HINT: out of memory? Fewer workers or smaller batches need less."
         else:
-            how, hint = f"exited unexpectedly with exit code {code}.", ""
+            how = f"exited unexpectedly with exit code {code}."
         return RuntimeError(f"DataLoader worker (pid {process.pid}) {how}{hint}")
