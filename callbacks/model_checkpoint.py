@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import itertools
 import math
 import os
@@ -442,7 +441,8 @@ class ModelCheckpoint(Checkpoint):
     @contextlib.contextmanager
     def _restored_if_saving_fails(self) -> Iterator[None]:
         """Paths and scores must name files that exist, so a failed save takes back what was noted for it."""
-        before = {name: copy.copy(value) for name, value in vars(self).items() if name in self._RECORDS}
+        before = {name: getattr(self, name) for name in self._RECORDS}
+        before["best_k_models"] = dict(self.best_k_models)
         try:
             yield
         except BaseException:

@@ -273,16 +273,16 @@ class FitLoop:
     def _training_step(self) -> Tensor | None:
         output = self._call_training_step(self._batch, self._batch_idx)
         loss, extra = output, None
-        if isinstance(output, Mapping):
-            loss = output.get("loss")
-            extra = {name: value for name, value in output.items() if name != "loss"}
         if output is None:
             warnings.warn("`training_step` returned None: this batch is skipped.", stacklevel=2)
             return None
+        if not isinstance(output, Tensor) and isinstance(output, Mapping):
+            loss = output.get("loss")
+            extra = {name: value for name, value in output.items() if name != "loss"}
         if not isinstance(loss, Tensor):
+            keys = "" if extra is None else f" with the keys {list(output)}"
             raise MisconfigurationException(
-                f"`training_step` returned {type(output).__name__}"
-                f"{f' with the keys {list(output)}' if extra is not None else ''};"
+                f"`training_step` returned {type(output).__name__}{keys};"
                 " expected a loss Tensor, a dict with a loss Tensor under 'loss', or None."
             )
         if self.trainer.detect_anomaly and math.isnan(loss.item()):

@@ -226,12 +226,13 @@ class Results:
 
     def _number_or_tensor(self, name: str, value: Any) -> Any:
         if isinstance(value, Tensor):
-            if value.numel() != 1:
+            try:
+                return value.item() if self.read_at_once else value.detach().reshape(()).clone()
+            except (RuntimeError, ValueError):
                 raise ValueError(
                     f"self.log({name!r}, value): expected a single number, got a Tensor of shape {tuple(value.shape)}."
                     " HINT: reduce it first, for example with .mean()."
-                )
-            return value.item() if self.read_at_once else value.detach().clone()
+                ) from None
         if isinstance(value, numbers.Number) and not isinstance(value, complex):
             return value.item() if hasattr(value, "item") else value
         hint = "use self.log_dict(...) for a dict" if isinstance(value, Mapping) else "log a number or a 0-d Tensor"

@@ -66,13 +66,9 @@ def trace_modules(model: Any, inputs: Any) -> list[Call]:
 
 
 def _find_sources(calls: list[Call]) -> None:
-    by_tensor = {id(tensor): call.name for call in calls for tensor in call.outputs}
-    by_node = {
-        id(tensor.grad_fn): call.name
-        for call in calls
-        for tensor in call.outputs
-        if getattr(tensor, "grad_fn", None) is not None
-    }
+    # In order, so that a module which hands on the tensor that it got becomes its latest source.
+    by_tensor: dict[int, str] = {}
+    by_node: dict[int, str] = {}
     for call in calls:
         found: list[str] = []
         for tensor in call.inputs:
@@ -82,6 +78,10 @@ def _find_sources(calls: list[Call]) -> None:
                 found.extend(_ancestors(getattr(tensor, "grad_fn", None), by_node))
         # A function of the input alone leaves no trace in the graph of gradients.
         call.sources = list(dict.fromkeys(found)) or ([INPUT] if call.inputs else [])
+        for tensor in call.outputs:
+            by_tensor[id(tensor)] = call.name
+            if getattr(tensor, "grad_fn", None) is not None:
+                by_node[id(tensor.grad_fn)] = call.name
 
 
 def _ancestors(node: Any, by_node: dict[int, str]) -> Iterator[str]:

@@ -9,18 +9,21 @@ from . import (
     conversion,
     convolution,
     creation,
+    dropout,
     elementwise,
+    embedding,
     indexing,
     joining,
     losses,
     matmul,
     random_ops,
     reductions,
+    scatter,
     shape,
     softmax,
 )
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
-__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "arithmetic", "comparison", "conversion",
-           "convolution", "creation", "elementwise", "indexing", "joining", "losses", "matmul", "random_ops",
-           "reductions", "shape", "softmax"]
+__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "arithmetic", "comparison", "conversion", "convolution",
+           "creation", "dropout", "elementwise", "embedding", "indexing", "joining", "losses", "matmul", "random_ops",
+           "reductions", "scatter", "shape", "softmax"]

@@ -136,7 +136,7 @@ class Convolution(Op):
         yield case(2, (1, 4, 5, 5), (4, 1, 3, 3), groups=4, padding="same", dilation=2)
         yield case(2, (2, 3, 4, 4), (5, 3, 1, 1))
         yield case(2, (0, 3, 4, 4), (5, 3, 3, 3))
-        yield make("conv2d", make.uniform((2, 3, 4, 5)).t(), make.uniform((4, 3, 2, 3)).t())
+        yield make("conv2d", make.uniform((5, 3, 4, 2)).t(), make.uniform((3, 3, 2, 4)).t())
         yield case(3, (2, 2, 4, 3, 4), (3, 2, 2, 2, 3), padding=1, stride=2)
 
 

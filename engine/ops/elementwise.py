@@ -1,10 +1,50 @@
-"""The table of one- and two-input pointwise functions: a row is an operator."""
+"""The table of one-input pointwise functions: a row is an operator.
+
+Gradients are written as in torch's derivatives.yaml: from the input `x` or the output `y`, whichever is cheaper.
+"""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
+from ..tensor import Tensor
+from .base import CARDS, Op, composite, expect_tensor, op, write_out
 from .pointwise import unary
+from .samples import samples_for
+
+LN2, LN10 = math.log(2.0), math.log(10.0)
+
+
+def _sigmoid(x: Any) -> Any:
+    y = np.exp(-x)
+    y += 1
+    return np.reciprocal(y)
+
+
+def _flat(xp: Any, g: Any, x: Any, y: Any) -> Any:
+    """The gradient of a step function: zeros."""
+    return g * 0
+
+
+def _sinc_grad(xp: Any, g: Any, x: Any, y: Any) -> Any:
+    zero = x == 0
+    px = xp.where(zero, 1, x * math.pi)
+    return g * xp.where(zero, 0, (px * xp.cos(px) - xp.sin(px)) / (px * px) * math.pi)
+
+
+def _sgn_grad(xp: Any, g: Any, x: Any, y: Any) -> Any:
+    if x.dtype.kind != "c":
+        return g * 0
+    size = xp.abs(x)
+    zero = size == 0
+    along = xp.real(g * xp.conj(y)) if hasattr(g, "_array") else (g * y.conj()).real
+    return xp.where(zero, 0, (g - along * y) / xp.where(zero, 1, size))
+
+
+# -- exponentials, logarithms, powers ----------------------------------------------------------------------------------
 
 unary("exp", ufunc=np.exp, keep="y", grad=lambda xp, g, x, y: g * xp.conj(y), doc="""
 e to the power of each element.
@@ -12,10 +52,40 @@ e to the power of each element.
 >>> torch.exp(torch.tensor([0., 1.]))
 tensor([1.0000, 2.7183])
 """)
+unary("exp2", ufunc=np.exp2, keep="y", grad=lambda xp, g, x, y: g * xp.conj(y) * LN2, doc="""
+2 to the power of each element.
+
+>>> torch.exp2(torch.tensor([0., 3.]))
+tensor([1., 8.])
+""")
+unary("expm1", ufunc=np.expm1, keep="y", grad=lambda xp, g, x, y: g * (xp.conj(y) + 1), doc="""
+exp(x) - 1 of each element, accurate near 0.
+
+>>> torch.expm1(torch.tensor([0., 1.]))
+tensor([0.0000, 1.7183])
+""")
 unary("log", ufunc=np.log, keep="x", domain=(0.2, 3.0), grad=lambda xp, g, x, y: g / xp.conj(x), doc="""
 The natural logarithm of each element.
 
 >>> torch.log(torch.tensor([1., 2.]))
+tensor([0.0000, 0.6931])
+""")
+unary("log2", ufunc=np.log2, keep="x", domain=(0.2, 3.0), grad=lambda xp, g, x, y: g / (xp.conj(x) * LN2), doc="""
+The logarithm to base 2 of each element.
+
+>>> torch.log2(torch.tensor([1., 8.]))
+tensor([0., 3.])
+""")
+unary("log10", ufunc=np.log10, keep="x", domain=(0.2, 3.0), grad=lambda xp, g, x, y: g / (xp.conj(x) * LN10), doc="""
+The logarithm to base 10 of each element.
+
+>>> torch.log10(torch.tensor([1., 100.]))
+tensor([0., 2.])
+""")
+unary("log1p", ufunc=np.log1p, keep="x", domain=(-0.7, 3.0), grad=lambda xp, g, x, y: g / (xp.conj(x) + 1), doc="""
+log(1 + x) of each element, accurate near 0.
+
+>>> torch.log1p(torch.tensor([0., 1.]))
 tensor([0.0000, 0.6931])
 """)
 unary("sqrt", ufunc=np.sqrt, keep="y", domain=(0.2, 3.0), grad=lambda xp, g, x, y: g / xp.conj(2 * y), doc="""
@@ -24,6 +94,36 @@ The square root of each element.
 >>> torch.sqrt(torch.tensor([4., 9.]))
 tensor([2., 3.])
 """)
+unary("rsqrt", ufunc=lambda x: np.reciprocal(np.sqrt(x)), keep="y", domain=(0.2, 3.0),
+      grad=lambda xp, g, x, y: g * xp.conj(y * y * y) * -0.5, doc="""
+1 / sqrt(x) of each element.
+
+>>> torch.rsqrt(torch.tensor([4., 16.]))
+tensor([0.5000, 0.2500])
+""")
+unary("square", ufunc=np.square, keep="x", to_float=False,
+      grad=lambda xp, g, x, y: g * (xp.conj(x) * 2), node="PowBackward0", doc="""
+The square of each element.
+
+>>> torch.square(torch.tensor([-2., 3.]))
+tensor([4., 9.])
+""")
+unary("reciprocal", ufunc=np.reciprocal, keep="y", domain=(0.4, 2.0),
+      grad=lambda xp, g, x, y: -g * xp.conj(y * y), doc="""
+1 / x of each element.
+
+>>> torch.reciprocal(torch.tensor([2., 4.]))
+tensor([0.5000, 0.2500])
+""")
+unary("sigmoid", ufunc=_sigmoid, keep="y", functional=True, grad=lambda xp, g, x, y: g * xp.conj((1 - y) * y), doc="""
+1 / (1 + exp(-x)) of each element.
+
+>>> torch.sigmoid(torch.tensor([0., 2.]))
+tensor([0.5000, 0.8808])
+""")
+
+# -- trigonometric and hyperbolic functions ----------------------------------------------------------------------------
+
 unary("sin", ufunc=np.sin, keep="x", grad=lambda xp, g, x, y: g * xp.conj(xp.cos(x)), doc="""
 The sine of each element, in radians.
 
@@ -36,9 +136,131 @@ The cosine of each element, in radians.
 >>> torch.cos(torch.tensor([0., 1.]))
 tensor([1.0000, 0.5403])
 """)
+unary("tan", ufunc=np.tan, keep="y", domain=(-1.2, 1.2), grad=lambda xp, g, x, y: g * xp.conj(1 + y * y), doc="""
+The tangent of each element, in radians.
+
+>>> torch.tan(torch.tensor([0., 1.]))
+tensor([0.0000, 1.5574])
+""")
+unary("asin", "arcsin", ufunc=np.arcsin, keep="x", domain=(-0.9, 0.9),
+      grad=lambda xp, g, x, y: g * xp.conj(xp.rsqrt(1 - x * x)), doc="""
+The inverse sine of each element, in radians.
+
+>>> torch.asin(torch.tensor([0., 1.]))
+tensor([0.0000, 1.5708])
+""")
+unary("acos", "arccos", ufunc=np.arccos, keep="x", domain=(-0.9, 0.9),
+      grad=lambda xp, g, x, y: -g * xp.conj(xp.rsqrt(1 - x * x)), doc="""
+The inverse cosine of each element, in radians.
+
+>>> torch.acos(torch.tensor([0., 1.]))
+tensor([1.5708, 0.0000])
+""")
+unary("atan", "arctan", ufunc=np.arctan, keep="x", grad=lambda xp, g, x, y: g / xp.conj(x * x + 1), doc="""
+The inverse tangent of each element, in radians.
+
+>>> torch.atan(torch.tensor([0., 1.]))
+tensor([0.0000, 0.7854])
+""")
+unary("sinh", ufunc=np.sinh, keep="x", grad=lambda xp, g, x, y: g * xp.conj(xp.cosh(x)), doc="""
+The hyperbolic sine of each element.
+
+>>> torch.sinh(torch.tensor([0., 1.]))
+tensor([0.0000, 1.1752])
+""")
+unary("cosh", ufunc=np.cosh, keep="x", grad=lambda xp, g, x, y: g * xp.conj(xp.sinh(x)), doc="""
+The hyperbolic cosine of each element.
+
+>>> torch.cosh(torch.tensor([0., 1.]))
+tensor([1.0000, 1.5431])
+""")
 unary("tanh", ufunc=np.tanh, keep="y", functional=True, grad=lambda xp, g, x, y: g * xp.conj(1 - y * y), doc="""
 The hyperbolic tangent of each element.
 
 >>> torch.tanh(torch.tensor([0., 1.]))
 tensor([0.0000, 0.7616])
+""")
+unary("asinh", "arcsinh", ufunc=np.arcsinh, keep="x",
+      grad=lambda xp, g, x, y: g * xp.conj(xp.rsqrt(x * x + 1)), doc="""
+The inverse hyperbolic sine of each element.
+
+>>> torch.asinh(torch.tensor([0., 1.]))
+tensor([0.0000, 0.8814])
+""")
+unary("acosh", "arccosh", ufunc=np.arccosh, keep="x", domain=(1.2, 3.0),
+      grad=lambda xp, g, x, y: g * xp.conj(xp.rsqrt(x * x - 1)), doc="""
+The inverse hyperbolic cosine of each element.
+
+>>> torch.acosh(torch.tensor([1., 2.]))
+tensor([0.0000, 1.3170])
+""")
+unary("atanh", "arctanh", ufunc=np.arctanh, keep="x", domain=(-0.8, 0.8),
+      grad=lambda xp, g, x, y: g / xp.conj(1 - x * x), doc="""
+The inverse hyperbolic tangent of each element.
+
+>>> torch.atanh(torch.tensor([0., 0.5]))
+tensor([0.0000, 0.5493])
+""")
+unary("deg2rad", ufunc=np.deg2rad, grad=lambda xp, g, x, y: g * (math.pi / 180), doc="""
+Degrees to radians.
+
+>>> torch.deg2rad(torch.tensor([180., 90.]))
+tensor([3.1416, 1.5708])
+""")
+unary("rad2deg", ufunc=np.rad2deg, grad=lambda xp, g, x, y: g * (180 / math.pi), doc="""
+Radians to degrees.
+
+>>> torch.rad2deg(torch.tensor([0., 1.]))
+tensor([ 0.0000, 57.2958])
+""")
+unary("sinc", ufunc=np.sinc, keep="x", grad=_sinc_grad, doc="""
+sin(pi x) / (pi x) of each element, 1 at 0.
+
+>>> torch.sinc(torch.tensor([0., 0.5]))
+tensor([1.0000, 0.6366])
+""")
+
+# -- signs and rounding ------------------------------------------------------------------------------------------------
+
+unary("abs", "absolute", ufunc=np.abs, keep="x", to_float=False, grad=lambda xp, g, x, y: g * xp.sgn(x), doc="""
+The absolute value of each element; the modulus of complex ones.
+
+>>> torch.abs(torch.tensor([-1., 2.]))
+tensor([1., 2.])
+""")
+unary("sgn", ufunc=np.sign, keep="xy", to_float=False, grad=_sgn_grad, doc="""
+The sign of each element; x / |x| for complex ones.
+
+>>> torch.sgn(torch.tensor([-3., 0., 2.]))
+tensor([-1.,  0.,  1.])
+""")
+unary("sign", ufunc=np.sign, to_float=False, grad=_flat, doc="""
+The sign of each element: -1, 0 or 1.
+
+>>> torch.sign(torch.tensor([-3., 0., 2.]))
+tensor([-1.,  0.,  1.])
+""")
+unary("floor", ufunc=np.floor, to_float=False, grad=_flat, doc="""
+Each element rounded down.
+
+>>> torch.floor(torch.tensor([-1.5, 1.5]))
+tensor([-2.,  1.])
+""")
+unary("ceil", ufunc=np.ceil, to_float=False, grad=_flat, doc="""
+Each element rounded up.
+
+>>> torch.ceil(torch.tensor([-1.5, 1.5]))
+tensor([-1.,  2.])
+""")
+unary("trunc", "fix", ufunc=np.trunc, to_float=False, grad=_flat, doc="""
+Each element rounded towards zero.
+
+>>> torch.trunc(torch.tensor([-1.5, 1.5]))
+tensor([-1.,  1.])
+""")
+unary("frac", ufunc=lambda x: x - np.trunc(x), to_float=False, grad=lambda xp, g, x, y: g, doc="""
+The fractional part x - trunc(x) of each element.
+
+>>> torch.frac(torch.tensor([-1.5, 1.25]))
+tensor([-0.5000,  0.2500])
 """)

@@ -16,7 +16,7 @@ import numpy as np
 __all__ = ["Block", "Constants", "DirectBlock", "GatheredBlock", "Member", "WidenedBlock", "cut"]
 
 # Elements per block. On the CPU three to six operands of a block should fit in the second-level cache together;
-# smaller blocks lose time to the calls. On a GPU every operation costs a launch, so blocks are as large as memory allows.
+# smaller blocks lose time to the calls. On a GPU every operation costs a launch, so blocks are large.
 _CPU_BLOCK = 32 * 1024
 _GPU_BLOCK = 4 * 1024 * 1024
 

@@ -179,7 +179,7 @@ class FlatOptimizer(Optimizer):
         grads = None if plan is None else plan.gradients(params, self.state, quantities)
         if grads is None:
             plan = self._plans[index] = self._make_plan(params, quantities)
-            grads = [p._grad._array for p in plan.updated]
+            grads = [p._grad._array for p in plan.updated]  # type: ignore[union-attr]
         plan.run(self, group, grads)  # type: ignore[union-attr]
         if plan.fresh:  # type: ignore[union-attr]
             del self._plans[index]

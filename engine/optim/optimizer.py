@@ -127,6 +127,14 @@ class Optimizer:
     tensor([ 0.9000, -1.9000], requires_grad=True)
     """
 
+    _optimizer_step_pre_hooks: OrderedDict
+    _optimizer_step_post_hooks: OrderedDict
+    _optimizer_state_dict_pre_hooks: OrderedDict
+    _optimizer_state_dict_post_hooks: OrderedDict
+    _optimizer_load_state_dict_pre_hooks: OrderedDict
+    _optimizer_load_state_dict_post_hooks: OrderedDict
+    _opt_called = False  # whether `step` was ever called; schedulers look
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "step" in cls.__dict__:
@@ -154,7 +162,6 @@ class Optimizer:
         """Set up what is not saved: hook tables and marks. Keeps what is there already."""
         for table in _HOOK_TABLES:
             self.__dict__.setdefault(table, OrderedDict())
-        self.__dict__.setdefault("_opt_called", False)
         self._in_hooked_step = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -194,7 +201,7 @@ class Optimizer:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    _zero_gradient(parameter)
+                    _zero_gradient(parameter, parameter.grad)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters with their own options, for example a layer that is trained from now on.
@@ -268,7 +275,8 @@ class Optimizer:
         return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the state and options of a `state_dict()`; tensors are copied to their parameter's dtype and device.
+        """Take over the state and options of a `state_dict()`; tensors are copied, in the dtype and on the device of
+        their parameters.
 
         Parameters are matched by position. "param_names" of the loaded groups, where present, replace ours.
 
@@ -328,7 +336,7 @@ class Optimizer:
         return _add_hook(self._optimizer_state_dict_pre_hooks, hook, prepend)
 
     def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> Handle:
-        """Call `hook(optimizer, state_dict)` on the result of `state_dict()`; what it returns, if anything, replaces it."""
+        """Call `hook(optimizer, state_dict)` on the result of `state_dict()`; a dict that it returns replaces it."""
         return _add_hook(self._optimizer_state_dict_post_hooks, hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> Handle:
@@ -360,8 +368,7 @@ def _unpack_params(param_group: dict[str, Any]) -> None:
         param_group["param_names"] = names
 
 
-def _zero_gradient(parameter: Tensor) -> None:
-    grad = parameter.grad
+def _zero_gradient(parameter: Tensor, grad: Tensor) -> None:
     array = grad._array
     if grad.is_leaf and not grad.requires_grad and getattr(array.flags, "writeable", True):
         array.fill(0)  # in place: whoever holds the gradient sees the zeros

@@ -1,4 +1,4 @@
-"""RMSprop: steps divided by a running root mean square of the gradient (Hinton's lectures; centered: arXiv:1308.0850)."""
+"""RMSprop: steps divided by a running root mean square of the gradient (Hinton's lectures; arXiv:1308.0850)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,10 @@ CASES = [
     *(("Adam", c) for c in combinations(amsgrad=BOTH, weight_decay=(0, 0.1), decoupled_weight_decay=BOTH)),
     *(("AdamW", c) for c in combinations(amsgrad=BOTH, betas=((0.9, 0.999), (0.5, 0.9)), eps=(1e-8, 1e-3))),
     *(("RMSprop", c) for c in combinations(momentum=(0, 0.9), centered=BOTH, weight_decay=(0, 0.1), alpha=(0.9,))),
-    *(("Adagrad", c) for c in combinations(lr_decay=(0, 0.1), initial_accumulator_value=(0, 0.5), weight_decay=(0, 0.1))),
+    *(
+        ("Adagrad", case)
+        for case in combinations(lr_decay=(0, 0.1), initial_accumulator_value=(0, 0.5), weight_decay=(0, 0.1))
+    ),
     *(("Adadelta", c) for c in combinations(rho=(0.9, 0.5), weight_decay=(0, 0.1))),
 ]
 

@@ -19,7 +19,9 @@ def sgd(w: np.ndarray, g: np.ndarray, m: dict, t: int, lr: float, momentum: floa
     return w - lr * (g + momentum * m["b"] if nesterov else m["b"])
 
 
-def adam(w: np.ndarray, g: np.ndarray, m: dict, t: int, lr: float, decay: float = 0.0, amsgrad: bool = False) -> np.ndarray:
+def adam(
+    w: np.ndarray, g: np.ndarray, m: dict, t: int, lr: float, decay: float = 0.0, amsgrad: bool = False
+) -> np.ndarray:
     w = w * (1 - lr * decay)
     m["m"] = 0.9 * m.get("m", 0.0) + 0.1 * g
     m["v"] = 0.999 * m.get("v", 0.0) + 0.001 * g * g

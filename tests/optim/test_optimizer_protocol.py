@@ -256,7 +256,7 @@ def test_loading_checks_the_groups() -> None:
         optim.Adam([leaf([1.0])]).load_state_dict(optimizer.state_dict())
     wrong = optim.Adam([leaf(np.zeros((9, 9))) for _ in SHAPES])
     wrong.load_state_dict(optimizer.state_dict())
-    give([p for p in wrong.param_groups[0]["params"]], [np.zeros((9, 9), np.float32)] * 3)
+    give(list(wrong.param_groups[0]["params"]), [np.zeros((9, 9), np.float32)] * 3)
     with pytest.raises(RuntimeError, match="exp_avg"):
         wrong.step()
 

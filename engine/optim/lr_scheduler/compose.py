@@ -75,15 +75,15 @@ class SequentialLR(_Composed):
         self._check_members(schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the number of milestone "
-                f"points, but got {len(schedulers)} schedulers and {len(milestones)} milestones"
+                "Sequential Schedulers expects number of schedulers provided to be one more than the number of "
+                f"milestone points, but got {len(schedulers)} schedulers and {len(milestones)} milestones"
             )
         self._schedulers = schedulers
         self._milestones = milestones
         self.last_epoch = last_epoch + 1
         self.optimizer = optimizer
-        # Every member has taken its step 0 in its own constructor: undo them all, then let only the one whose turn it is
-        # take it.
+        # Every member has taken its step 0 in its own constructor: undo them all, then let only the one whose turn it
+        # is take it.
         for group in optimizer.param_groups:
             set_option(group, "lr", group["initial_lr"])
         self.recursive_undo()
@@ -130,7 +130,7 @@ class ChainedScheduler(_Composed):
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         if len(schedulers) < 1:
-            raise ValueError(f"{type(self).__name__} expects at least one scheduler to be chained, but got no scheduler.")
+            raise ValueError(f"{type(self).__name__} expects at least one scheduler to chain, but got no scheduler.")
         optimizer = optimizer or schedulers[0].optimizer
         self._check_members(schedulers, optimizer)
         self._schedulers = schedulers

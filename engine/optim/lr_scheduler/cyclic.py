@@ -21,8 +21,8 @@ def start_momentum_cycle(optimizer: Optimizer, base: list[float], top: list[floa
     """
     if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
         raise ValueError(
-            f"optimizer must support momentum or beta1 with `cycle_momentum` option enabled; {type(optimizer).__name__} "
-            "has neither. HINT: cycle_momentum=False"
+            "optimizer must support momentum or beta1 with `cycle_momentum` option enabled; "
+            f"{type(optimizer).__name__} has neither. HINT: cycle_momentum=False"
         )
     use_beta1 = "betas" in optimizer.defaults
     if not resumed:
@@ -110,7 +110,8 @@ class CyclicLR(LRScheduler):
         self.step_ratio = up / self.total_size
         if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
             raise ValueError(
-                f"mode is invalid and scale_fn is None: got {mode!r}, expected 'triangular', 'triangular2' or 'exp_range'"
+                f"mode is invalid and scale_fn is None: got {mode!r}, "
+                "expected 'triangular', 'triangular2' or 'exp_range'"
             )
         self.mode = mode
         self.gamma = gamma
@@ -129,7 +130,7 @@ class CyclicLR(LRScheduler):
 
     def _choose_scale(self) -> None:
         if self._scale_fn_custom is None:
-            known = {
+            known: dict[str, tuple[Callable[[float], float], str]] = {
                 "triangular": (_triangular, "cycle"),
                 "triangular2": (_triangular2, "cycle"),
                 "exp_range": (partial(_exp_range, self.gamma), "iterations"),
