@@ -50,13 +50,13 @@ def dump_checkpoint(trainer: Trainer, weights_only: bool = False) -> dict[str, A
                 checkpoint[owner.CHECKPOINT_HYPER_PARAMS_NAME] = owner._hparams_name
             checkpoint[owner.CHECKPOINT_HYPER_PARAMS_KEY] = storable_hparams(owner)
     if datamodule is not None:
-        state = trainer.hooks.call_method(datamodule.state_dict)
+        state = trainer.hooks.call_on(datamodule, "state_dict")
         if state:
             checkpoint[type(datamodule).__qualname__] = state
     if not weights_only:
         for callback in trainer.callbacks:
-            trainer.hooks.call_method(callback.on_save_checkpoint, trainer, module, checkpoint)
-    trainer.hooks.call_method(module.on_save_checkpoint, checkpoint)
+            trainer.hooks.call_on(callback, "on_save_checkpoint", trainer, module, checkpoint)
+    trainer.hooks.call_on(module, "on_save_checkpoint", checkpoint)
     return checkpoint
 
 
@@ -72,7 +72,7 @@ def _loop_state(trainer: Trainer) -> dict[str, Any]:
 def _callback_states(trainer: Trainer) -> dict[str, Any]:
     states = {}
     for callback in trainer.callbacks:
-        state = trainer.hooks.call_method(callback.state_dict)
+        state = trainer.hooks.call_on(callback, "state_dict")
         if state:
             states[callback.state_key] = state
     return states
@@ -171,18 +171,18 @@ def _last_checkpoint(trainer: Trainer) -> Path | None:
 def restore_model_and_callbacks(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """Weights, the datamodule's state, and the callbacks' states."""
     module, datamodule, hooks = trainer.lightning_module, trainer.datamodule, trainer.hooks
-    hooks.call_method(module.on_load_checkpoint, checkpoint)
+    hooks.call_on(module, "on_load_checkpoint", checkpoint)
     module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
     if datamodule is not None and type(datamodule).__qualname__ in checkpoint:
-        hooks.call_method(datamodule.load_state_dict, checkpoint[type(datamodule).__qualname__])
+        hooks.call_on(datamodule, "load_state_dict", checkpoint[type(datamodule).__qualname__])
     if "callbacks" not in checkpoint:  # a file with only weights
         return
     states = dict(checkpoint["callbacks"])
     for callback in trainer.callbacks:
-        hooks.call_method(callback.on_load_checkpoint, trainer, module, checkpoint)
+        hooks.call_on(callback, "on_load_checkpoint", trainer, module, checkpoint)
     for callback in trainer.callbacks:
         if callback.state_key in states:
-            hooks.call_method(callback.load_state_dict, states.pop(callback.state_key))
+            hooks.call_on(callback, "load_state_dict", states.pop(callback.state_key))
     if states:
         warnings.warn(
             f"The checkpoint holds the state of callbacks that this Trainer does not have: {', '.join(states)}.",

@@ -24,13 +24,28 @@ def length_of(loader: Any) -> int | float:
 
 
 def is_collection(loaders: Any) -> bool:
-    """Whether ``loaders`` is a list, tuple or dict of loaders (and not itself something that yields batches)."""
+    """Whether ``loaders`` is a dict, list or tuple of loaders, and not a list of batches.
+
+    Example:
+        >>> from lit.combined_loader import is_collection
+        >>> batch = (torch.ones(2), torch.ones(2))
+        >>> is_collection([batch, batch]), is_collection([[batch], [batch]]), is_collection([1, 2])
+        (False, True, False)
+    """
     if isinstance(loaders, Mapping):
         return True
     return isinstance(loaders, (list, tuple)) and all(
-        isinstance(item, Iterable) and not isinstance(item, (str, bytes)) and not hasattr(item, "shape")
-        for item in loaders
+        isinstance(item, Iterable) and not isinstance(item, (str, bytes)) and not _is_batch(item) for item in loaders
     )
+
+
+def _is_batch(item: Any) -> bool:
+    """A tensor or array, or a list, tuple or dict with one directly inside."""
+    if isinstance(item, Mapping):
+        return any(hasattr(value, "shape") for value in item.values())
+    if isinstance(item, (list, tuple)):
+        return any(hasattr(value, "shape") for value in item)
+    return hasattr(item, "shape")
 
 
 def flatten(loaders: Any) -> list[Any]:

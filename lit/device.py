@@ -144,15 +144,15 @@ def batch_transfer(trainer: Trainer) -> Callable[[Any, int], Any] | None:
             return (lambda batch, dataloader_idx: floats_to(batch, engine.float64)) if double else None
         if not double:
             return lambda batch, dataloader_idx: move_data_to_device(batch, device)
-    before, transfer, after = (getattr(owner, name) for (owner, _), name in zip(owners, names, strict=True))
-    call = trainer.hooks.call_method
+    (before, _), (transfer, _), (after, _) = owners
+    call_on = trainer.hooks.call_on
 
     def full_transfer(batch: Any, dataloader_idx: int) -> Any:
         if double:
             batch = floats_to(batch, engine.float64)
-        batch = call(before, batch, dataloader_idx)
-        batch = call(transfer, batch, device, dataloader_idx)
-        return call(after, batch, dataloader_idx)
+        batch = call_on(before, "on_before_batch_transfer", batch, dataloader_idx)
+        batch = call_on(transfer, "transfer_batch_to_device", batch, device, dataloader_idx)
+        return call_on(after, "on_after_batch_transfer", batch, dataloader_idx)
 
     return full_transfer
 

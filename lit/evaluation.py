@@ -122,14 +122,14 @@ class _Loop:
     def _enter_eval_mode(self) -> ModelMode:
         module = self.trainer.lightning_module
         mode = ModelMode(module)
-        self.hooks.call_method(getattr(module, f"on_{self.word}_model_eval"))
+        self.hooks.call_on(module, f"on_{self.word}_model_eval")
         return mode
 
     def _leave_eval_mode(self, mode: ModelMode) -> None:
         """Put the modes back, unless ``on_<word>_model_train`` is overridden (there is none for prediction)."""
         module, name = self.trainer.lightning_module, f"on_{self.word}_model_train"
         if is_overridden(name, module, LightningModule):
-            self.hooks.call_method(getattr(module, name))
+            self.hooks.call_on(module, name)
         else:
             mode.restore()
 

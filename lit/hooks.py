@@ -202,10 +202,10 @@ class Dispatcher:
         self.current = outer
         return result
 
-    def call_method(self, method: Listener, *args: Any, **kwargs: Any) -> Any:
-        """Call one hook whose default does work (``optimizer_step``), whether it is overridden or not."""
-        outer, self.current = self.current, getattr(method, "__name__", None)
-        result = method(*args, **kwargs)
+    def call_on(self, receiver: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call hook ``name`` of one receiver, overridden or not: its default does work, or its result is needed."""
+        outer, self.current = self.current, name
+        result = getattr(receiver, name)(*args, **kwargs)
         self.current = outer
         return result
 

@@ -337,8 +337,9 @@ class FitLoop:
             self.hooks.call("on_before_optimizer_step", optimizer)
         if self.clips:
             trainer = self.trainer
-            self.hooks.call_method(
-                self.module.configure_gradient_clipping,
+            self.hooks.call_on(
+                self.module,
+                "configure_gradient_clipping",
                 optimizer,
                 gradient_clip_val=trainer.gradient_clip_val,
                 gradient_clip_algorithm=trainer.gradient_clip_algorithm,
@@ -367,7 +368,7 @@ class FitLoop:
                     metric = self._monitored(config)
                     if metric is None:
                         continue
-                self.hooks.call_method(self.module.lr_scheduler_step, config.scheduler, metric)
+                self.hooks.call_on(self.module, "lr_scheduler_step", config.scheduler, metric)
 
     def _monitored(self, config: LRSchedulerConfig) -> Any:
         metrics = self.trainer.callback_metrics
@@ -404,7 +405,7 @@ class FitLoop:
         state = self.state
         before = self.reporting.enter(None)
         if self.stepping:
-            self.hooks.call_method(self.module.on_validation_model_zero_grad)
+            self.hooks.call_on(self.module, "on_validation_model_zero_grad")
         state.stage = RunningStage.VALIDATING
         self.trainer.val_loop.run()
         state.stage = RunningStage.TRAINING

@@ -192,13 +192,13 @@ class Results:
         entry = self._entries.get(key)
         if entry is None or entry.arguments != arguments:
             entry = self._entries[key] = self._register(entry, hook, name, arguments)
-        entry.fresh = True
         weight = 1
         if entry.needs_batch_size:
             weight = self._guess_batch_size() if batch_size is None else _checked_batch_size(name, batch_size)
         if type(value) is not float and type(value) is not int:
             value = self._number_or_tensor(name, value)
         entry.step_value = value
+        entry.fresh = True
         if entry.on_epoch:
             if isinstance(value, Tensor):
                 entry.pending.append((value, weight))

@@ -48,9 +48,9 @@ def start_run(
     except BaseException as exception:
         trainer.state.status = TrainerStatus.INTERRUPTED
         for callback in trainer.callbacks:
-            trainer.hooks.call_method(callback.on_exception, trainer, trainer.lightning_module, exception)
+            trainer.hooks.call_on(callback, "on_exception", trainer, trainer.lightning_module, exception)
         if trainer.datamodule is not None:
-            trainer.hooks.call_method(trainer.datamodule.on_exception, exception)
+            trainer.hooks.call_on(trainer.datamodule, "on_exception", exception)
         for logger in trainer.loggers:
             logger.finalize("failed")
         _release(trainer)
@@ -77,7 +77,7 @@ def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: 
     path = find_checkpoint(trainer, ckpt_path, model_given)
     trainer.ckpt_path = None if path is None else str(path)
     module.trainer = trainer
-    from_module = hooks.call_method(module.configure_callbacks)
+    from_module = hooks.call_on(module, "configure_callbacks")
     if from_module:
         trainer.callbacks = attach_module_callbacks(trainer.callbacks, from_module)
     _check_steps(trainer)
@@ -87,7 +87,7 @@ def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: 
         logger.experiment  # noqa: B018 - created here, so that setup hooks can use it
     hooks.call("setup", stage=str(fn))
     if is_overridden("configure_model", module, LightningModule):
-        hooks.call_method(module.configure_model)
+        hooks.call_on(module, "configure_model")
     _collect_hooks(trainer)  # setup and configure_model may have given the module new methods
     checkpoint = None if path is None else load_checkpoint(path)
     if checkpoint is not None:
@@ -180,7 +180,7 @@ def _check_manual_optimization(trainer: Trainer) -> None:
 
 def _configure_optimizers(trainer: Trainer) -> None:
     module, loop = trainer.lightning_module, trainer.fit_loop
-    returned = trainer.hooks.call_method(module.configure_optimizers)
+    returned = trainer.hooks.call_on(module, "configure_optimizers")
     trainer.optimizers, trainer.lr_scheduler_configs = configure(module, returned)
     trainer.lightning_optimizers = [
         LightningOptimizer(optimizer, loop.before_update, loop.after_optimizer_step, module.toggled_optimizer)

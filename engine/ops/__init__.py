@@ -12,11 +12,16 @@ from . import (
     dropout,
     elementwise,
     embedding,
+    extrema,
+    grids,
     indexing,
     joining,
     losses,
     matmul,
+    normalization,
+    padding,
     random_ops,
+    rearranging,
     reductions,
     scatter,
     shape,
@@ -25,5 +30,6 @@ from . import (
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
 __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "arithmetic", "comparison", "conversion", "convolution",
-           "creation", "dropout", "elementwise", "embedding", "indexing", "joining", "losses", "matmul", "random_ops",
-           "reductions", "scatter", "shape", "softmax"]
+           "creation", "dropout", "elementwise", "embedding", "extrema", "grids", "indexing", "joining", "losses",
+           "matmul", "normalization", "padding", "random_ops", "rearranging", "reductions", "scatter", "shape",
+           "softmax"]

@@ -83,6 +83,12 @@ def test_arrays_outlive_their_workers_and_the_loader() -> None:
     assert first.sum().item() == 0 and first.shape == (1, 40, 50)
 
 
+def test_where_the_system_has_no_anonymous_memory_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    batches = list(DataLoader(Images(), num_workers=1))
+    assert [as_plain(batch) for batch in batches] == [as_plain(batch) for batch in DataLoader(Images())]
+
+
 def test_more_batches_than_descriptors_can_be_kept() -> None:
     from engine.utils.data import sharedmem
 
@@ -339,6 +345,12 @@ def test_spawn() -> None:
     assert [batch.tolist() for batch in loader] == [[0, 1], [2]]
 
 
+UNFINISHED = """
+from engine.utils.data import DataLoader
+batches = iter(DataLoader(range(100), num_workers=2))
+next(batches)
+"""
+
 ORPHANS = """
 import os, signal, sys, time
 from engine.utils.data import DataLoader
@@ -357,9 +369,15 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
+def test_a_program_that_ends_in_the_middle_ends_quietly() -> None:
+    root = Path(engine.__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", UNFINISHED], cwd=root, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_workers_end_when_their_parent_is_killed() -> None:
-    root = Path(__file__).resolve().parents[2]
+    root = Path(engine.__file__).resolve().parents[1]
     done = subprocess.run([sys.executable, "-c", ORPHANS], cwd=root, capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGKILL, done.stderr
     pids = [int(pid) for pid in done.stdout.split()]

@@ -147,12 +147,13 @@ def test_same_metrics_as_lightning() -> None:
             def configure_optimizers(self) -> Any:
                 return torch.optim.SGD(self.parameters(), lr=0.1)
 
-        data = [torch.ones(2), torch.ones(2), torch.ones(3), torch.ones(1), torch.ones(2)]
+        batches = [torch.ones(2), torch.ones(2), torch.ones(3), torch.ones(1), torch.ones(2)]
+        data, val = (torch.utils.data.DataLoader(rows, batch_size=None) for rows in (batches, batches[:2]))
         trainer = library.Trainer(
             max_epochs=2, logger=logger, log_every_n_steps=2, accumulate_grad_batches=2, val_check_interval=3,
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, accelerator="cpu",
         )  # fmt: skip
-        trainer.fit(Logs(), data, data[:2])
+        trainer.fit(Logs(), data, val)
         return [(step, dict(sorted(values.items()))) for step, values in logger.metrics]
 
     class TheirLogger(lightning.loggers.Logger):  # type: ignore[misc,name-defined]

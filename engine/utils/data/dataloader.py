@@ -34,12 +34,13 @@ class DataLoader(Generic[T_co]):
 
     Arguments as torch's: `dataset` (map-style or IterableDataset); `batch_size` samples per batch (None: no batching);
     `shuffle`, or an own `sampler` (indices) or `batch_sampler` (lists of indices); `num_workers` processes, each
-    fetching `prefetch_factor` (2) batches ahead, kept between epochs with `persistent_workers`; `collate_fn` makes a
-    batch of a list of samples (`default_collate`, or `default_convert` without batching); `drop_last` leaves out an
-    incomplete last batch; `timeout` in seconds to wait for a worker (0: for ever); `worker_init_fn(worker_id)` runs in
-    each worker after seeding; `multiprocessing_context` a context or start method ("fork" on Linux unless the program
-    chose another); `generator` for the shuffle and the workers' seeds; `in_order=False` gives batches out as they
-    arrive. `pin_memory` and `pin_memory_device` are accepted and change nothing.
+    fetching `prefetch_factor` batches ahead (2; at most 32), kept between epochs with `persistent_workers`;
+    `collate_fn` makes a batch of a list of samples (`default_collate`, or `default_convert` without batching);
+    `drop_last` leaves out an incomplete last batch; `timeout` in seconds to wait for a worker (0: for ever);
+    `worker_init_fn(worker_id)` runs in each worker after seeding; `multiprocessing_context` a context or start method
+    ("fork" on Linux unless the program chose another); `generator` for the shuffle and the workers' seeds;
+    `in_order=False` gives batches out as they arrive. `pin_memory` and `pin_memory_device` are accepted and change
+    nothing.
 
     The same seed gives torch's order. Worker i is seeded with base_seed + i (engine, `random`; NumPy by a mix of both).
     An exception in a worker is raised here, same class, with the worker's traceback in the message; a worker that is

@@ -233,7 +233,7 @@ def random_split(
 
     >>> g = torch.Generator().manual_seed(0)
     >>> [list(part) for part in torch.utils.data.random_split(range(5), [0.6, 0.4], generator=g)]
-    [[0, 2, 1], [3, 4]]
+    [[4, 0, 1], [3, 2]]
     """
     total = len(dataset)  # type: ignore[arg-type]
     if math.isclose(sum(lengths), 1) and sum(lengths) <= 1:

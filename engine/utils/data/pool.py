@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
+from ...errors import not_supported
 from . import sharedmem
 from .sampler import draw_seed
 from .worker import EndOfStream, Failure, Job, NewEpoch, Task, run
@@ -66,6 +67,8 @@ class WorkerPool:
     """
 
     def __init__(self, loader: DataLoader) -> None:
+        if os.name != "posix":
+            raise not_supported("DataLoader(num_workers > 0) on this system", "use num_workers=0")
         self._sampler = loader._index_sampler
         self._timeout = loader.timeout
         self._in_order = loader.in_order

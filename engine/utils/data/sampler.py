@@ -57,7 +57,7 @@ class RandomSampler(Sampler[int]):
 
     >>> g = torch.Generator().manual_seed(0)
     >>> list(torch.utils.data.RandomSampler(range(5), generator=g))
-    [0, 2, 1, 3, 4]
+    [4, 0, 1, 3, 2]
     """
 
     def __init__(
