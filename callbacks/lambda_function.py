@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from callbacks.base import Callback
+from engine.errors import did_you_mean
 
 _NOT_HOOKS = {"state_dict", "load_state_dict", "state_key"}
 
@@ -32,9 +32,10 @@ class LambdaCallback(Callback):
         super().__init__()
         for name, function in hooks.items():
             if name not in HOOK_NAMES:
-                close = difflib.get_close_matches(name, HOOK_NAMES, n=1)
-                hint = f" HINT: did you mean {close[0]!r}?" if close else ""
-                raise TypeError(f"LambdaCallback({name}=...): there is no hook {name!r}.{hint}")
+                raise TypeError(
+                    f"LambdaCallback({name}=...): there is no hook {name!r}.{did_you_mean(name, HOOK_NAMES)}"
+                    " HINT: `callbacks.Callback` lists all hooks."
+                )
             if function is None:
                 continue
             if not callable(function):
@@ -45,5 +46,5 @@ class LambdaCallback(Callback):
 HOOK_NAMES = sorted(
     name
     for name, member in vars(Callback).items()
-    if inspect.isfunction(member) and not name.startswith("_") and name not in _NOT_HOOKS
+    if isinstance(member, FunctionType) and not name.startswith("_") and name not in _NOT_HOOKS
 )

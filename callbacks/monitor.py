@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from engine.errors import did_you_mean
 
 if TYPE_CHECKING:
     from engine import Tensor
@@ -63,11 +64,13 @@ def missing_metric(call: str, monitor: str, logged: Iterable[str]) -> str:
 
     Example:
         >>> from callbacks.monitor import missing_metric
-        >>> print(missing_metric("EarlyStopping(monitor='val_los')", "val_los", ["val_loss", "epoch"]))
-        EarlyStopping(monitor='val_los'): no metric 'val_los' was logged; logged so far: 'epoch', 'val_loss'. HINT: did you mean 'val_loss'?
-    """  # noqa: E501 (the example shows the message as it is)
+        >>> print(missing_metric("EarlyStopping(monitor='los')", "los", ["loss", "epoch"]))
+        EarlyStopping(monitor='los'): no metric 'los' was logged; logged so far: 'epoch', 'loss'. Did you mean 'loss'?
+        HINT: metrics are logged by `self.log('los', value)` in the LightningModule.
+    """
     names = sorted(logged)
     listed = ", ".join(map(repr, names)) if names else "nothing"
-    close = difflib.get_close_matches(monitor, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"call `self.log({monitor!r}, value)` in the LightningModule."
-    return f"{call}: no metric {monitor!r} was logged; logged so far: {listed}. HINT: {hint}"
+    return (
+        f"{call}: no metric {monitor!r} was logged; logged so far: {listed}.{did_you_mean(monitor, names)}"
+        f" HINT: metrics are logged by `self.log({monitor!r}, value)` in the LightningModule."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -170,6 +171,9 @@ class EvaluationLoop(_Loop):
     def __init__(self, trainer: Trainer, kind: str, word: str, verbose: bool = False) -> None:
         super().__init__(trainer, kind, word, f"{word}_step")
         self.verbose = verbose
+        self._step_of_loader: Counter[int] = (
+            Counter()
+        )  # x-axis of values logged per batch; runs on over all validations
 
     def limits(self) -> list[int | float]:
         if self.trainer.sanity_checking:
@@ -182,6 +186,7 @@ class EvaluationLoop(_Loop):
             self.setup_data_once()
         else:
             self.data.setup()
+            self._step_of_loader.clear()
         if not any(self.limits()):
             return []
         with self._grad_mode():
@@ -237,7 +242,8 @@ class EvaluationLoop(_Loop):
             if ends:
                 hooks.call(f"on_{self.word}_batch_end", outputs, *hook_args)
             if not self.trainer.sanity_checking:
-                reporting.flush_evaluation_step(batch_idx)
+                reporting.flush_evaluation_step(self._step_of_loader[dataloader_idx])
+                self._step_of_loader[dataloader_idx] += 1
         reporting.end_of_batches()
         logged.append(reporting.gather())
         reporting.evaluation.start_batch(None)

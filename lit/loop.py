@@ -41,7 +41,7 @@ class FitLoop:
         self.min_epochs = min_epochs
         self.data = TrainingData(trainer)
         self.rng_at_epoch_start: dict[str, Any] | None = None
-        self.rng_to_restore: dict[str, Any] | None = None  # set by a resume from inside an epoch
+        self.rng_to_restore: dict[str, Any] | None = None  # set by a resume
         self._outputs: dict[str, Any] = {}
 
     @property
@@ -76,6 +76,8 @@ class FitLoop:
         self.reporting.enter(self.reporting.train)
         if "on_train_start" in self.active:
             self.hooks.call("on_train_start")
+        if self.rng_to_restore is not None and self.state.point == Point.EPOCH_START:
+            self._restore_rng()
         while not self._run_is_over():
             self._run_epoch()
         if "on_train_end" in self.active:
@@ -163,10 +165,14 @@ class FitLoop:
             set_rng_states(self.rng_at_epoch_start)
         batches = self.data.batches(skip=self.state.batches_done)
         if self.rng_to_restore is not None:
-            set_rng_states(self.rng_to_restore)
-            self.rng_to_restore = None
+            self._restore_rng()
         self._locate(self.state.batches_done - 1)
         return batches
+
+    def _restore_rng(self) -> None:
+        assert self.rng_to_restore is not None
+        set_rng_states(self.rng_to_restore)
+        self.rng_to_restore = None
 
     def _end_epoch(self, cut_short: bool) -> None:
         self.reporting.end_of_batches()

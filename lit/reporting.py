@@ -100,10 +100,10 @@ class Reporting:
         if self._trainer.loggers:
             self.log_metrics(self.gather())
 
-    def flush_evaluation_step(self, batch_idx: int) -> None:
-        """Send what an evaluation batch logged with on_step=True to the loggers, under its own index."""
+    def flush_evaluation_step(self, step: int) -> None:
+        """Send what an evaluation batch logged with on_step=True to the loggers; ``step`` counts evaluation batches."""
         if self.evaluation.has_step_values and self._trainer.loggers:
-            self.log_metrics(self.gather(), step=batch_idx)
+            self.log_metrics(self.gather(), step=step)
 
     def flush_train_epoch(self) -> None:
         """Send the epoch's reductions to the loggers, under the step of the epoch's last batch, and start anew."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.nn import functional, init, parameter, utils
+from engine.nn import functional, init, modules, parameter, utils
 from engine.nn.activation import (
     CELU,
     ELU,
@@ -273,6 +273,7 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "modules",
     "parameter",
     "utils",
 ]

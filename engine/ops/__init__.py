@@ -11,11 +11,14 @@ from . import (
     creation,
     dropout,
     elementwise,
+    elementwise_pairs,
     embedding,
     extrema,
     grids,
     indexing,
+    interop,
     joining,
+    logic,
     losses,
     matmul,
     normalization,
@@ -29,7 +32,7 @@ from . import (
 )
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
-__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "arithmetic", "comparison", "conversion", "convolution",
-           "creation", "dropout", "elementwise", "embedding", "extrema", "grids", "indexing", "joining", "losses",
-           "matmul", "normalization", "padding", "random_ops", "rearranging", "reductions", "scatter", "shape",
-           "softmax"]
+__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "arithmetic", "comparison", "conversion",
+           "convolution", "creation", "dropout", "elementwise", "elementwise_pairs", "embedding", "extrema", "grids",
+           "indexing", "interop", "joining", "logic", "losses", "matmul", "normalization", "padding", "random_ops",
+           "rearranging", "reductions", "scatter", "shape", "softmax"]

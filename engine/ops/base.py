@@ -434,7 +434,7 @@ def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
             f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
             "location. Please clone() the tensor before performing the operation. "
             f"(or its memory is read-only; shape={list(a.shape)}, strides={list(a.strides)})") from error
-    if result._requires_grad or target._requires_grad:
+    if state.grad and (result._requires_grad or target._requires_grad):  # no_grad leaves history alone
         if r.dtype is not a.dtype:
             result = CARDS["_to_dtype"].apply(result, a.dtype)
         _continue_from(target, result)

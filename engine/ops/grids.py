@@ -98,7 +98,6 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple:
     grids = [Expand.apply(Reshape.apply(t, tuple([n if i == j else 1 for j in range(len(axes))])), tuple(sizes))
              for i, (t, n) in enumerate(zip(axes, sizes))]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]  # type: ignore[attr-defined]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 
@@ -205,7 +204,7 @@ class Complex(Op):
 
     @staticmethod
     def samples(make: Any) -> Any:
-        yield make("complex", make.uniform((3,)), make.uniform((3,)), _grad=False)
+        yield make("complex", make.uniform((3,)), make.uniform((3,)), _half=False)
 
 
 @composite("polar", method=False)
@@ -242,7 +241,7 @@ class ViewAsReal(Op):
 
     @staticmethod
     def samples(make: Any) -> Any:
-        yield make("view_as_real", type(make.ints((1,), 0, 1))(make.rng.normal(size=(3,)) + 1j, grad=False), _grad=False)
+        yield make("view_as_real", make.complex((3,)), _half=False)
 
 
 @op("view_as_complex")
@@ -274,7 +273,7 @@ class ViewAsComplex(Op):
 
     @staticmethod
     def samples(make: Any) -> Any:
-        yield make("view_as_complex", make.uniform((3, 2)), _grad=False)
+        yield make("view_as_complex", make.uniform((3, 2)), _half=False)
 
 
 def _conjugate_transpose(self: Tensor) -> Tensor:

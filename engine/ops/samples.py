@@ -36,6 +36,7 @@ class Sample:
     grad: bool = True  # False: values only (integer results, points where the derivative jumps)
     gradgrad: bool = True
     oracle: bool = True  # False: torch has no such call or differs for a documented reason
+    half: bool = True  # False: torch has no half-precision form
     module: str = ""  # where the function is: "" for engine, else e.g. "nn.functional", "Tensor"
 
 
@@ -46,12 +47,16 @@ class Make:
         self.rng = np.random.default_rng(seed)
 
     def __call__(self, name: str, *args: Any, _grad: bool = True, _gradgrad: bool = True, _oracle: bool = True,
-                 _module: str = "", **kwargs: Any) -> Sample:
-        return Sample(name, args, kwargs, _grad, _gradgrad, _oracle, _module)
+                 _half: bool = True, _module: str = "", **kwargs: Any) -> Sample:
+        return Sample(name, args, kwargs, _grad, _gradgrad, _oracle, _half, _module)
 
     def uniform(self, shape: tuple, low: float = -2.0, high: float = 2.0, grad: bool = True) -> Array:
         """Floats in [low, high)."""
         return Array(self.rng.uniform(low, high, shape), grad=grad)
+
+    def complex(self, shape: tuple) -> Array:
+        """Complex numbers with normal parts."""
+        return Array(self.rng.normal(size=shape) + 1j * self.rng.normal(size=shape))
 
     def distinct(self, shape: tuple, low: float = -2.0, high: float = 2.0) -> Array:
         """Floats that all differ clearly, shuffled: for max, sort and median."""

@@ -80,7 +80,7 @@ class _Plan:
         if quantities != self.quantities or len(params) != len(self.expected):
             return None
         for arena, steps in zip(self.arenas, self.counts, strict=True):
-            if False:  # type: ignore[union-attr]
+            if arena.steps.tolist() != steps:  # type: ignore[union-attr]
                 return None
         grads = []
         for p, known in zip(params, self.expected, strict=True):

@@ -61,7 +61,7 @@ class Piece:
         array = backend.to_numpy(self.array)
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
-        return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Source:
 
     def fill(self, array: np.ndarray) -> memoryview:
         """Read into a contiguous array, and give its bytes."""
-        view = memoryview(array.reshape(-1).view(np.uint8))
+        view = array.reshape(-1).view(np.uint8).data
         done = 0
         while done < len(view):
             count = self.file.readinto(view[done:])  # type: ignore[attr-defined]

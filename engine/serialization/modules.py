@@ -57,7 +57,8 @@ def _read_module(node: Any, reader: Reader) -> nn.Module:
         raise ValueError("the file holds a whole module, and weights_only=True admits none. HINT: weights_only=False")
     described = reader.item("modules", node)
     if node not in reader.modules:
-        module = reader.modules[node] = object.__new__(_module_class(described["class"]))
+        module: nn.Module = object.__new__(_module_class(described["class"]))
+        reader.modules[node] = module
         vars(module).update({key: reader.value(item) for key, item in described["values"].items()})
     return reader.modules[node]
 

@@ -76,7 +76,7 @@ def test_lambda_callback_runs_functions() -> None:
 
 
 def test_lambda_callback_refuses_what_is_no_hook() -> None:
-    with pytest.raises(TypeError, match="no hook 'on_train_strat'.*did you mean 'on_train_start'"):
+    with pytest.raises(TypeError, match="no hook 'on_train_strat'.*Did you mean 'on_train_start'"):
         LambdaCallback(on_train_strat=print)
     with pytest.raises(TypeError, match="expected a function"):
         LambdaCallback(on_train_start=3)

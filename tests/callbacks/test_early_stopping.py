@@ -113,7 +113,7 @@ def test_it_never_takes_back_a_stop(make_trainer) -> None:
 
 
 def test_a_missing_metric_is_an_error_that_names_what_there_is(make_trainer) -> None:
-    with pytest.raises(RuntimeError, match="'val_los'.*'val_loss'.*did you mean 'val_loss'"):
+    with pytest.raises(RuntimeError, match="'val_los'.*'val_loss'.*Did you mean 'val_loss'"):
         make_trainer(EarlyStopping("val_los")).fit(val=val([1.0]))
 
 

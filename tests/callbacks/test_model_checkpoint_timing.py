@@ -159,7 +159,7 @@ def test_on_exception(make_trainer, asked: bool, saved: list[int]) -> None:
 
 def test_a_metric_that_validation_did_not_bring_is_an_error_that_names_what_there_is(make_trainer) -> None:
     trainer = make_trainer(ModelCheckpoint(monitor="val_los"))
-    with pytest.raises(MisconfigurationException, match="'val_los'.*'val_loss'.*did you mean 'val_loss'"):
+    with pytest.raises(MisconfigurationException, match="'val_los'.*'val_loss'.*Did you mean 'val_loss'"):
         trainer.fit(val=val_loss)
 
 

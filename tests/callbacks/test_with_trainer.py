@@ -62,7 +62,14 @@ def loader(batches: int = 4) -> torch.utils.data.DataLoader:
 
 def fit(tmp_path: Path, *callbacks: pl.Callback, val_losses: list[float] | None = None, **flags: object) -> pl.Trainer:
     ckpt_path = flags.pop("ckpt_path", None)
-    settings = {"max_epochs": 3, "logger": False, "enable_progress_bar": False, "enable_model_summary": False, **flags}
+    settings = {
+        "max_epochs": 3,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 1,
+        **flags,
+    }
     trainer = pl.Trainer(default_root_dir=tmp_path, callbacks=list(callbacks), **settings)
     trainer.fit(Model(val_losses), loader(), loader(2), ckpt_path=ckpt_path)
     return trainer
@@ -93,7 +100,7 @@ def test_steps_and_epochs_by_two_checkpoints(tmp_path: Path) -> None:
 
 
 def test_a_wrong_monitor_names_what_was_logged(tmp_path: Path) -> None:
-    with pytest.raises(MisconfigurationException, match="'val_los'.*'train_loss'.*did you mean 'val_loss'"):
+    with pytest.raises(MisconfigurationException, match="'val_los'.*'train_loss'.*Did you mean 'val_loss'"):
         fit(tmp_path, ModelCheckpoint(monitor="val_los"))
 
 
@@ -169,7 +176,7 @@ def test_what_the_bar_says_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     lines = capsys.readouterr().out.splitlines()
     pattern = r"Epoch {}: 4/4 \[00:00<00:00, .*it/s, v_num=0, train_loss=[\d.e-]+, val_loss={}\]"
     assert re.match(pattern.format(0, "1.000"), lines[-2]) and re.match(pattern.format(1, "0.500"), lines[-1])
-    trainer.test(dataloaders=loader(), verbose=False)
+    trainer.test(trainer.lightning_module, loader(), verbose=False)
     assert "Testing DataLoader 0: 4/4" in capsys.readouterr().out
 
 

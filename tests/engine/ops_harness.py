@@ -26,7 +26,8 @@ def build(value, lib, dtype, leaves, grad=True):
         floating = value.values.dtype.kind in "fc"
         t = lib.tensor(value.values)
         if floating:
-            t = t.to(getattr(lib, dtype))
+            kind = dtype if value.values.dtype.kind == "f" else {"float64": "complex128"}.get(dtype, "complex64")
+            t = t.to(getattr(lib, kind))
         if floating and value.grad and grad:
             t.requires_grad_()
             leaves.append(t)
@@ -60,6 +61,8 @@ def array(t):
     if isinstance(t, (bool, int, float, complex)) or t is None:
         return np.asarray(t)
     t = t.detach()
+    if str(t.dtype).startswith("torch.complex"):
+        t = t.resolve_conj()
     if str(t.dtype) == "torch.bfloat16":
         t = t.float()
-    return t.numpy()
+    return t.numpy(force=True)

@@ -41,7 +41,7 @@ def differentiable(sample):
 @pytest.mark.parametrize("sample", [c[2] for c in CASES], ids=IDS)
 def test_value_and_dtype_equal_torch(sample, dtype):
     torch = pytest.importorskip("torch")
-    if not sample.oracle:
+    if not sample.oracle or (dtype == "bfloat16" and not sample.half):
         pytest.skip("torch has no such call")
     try:
         theirs, _ = call(sample, torch, dtype)
@@ -81,7 +81,7 @@ def test_gradients_equal_finite_differences(sample):
     outs, leaves = call(sample, engine, grad=True)
     loss = weighted_sum(outs, engine)
     rng = np.random.default_rng(3)
-    directions = [rng.normal(size=array(t).shape) for t in leaves]
+    directions = [rng.normal(size=array(t).shape).astype(array(t).dtype) for t in leaves]
     first = engine.autograd.grad(loss, leaves, create_graph=sample.gradgrad, allow_unused=True)
     slope = sum(float((array(g).conj() * d).sum().real) for g, d in zip(first, directions) if g is not None)
     assert slope == pytest.approx(_difference(sample, directions, _value), rel=2e-5, abs=2e-6)

@@ -154,7 +154,8 @@ def test_same_metrics_as_lightning() -> None:
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, accelerator="cpu",
         )  # fmt: skip
         trainer.fit(Logs(), data, val)
-        return [(step, dict(sorted(values.items()))) for step, values in logger.metrics]
+        rounded = [(step, {name: round(v, 5) for name, v in values.items()}) for step, values in logger.metrics]
+        return [(step, dict(sorted(values.items()))) for step, values in rounded]
 
     class TheirLogger(lightning.loggers.Logger):  # type: ignore[misc,name-defined]
         name, version = "memory", 0

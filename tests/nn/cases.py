@@ -190,7 +190,9 @@ NORMALISATION = [
 RESHAPING = [
     *_all("f(2, 3, 5)", "nn.ZeroPad1d(1)", "nn.ConstantPad1d((1, 2), 3.5)", "nn.ReflectionPad1d((2, 1))"),
     *_all("f(2, 3, 5)", "nn.ReplicationPad1d(2)", "nn.CircularPad1d((1, 2))"),
-    *_all("f(2, 3, 4, 5)", "nn.ZeroPad2d(1)", "nn.ConstantPad2d((1, 2, 0, -1), 3.5)", "nn.ReflectionPad2d((2, 1, 0, 3))"),
+    *_all(
+        "f(2, 3, 4, 5)", "nn.ZeroPad2d(1)", "nn.ConstantPad2d((1, 2, 0, -1), 3.5)", "nn.ReflectionPad2d((2, 1, 0, 3))"
+    ),
     *_all("f(2, 3, 4, 5)", "nn.ReplicationPad2d(2)", "nn.CircularPad2d((1, 2, 1, 0))"),
     *_all("f(1, 2, 3, 3, 3)", "nn.ZeroPad3d(1)", "nn.ConstantPad3d(1, 2.0)", "nn.ReflectionPad3d(1)"),
     *_all("f(1, 2, 3, 3, 3)", "nn.ReplicationPad3d(1)", "nn.CircularPad3d(1)"),
@@ -206,7 +208,9 @@ RESHAPING = [
 ]
 
 LOSSES = [
-    *_all("f(3, 4), f(3, 4)", "nn.L1Loss()", "nn.L1Loss(reduction='sum')", "nn.MSELoss()", "nn.MSELoss(reduction='none')"),
+    *_all(
+        "f(3, 4), f(3, 4)", "nn.L1Loss()", "nn.L1Loss(reduction='sum')", "nn.MSELoss()", "nn.MSELoss(reduction='none')"
+    ),
     *_all("f(3, 4), f(3, 4)", "nn.SmoothL1Loss(beta=0.5)", "nn.HuberLoss(delta=0.5)"),
     *_all(
         "f(5, 3), i(3, 5)",
@@ -260,7 +264,10 @@ ATTENTION = [
     Case("nn.MultiheadAttention(4, 2, batch_first=True, dropout=0.3)", "*[f(2, 3, 4)] * 3"),
     Case("nn.MultiheadAttention(4, 2, bias=False)", "f(3, 2, 4), f(5, 2, 4), f(5, 2, 4), b(2, 5)"),
     Case("nn.MultiheadAttention(4, 2, kdim=3, vdim=5)", "f(3, 2, 4), f(5, 2, 3), f(5, 2, 5)"),
-    Case("nn.MultiheadAttention(4, 2, add_bias_kv=True, add_zero_attn=True)", "f(3, 4), *[f(5, 4)] * 2, None, True, b(3, 5)"),
+    Case(
+        "nn.MultiheadAttention(4, 2, add_bias_kv=True, add_zero_attn=True)",
+        "f(3, 4), *[f(5, 4)] * 2, None, True, b(3, 5)",
+    ),
     Case("nn.MultiheadAttention(4, 2)", "*[f(3, 2, 4)] * 3, None, False, f(4, 3, 3)"),
     Case("nn.MultiheadAttention(4, 2)", "*[f(3, 2, 4)] * 3, None, True, None, False"),
     Case("nn.TransformerEncoderLayer(4, 2, 8)", "f(3, 2, 4)"),

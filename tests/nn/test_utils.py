@@ -119,7 +119,12 @@ class TestPacking:
 
     @pytest.mark.parametrize(
         ("lengths", "text"),
-        [([1, 2], "sorted in decreasing order"), ([2, 0], "greater than 0"), ([2], "equal to batch_size"), ([9, 1], "9")],
+        [
+            ([1, 2], "sorted in decreasing order"),
+            ([2, 0], "greater than 0"),
+            ([2], "equal to batch_size"),
+            ([9, 1], "9"),
+        ],
     )
     def test_errors(self, lengths: list[int], text: str) -> None:
         with pytest.raises(RuntimeError, match=text):

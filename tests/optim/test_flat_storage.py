@@ -98,13 +98,12 @@ def test_groups_of_mixed_dtypes() -> None:
 def test_state_changed_from_outside_is_respected() -> None:
     def after(change: Any) -> float:
         w, other = leaf([1.0]), leaf([5.0, 5.0])
-        optimizer = optim.Adam([w, other], lr=0.25)
-        run(optimizer, [w, other], 3)
+        optimizer = optim.Adam([other, w], lr=0.25)
+        run(optimizer, [other, w], 3)
         change(optimizer, w)
         w.grad = engine.ones(1)
         start = w.item()
         optimizer.step()
-        assert optimizer.state[w]["step"].item() == np.float32(optimizer.state[w]["step"].item())
         return start - w.item()
 
     def forget(optimizer: optim.Optimizer, w: engine.Tensor) -> None:

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import engine
-from engine.tensor import Tensor
+from engine import backend
+from engine.tensor import Tensor, wrap
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
+
+# Clipping runs once per step over every parameter, so it works on the raw arrays: no graph, no Tensor per gradient.
 
 
 def _as_list(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in _as_list(parameters) if parameter.grad is not None]
+
+
+def _norm(xp: Any, array: Any, order: float) -> Any:
+    """The norm of all elements, a 0-d value in at least float32."""
+    flat = array.reshape(-1)
+    if flat.dtype.itemsize < 4:
+        flat = flat.astype(xp.float32)
+    if order == 2:
+        return xp.sqrt(xp.vdot(flat, flat).real)
+    size = xp.abs(flat)
+    if order == math.inf:
+        return size.max() if size.size else xp.zeros((), size.dtype)
+    if order == -math.inf:
+        return size.min()
+    if order == 0:
+        return xp.count_nonzero(size).astype(size.dtype)
+    return xp.power(xp.power(size, order).sum(), 1.0 / order)
 
 
 def get_total_norm(
@@ -35,16 +61,16 @@ def get_total_norm(
         tensor(5.)
     """
     tensors = _as_list(tensors)
-    norm_type = float(norm_type)
+    order = float(norm_type)
     if not tensors:
         return engine.tensor(0.0)
-    with engine.no_grad():
-        device = tensors[0].device
-        norms = [engine.linalg.vector_norm(tensor, norm_type).to(device) for tensor in tensors]
-        total = engine.linalg.vector_norm(engine.stack(norms), norm_type)
+    first = tensors[0]._array
+    xp = backend.namespace(first)
+    norms = [_norm(xp, tensor._array, order) for tensor in tensors]
+    total = wrap(xp.asarray(_norm(xp, xp.stack(norms), order), dtype=first.real.dtype))
     if error_if_nonfinite and not total.isfinite().item():
         raise RuntimeError(
-            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot be "
+            f"The total norm of order {order} for gradients from `parameters` is non-finite, so it cannot be "
             "clipped. To disable this error and scale the gradients by the non-finite norm anyway, set "
             "`error_if_nonfinite=False`"
         )
@@ -64,14 +90,13 @@ def clip_grads_with_norm_(
         >>> p.grad
         tensor([2.0000])
     """
-    grads = [parameter.grad for parameter in _as_list(parameters) if parameter.grad is not None]
-    if not grads:
-        return
-    with engine.no_grad():
-        # Multiplying by 1 where nothing is to be clipped spares a wait for the device to compare.
-        factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
-        for grad in grads:
-            grad.mul_(factor.to(grad.device))
+    norm = total_norm._array
+    factor = backend.namespace(norm).minimum(float(max_norm) / (norm + 1e-6), 1.0)
+    if not total_norm.is_cuda and factor == 1.0:
+        return  # on a GPU the multiplication is cheaper than waiting to know
+    for grad in _gradients(parameters):
+        grad._array *= factor.astype(grad._array.dtype)
+        grad._bump("clip_grad_norm_")
 
 
 def clip_grad_norm_(
@@ -99,8 +124,7 @@ def clip_grad_norm_(
         tensor([0.6000, 0.8000])
     """
     parameters = _as_list(parameters)
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    total_norm = get_total_norm(grads, norm_type, error_if_nonfinite, foreach)
+    total_norm = get_total_norm(_gradients(parameters), norm_type, error_if_nonfinite, foreach)
     clip_grads_with_norm_(parameters, max_norm, total_norm, foreach)
     return total_norm
 
@@ -117,7 +141,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
         tensor([ 1.0000, -0.5000])
     """
     limit = float(clip_value)
-    with engine.no_grad():
-        for parameter in _as_list(parameters):
-            if parameter.grad is not None:
-                parameter.grad.clamp_(min=-limit, max=limit)
+    for grad in _gradients(parameters):
+        array = grad._array
+        backend.namespace(array).clip(array, -limit, limit, out=array)
+        grad._bump("clip_grad_value_")
