@@ -48,7 +48,7 @@ def network(inputs: int, outputs: int, width: int) -> nn.Sequential:
 class GAN(pl.LightningModule):
     """Generator [N, noise] to points [N, 2], and discriminator [N, 2] to logits [N, 1]."""
 
-    def __init__(self, noise: int = 8, width: int = 96, learning_rate: float = 1e-3) -> None:
+    def __init__(self, noise: int = 16, width: int = 128, learning_rate: float = 5e-4) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
@@ -116,7 +116,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a GAN on eight clouds of points.")
     parser.add_argument("--max-steps", type=int, default=6000, help="optimizer steps, both counted (default: 6000)")
     parser.add_argument("--batch-size", type=int, default=256, help="points per step (default: 256)")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="of both Adams (default: 0.001)")
+    parser.add_argument("--learning-rate", type=float, default=5e-4, help="of both Adams (default: 0.0005)")
     parser.add_argument("--accelerator", default="auto", help="cpu, cuda or auto (default: auto)")
     parser.add_argument("--out", default=".", help="where logs and checkpoints go (default: here)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, noise and data (default: 0)")

@@ -227,7 +227,7 @@ class Pick(Node):
         self.seq = next_seq()
 
     def name(self) -> str:
-        return type(self.edges[0]).__name__
+        return self.edges[0].name()
 
     def release(self) -> None:
         """Nothing is kept here."""

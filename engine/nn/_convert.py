@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import engine
 from engine.tensor import Tensor
@@ -13,6 +13,9 @@ __all__ = ["ConversionMethods"]
 
 class ConversionMethods:
     """The part of Module that converts its tensors in place: Parameters stay the same objects, so optimizers hold."""
+
+    if TYPE_CHECKING:  # what Module itself brings
+        children: Callable[[], Iterator[Any]]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Replace the data of every parameter, gradient and buffer by ``fn(data)``."""

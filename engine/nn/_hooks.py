@@ -30,6 +30,14 @@ class Hooks:
         "state_post",
         "state_pre",
     )
+    backward: OrderedDict
+    backward_pre: OrderedDict
+    forward: OrderedDict
+    forward_pre: OrderedDict
+    load_post: OrderedDict
+    load_pre: OrderedDict
+    state_post: OrderedDict
+    state_pre: OrderedDict
 
     def __init__(self) -> None:
         for kind in self.__slots__:
@@ -79,9 +87,10 @@ class HookMethods:
     _hooks: Hooks | None
 
     def _own_hooks(self) -> Hooks:
-        if self._hooks is None:
-            self.__dict__["_hooks"] = Hooks()
-        return self._hooks
+        hooks = self._hooks
+        if hooks is None:
+            hooks = self.__dict__["_hooks"] = Hooks()
+        return hooks
 
     @property
     def _forward_hooks(self) -> OrderedDict:

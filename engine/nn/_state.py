@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import engine
 from engine.nn.parameter import Parameter
@@ -31,6 +31,9 @@ class StateMethods:
     """The part of Module that writes and reads state dicts."""
 
     _version = 1
+    if TYPE_CHECKING:  # what Module itself brings
+        _hooks: Any
+        _modules: Any
 
     def get_extra_state(self) -> Any:
         """Override to add something of your own to ``state_dict()`` under ``_extra_state``."""
@@ -54,7 +57,8 @@ class StateMethods:
             ['head.weight', 'head.bias']
         """
         if args:  # the old positional order, which subclasses of published programs still pass on
-            destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args) :])
+            given = [*args, *(destination, prefix, keep_vars)[len(args) :]]
+            destination, prefix, keep_vars = given
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()
@@ -122,7 +126,7 @@ class StateMethods:
         metadata = getattr(state_dict, "_metadata", None) or {}
         keys = IncompatibleKeys([], [])
         errors: list[str] = []
-        working = OrderedDict(state_dict)
+        working: Any = OrderedDict(state_dict)
         working._metadata = metadata
         _load(self, working, "", metadata, assign, keys, errors)
         if strict:

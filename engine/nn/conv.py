@@ -97,7 +97,7 @@ class _ConvNd(Module):
             totals = [spread * (size - 1) for spread, size in zip(self.dilation, self.kernel_size)]
             pairs = [(total // 2, total - total // 2) for total in totals]
         else:
-            pairs = [(amount, amount) for amount in self.padding]
+            pairs = [(int(amount), int(amount)) for amount in self.padding]
         return [amount for pair in reversed(pairs) for amount in pair]
 
     def _padded(self, input: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import engine
 from engine.nn import functional as F
@@ -69,7 +70,7 @@ def multi_head_attention_forward(
     attn_mask = None if causal_only else additive_mask(attn_mask, "attn_mask", query)
     attn_mask = _with_heads(attn_mask, length, key.shape[0], batch * num_heads)
 
-    weights = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else in_proj_weight
+    weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else in_proj_weight
     q, k, v = _project(query, key, value, weights, in_proj_bias)
     if bias_k is not None and bias_v is not None:
         k, v = engine.cat([k, bias_k.repeat(1, batch, 1)]), engine.cat([v, bias_v.repeat(1, batch, 1)])
@@ -190,8 +191,8 @@ def _attend_with_weights(
 ) -> tuple[Tensor, Tensor]:
     """Output (N * heads, L, E / heads) and the weights (N, heads, L, S); `causal` has become part of the mask."""
     q = q * math.sqrt(1.0 / q.shape[-1])
-    scores = engine.bmm(q, k.transpose(-2, -1)) if mask is None else engine.baddbmm(mask, q, k.transpose(-2, -1))
-    attention = F.softmax(scores, dim=-1)
+    scores = engine.bmm(q, k.transpose(-2, -1))
+    attention = F.softmax(scores if mask is None else scores + mask, dim=-1)
     if dropout > 0.0:
         attention = F.dropout(attention, p=dropout)
     return engine.bmm(attention, v), attention.view(-1, num_heads, *attention.shape[1:])

@@ -7,7 +7,8 @@ import warnings
 from typing import Any
 
 import engine
-from engine.tensor import Tensor
+from engine import backend
+from engine.tensor import Tensor, wrap
 
 __all__ = [
     "calculate_gain",
@@ -327,10 +328,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     rows = tensor.shape[0]
     columns = tensor.numel() // rows
     with engine.no_grad():
-        normal = tensor.new_empty((rows, columns)).normal_(0, 1, generator=generator)
-        q, r = engine.linalg.qr(normal.t() if rows < columns else normal)
-        q = q * engine.diagonal(r).sign()
-        return tensor.copy_((q.t() if rows < columns else q).reshape(tensor.shape)).mul_(gain)
+        normal = tensor.new_empty((rows, columns)).normal_(0, 1, generator=generator)._array
+        xp = backend.namespace(normal)
+        normal = normal.astype(xp.float32) if normal.dtype.itemsize < 4 else normal  # LAPACK knows no half types
+        q, r = xp.linalg.qr(normal.T if rows < columns else normal)
+        q = q * xp.sign(xp.diagonal(r))
+        return tensor.copy_(wrap((q.T if rows < columns else q).reshape(tensor.shape))).mul_(gain)
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:

@@ -306,8 +306,31 @@ class Module(ConversionMethods, StateMethods, HookMethods):
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it, parents first; shared modules once."""
-        for _, module in self.named_modules():
-            yield module
+        return iter(self._walk())
+
+    def _walk(self) -> list[Module]:
+        """What `modules` gives, without a generator's cost per item: loops ask for parameters on every step."""
+        found: dict[Module, None] = {}
+        waiting: list[Module] = [self]
+        while waiting:
+            module = waiting.pop()
+            if module not in found:
+                found[module] = None
+                values = module.__dict__
+                children = [values[name] for name in values["_module_names"]]
+                waiting.extend(child for child in reversed(children) if child is not None)
+        return list(found)
+
+    def _collect(self, table: str, recurse: bool) -> Iterator[Any]:
+        """Each parameter or buffer once, in order of registration."""
+        found: dict[int, Any] = {}
+        for module in self._walk() if recurse else (self,):
+            values = module.__dict__
+            for name in values[table]:
+                value = values[name]
+                if value is not None:
+                    found[id(value)] = value
+        return iter(found.values())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the direct children; a shared child once."""
@@ -330,8 +353,7 @@ class Module(ConversionMethods, StateMethods, HookMethods):
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters, as an optimizer takes them; with ``recurse=False`` only the module's own."""
-        for _, parameter in self.named_parameters(recurse=recurse):
-            yield parameter
+        return self._collect("_parameter_names", recurse)
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -341,8 +363,7 @@ class Module(ConversionMethods, StateMethods, HookMethods):
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """All buffers; with ``recurse=False`` only the module's own."""
-        for _, buffer in self.named_buffers(recurse=recurse):
-            yield buffer
+        return self._collect("_buffer_names", recurse)
 
     def _named_members(
         self, get_members_fn: Callable, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True

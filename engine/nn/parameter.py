@@ -48,8 +48,8 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         """Everything happens in ``__new__``; this keeps the signature visible to ``help``."""
 
-    def __repr__(self) -> str:
-        return "Parameter containing:\n" + super().__repr__()
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return "Parameter containing:\n" + super().__repr__(tensor_contents=tensor_contents)
 
 
 class Buffer(Tensor):
@@ -69,6 +69,8 @@ class Buffer(Tensor):
         >>> m.state_dict()["steps"]
         tensor([3])
     """
+
+    persistent: bool
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
         leaf = _alias(cls, data)

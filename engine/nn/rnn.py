@@ -85,7 +85,7 @@ class RNNBase(Module):
         rows = _GATES[self.mode] * self.hidden_size
         state = self.proj_size or self.hidden_size
         directions = 2 if self.bidirectional else 1
-        shapes = {
+        shapes: dict[str, tuple[int, ...]] = {
             "weight_ih": (rows, self.input_size if layer == 0 else state * directions),
             "weight_hh": (rows, state),
         }
@@ -108,7 +108,7 @@ class RNNBase(Module):
         """Accepted and without effect: the weights need no particular place in memory."""
 
     @property
-    def _flat_weights(self) -> list[Tensor]:
+    def _flat_weights(self) -> list[Parameter]:
         return [getattr(self, name) for name in self._weight_names]
 
     @property
@@ -329,6 +329,6 @@ class LSTM(RNNBase):
         sizes = (input_size, hidden_size, num_layers)
         super().__init__("LSTM", *sizes, bias, batch_first, dropout, bidirectional, proj_size, device, dtype)
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Any, tuple[Tensor, Tensor]]:
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, tuple[Tensor, ...]]:
         output, states = self._run(engine.lstm, input, hx, (self.proj_size or self.hidden_size, self.hidden_size))
         return output, states

@@ -25,6 +25,7 @@ from . import (
     padding,
     random_ops,
     rearranging,
+    recurrent,
     reductions,
     scatter,
     shape,
@@ -32,7 +33,7 @@ from . import (
 )
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
-__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "arithmetic", "comparison", "conversion",
-           "convolution", "creation", "dropout", "elementwise", "elementwise_pairs", "embedding", "extrema", "grids",
-           "indexing", "interop", "joining", "logic", "losses", "matmul", "normalization", "padding", "random_ops",
-           "rearranging", "reductions", "scatter", "shape", "softmax"]
+__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "arithmetic", "comparison", "conversion", "convolution",
+           "creation", "dropout", "elementwise", "elementwise_pairs", "embedding", "extrema", "grids", "indexing",
+           "interop", "joining", "logic", "losses", "matmul", "normalization", "padding", "random_ops", "rearranging",
+           "recurrent", "reductions", "scatter", "shape", "softmax"]

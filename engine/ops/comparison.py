@@ -152,3 +152,164 @@ def _where_method(input: Tensor, condition: Tensor, other: Any) -> Tensor:
 
 
 Tensor.where = _where_method  # type: ignore[attr-defined]
+
+
+# -- tests of single elements -----------------------------------------------------------------------------------------
+
+
+def _test(name: str, forward: Callable, shown: str, sentence: str) -> None:
+    """Register one elementwise test: bool result, no gradient."""
+    doc = f"""{sentence}
+
+    >>> torch.{name}(torch.tensor([1., float("nan"), -float("inf")]))
+    tensor([{shown}])
+    """
+
+    def call(input: Tensor) -> Tensor:
+        return apply(card, (expect_tensor(input, name),))
+
+    def samples(make: Any) -> Any:
+        yield make(name, make.uniform((3, 4)))
+        yield make(name, make.ints((3,), -2, 2))
+        yield make(name, make.uniform(()))
+
+    card: Any = op(name)(type(name.capitalize(), (Op,), {
+        "__doc__": doc, "differentiable": False, "forward": staticmethod(forward), "call": staticmethod(call),
+        "samples": staticmethod(samples)}))
+
+
+_test("isnan", lambda xp, x: xp.isnan(x), "False,  True, False", "Whether each element is NaN.")
+_test("isinf", lambda xp, x: xp.isinf(x), "False, False,  True", "Whether each element is infinite.")
+_test("isfinite", lambda xp, x: xp.isfinite(x), " True, False, False", "Whether each element is neither infinite nor NaN.")
+_test("isreal", lambda xp, x: xp.isreal(x), " True,  True,  True", "Whether each element has no imaginary part.")
+_test("isposinf", lambda xp, x: x == xp.inf, "False, False, False", "Whether each element is positive infinity.")
+_test("isneginf", lambda xp, x: x == -xp.inf, "False, False,  True", "Whether each element is negative infinity.")
+_test("signbit", lambda xp, x: xp.signbit(x) if x.dtype.kind == "f" else x < 0, "False, False,  True",
+      "Whether each element has its sign bit set (-0. has).")
+
+
+@op("isclose")
+class IsClose(Op):
+    """Whether |input - other| <= atol + rtol * |other|, elementwise; `equal_nan` lets two NaNs be close.
+
+    Both tensors have one dtype; RuntimeError otherwise.
+
+    >>> torch.isclose(torch.tensor([1., 2.]), torch.tensor([1.000001, 2.1]))
+    tensor([ True, False])
+    """
+
+    n, differentiable = 2, False
+
+    @staticmethod
+    def forward(xp: Any, a: Any, b: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
+        close = a == b
+        if a.dtype.kind in "fc":
+            if equal_nan:
+                close = close | ((a != a) & (b != b))
+            if rtol or atol:
+                close = close | ((abs(a - b) <= atol + abs(rtol * b)) & xp.isfinite(abs(a - b)) & xp.isfinite(b))
+        elif a.dtype.kind in "iu" and (rtol or atol):
+            close = close | (abs(a.astype(np.float64) - b) <= atol + abs(rtol * b))
+        return close
+
+    @staticmethod
+    def call(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
+        expect_tensor(input, "isclose")
+        if input.dtype is not expect_tensor(other, "isclose", "other", 2).dtype:
+            raise RuntimeError(f"{_legacy_name(input)} did not match {_legacy_name(other)} (isclose() needs tensors of one dtype)")
+        if rtol < 0 or atol < 0:
+            raise RuntimeError(f"rtol and atol must be greater than or equal to zero, but got rtol={rtol} and atol={atol}")
+        return apply(IsClose, (input, other), (rtol, atol, equal_nan))
+
+    @classmethod
+    def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
+        return explain_broadcast(tensors)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("isclose", make.uniform((3, 4)), make.uniform((4,)), rtol=0.3, atol=0.2)
+        yield make("isclose", make.ints((5,), 0, 3), make.ints((5,), 0, 3))
+
+
+def _legacy_name(t: Tensor) -> str:
+    return t.type().rpartition(".")[2].removesuffix("Tensor")  # type: ignore[attr-defined]
+
+
+@composite("allclose")
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+    """Whether `isclose` holds for all elements, as a Python bool.
+
+    >>> torch.allclose(torch.tensor([1., 2.]), torch.tensor([1., 2.1]))
+    False
+    """
+    return bool(IsClose.call(input, other, rtol, atol, equal_nan)._array.all())
+
+
+@composite("equal")
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same shape and the same elements, as a Python bool. NaN equals nothing.
+
+    >>> torch.equal(torch.tensor([1, 2]), torch.tensor([1, 2]))
+    True
+    """
+    a, b = expect_tensor(input, "equal")._array, expect_tensor(other, "equal", "other", 2)._array
+    return a.shape == b.shape and bool((a == b).all())
+
+
+@composite("is_nonzero")
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the single element is not zero. RuntimeError for more or fewer elements.
+
+    >>> torch.is_nonzero(torch.tensor([0.5]))
+    True
+    """
+    return bool(input)
+
+
+@composite("isin", method=False)
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Whether each of `elements` is among `test_elements` (one of them may be a number).
+
+    >>> torch.isin(torch.tensor([1, 2, 3]), torch.tensor([3, 1]))
+    tensor([ True, False,  True])
+    """
+    xp = backend.namespace(next(v._array for v in (elements, test_elements) if isinstance(v, Tensor)))
+    a, b = [v._array if isinstance(v, Tensor) else xp.asarray(v) for v in (elements, test_elements)]
+    return wrap(xp.isin(a, b, assume_unique=assume_unique, invert=invert))
+
+
+@samples_for("isin")
+def _isin_samples(make: Any) -> Any:
+    yield make("isin", make.ints((3, 4), 0, 9), make.ints((3,), 0, 9))
+    yield make("isin", make.ints((3, 4), 0, 9), make.ints((3,), 0, 9), invert=True)
+    yield make("isin", make.ints((3, 4), 0, 3), 2)
+
+
+@composite("numel", method=False)
+def numel(input: Tensor) -> int:
+    """The number of elements.
+
+    >>> torch.numel(torch.zeros(2, 3))
+    6
+    """
+    return expect_tensor(input, "numel").numel()
+
+
+@composite("is_floating_point", method=False)
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the dtype is a floating type.
+
+    >>> torch.is_floating_point(torch.tensor([1.]))
+    True
+    """
+    return input.is_floating_point()
+
+
+@composite("is_complex", method=False)
+def is_complex(input: Tensor) -> bool:
+    """Whether the dtype is a complex type.
+
+    >>> torch.is_complex(torch.tensor([1.]))
+    False
+    """
+    return input.is_complex()

@@ -264,3 +264,4 @@ The fractional part x - trunc(x) of each element.
 >>> torch.frac(torch.tensor([-1.5, 1.25]))
 tensor([-0.5000,  0.2500])
 """)
+Tensor.__abs__ = CARDS["abs"].call  # type: ignore[attr-defined]

@@ -88,6 +88,7 @@ tensor([1.])
 
 
 def _xlogy(a: Any, b: Any) -> Any:
+    b = b if hasattr(b, "dtype") else np.asarray(b, a.dtype)
     product = a * np.log(b)
     return np.where(np.isnan(b), b, np.where(a == 0, a * 0, product)).astype(product.dtype)
 
@@ -392,13 +393,16 @@ def ldexp(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     >>> torch.ldexp(torch.tensor([1.5]), torch.tensor([3]))
     tensor([12.])
     """
+    if input.is_floating_point() and not other.is_floating_point():
+        other = other.to(input.dtype)  # type: ignore[attr-defined]
     result = input * CARDS["pow"].call(2.0, other)  # type: ignore[operator]
     return result if out is None else write_out(out, result)
 
 
 @samples_for("ldexp")
 def _ldexp_samples(make: Any) -> Any:
-    yield make("ldexp", make.uniform((3, 4)), make.ints((4,), -3, 3))
+    yield make("ldexp", make.uniform((3, 4)), make.ints((4,), 0, 3))
+    yield make("ldexp", make.uniform((3, 4)), make.ints((4,), -3, 3), _grad=False)
 
 
 @composite("float_power", inplace=True)

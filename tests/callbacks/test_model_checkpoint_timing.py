@@ -41,6 +41,19 @@ def test_a_step_of_several_batches_saves_once(make_trainer) -> None:
     assert steps(trainer) == [1, 2, 3, 4]
 
 
+def test_a_step_of_several_batches_is_judged_by_the_first_of_them(make_trainer) -> None:
+    losses = iter([0.9, 0.8, 0.7, 0.6])
+    trainer = make_trainer(ModelCheckpoint(monitor="loss", every_n_train_steps=1, filename="{loss}"))
+    trainer.fit(train=lambda step: {"loss": next(losses)}, accumulate=2)
+    assert [name for name, _, _ in trainer.saved] == ["loss=0.8.ckpt", "loss=0.6.ckpt"]
+
+
+def test_save_last_follows_the_saves_of_epochs(make_trainer) -> None:
+    trainer = make_trainer(ModelCheckpoint(monitor="val_loss", save_last=True))
+    trainer.fit(epochs=3, val=lambda validation: {"val_loss": [0.5, 0.6, 0.4][validation]})
+    assert [step for name, step, _ in trainer.saved if name == "last.ckpt"] == [4, 12]
+
+
 def test_time_interval(make_trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 10))  # ten seconds pass between two looks at it
     monkeypatch.setattr("callbacks.model_checkpoint.time.monotonic", lambda: next(clock))

@@ -1,7 +1,7 @@
 """Every layer and loss with arguments and inputs: the tests walk over this list.
 
 A case is the source text of a constructor, evaluated once with our `nn` and once with torch's, and the inputs of its
-forward. `f(2, 3)` stands for normal floats of that shape and `p(...)` for floats in (0, 1), both of which get gradients;
+forward. `f(2, 3)` stands for normal floats of that shape and `p(...)` for floats in (0, 1), both with gradients;
 `u(...)` for floats in (0, 1), `i(n, 2)` for integers below n, `s(...)` for signs 1.0 and -1.0, `b(...)` for bools.
 """
 

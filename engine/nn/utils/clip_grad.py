@@ -68,7 +68,7 @@ def get_total_norm(
     xp = backend.namespace(first)
     norms = [_norm(xp, tensor._array, order) for tensor in tensors]
     total = wrap(xp.asarray(_norm(xp, xp.stack(norms), order), dtype=first.real.dtype))
-    if error_if_nonfinite and not total.isfinite().item():
+    if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(
             f"The total norm of order {order} for gradients from `parameters` is non-finite, so it cannot be "
             "clipped. To disable this error and scale the gradients by the non-finite norm anyway, set "

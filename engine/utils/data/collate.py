@@ -60,11 +60,11 @@ def _collate_array_scalars(batch: Sequence[Any], *, collate_fn_map: CollateMap |
 
 
 def _collate_floats(batch: Sequence[float], *, collate_fn_map: CollateMap | None = None) -> Tensor:
-    return engine.tensor(batch, dtype=engine.float64)
+    return engine.as_tensor(batch, dtype=engine.float64)
 
 
 def _collate_ints(batch: Sequence[int], *, collate_fn_map: CollateMap | None = None) -> Tensor:
-    return engine.tensor(batch)
+    return engine.as_tensor(batch)
 
 
 def _collate_text(batch: Any, *, collate_fn_map: CollateMap | None = None) -> Any:

@@ -54,7 +54,7 @@ class _Pickler(pickle.Pickler):
                 )
             return _tensor_of_array, (obj._array, obj.requires_grad)
         if kind is np.ndarray and obj.nbytes >= _LARGE and not obj.dtype.hasobject:
-            data = np.ascontiguousarray(obj).reshape(-1).view(np.uint8)
+            data: Any = np.ascontiguousarray(obj).reshape(-1).view(np.uint8)
             return _array_of_bytes, (pickle.PickleBuffer(data), obj.dtype, obj.shape)
         return NotImplemented
 
