@@ -59,8 +59,7 @@ strided = "torch.strided"
 contiguous_format, preserve_format, channels_last = "contiguous", "preserve", "channels_last"
 
 # Sub-packages and what lives in them, loaded on first use.
-_LAZY_MODULES = ("amp", "backends", "cuda", "distributed", "fft", "linalg", "nn", "optim", "serialization", "special",
-                 "testing", "utils")
+_LAZY_MODULES = ("cuda", "nn", "optim", "serialization", "testing", "utils")
 _LAZY_NAMES = {"save": "serialization", "load": "serialization"}
 
 __all__ = [

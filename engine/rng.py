@@ -26,7 +26,8 @@ BOOL, INT64 = np.dtype(np.bool_), np.dtype(np.int64)
 
 DEFAULT_SEED = 67280421310721
 BLOCK = 1 << 14  # words drawn at a time: the block and its temporaries stay in cache
-_MASK24, _MASK53 = (1 << 24) - 1, (1 << 53) - 1
+_MASK24, _MASK53, _HALF_WORD = np.uint64((1 << 24) - 1), np.uint64((1 << 53) - 1), np.uint64(32)
+_UNIT24 = np.float32(2.0**-24)
 _WORD_LIMIT = 1 << 28  # ranges below this use one word per integer, larger ones two (at most 5 % skew from the modulo)
 _SMALL_PERMUTATION = 512
 
@@ -107,7 +108,7 @@ class Generator:
 
     def seed(self) -> int:
         """Seed from the operating system's entropy; returns the seed (53 bits)."""
-        self.manual_seed(int.from_bytes(os.urandom(8), "little") & _MASK53)
+        self.manual_seed(int.from_bytes(os.urandom(8), "little") >> 11)
         return self._seed
 
     def initial_seed(self) -> int:
@@ -184,14 +185,14 @@ class Generator:
     def _double_words(self, n: int) -> np.ndarray:
         """n double words `ww`, as uint64."""
         words = self._bits.random_raw(2 * n)
-        high = words[0::2] << np.uint64(32)
+        high = words[0::2] << _HALF_WORD
         high |= words[1::2]
         return high
 
     def _bits53(self, n: int) -> np.ndarray:
         """n integers `ww & (2**53 - 1)`, as uint64."""
         bits = self._double_words(n)
-        bits &= np.uint64(_MASK53)
+        bits &= _MASK53
         return bits
 
     def _unit_doubles(self, n: int) -> np.ndarray:
@@ -209,9 +210,9 @@ class Generator:
         for start in range(0, n, BLOCK):
             part = out[start : start + BLOCK]
             words = self._words(part.size)
-            words &= np.uint64(_MASK24)
+            words &= _MASK24
             part[...] = words
-            part *= np.float32(2.0**-24)
+            part *= _UNIT24
         return out
 
     def _from_doubles(self, shape: Shape, dtype: np.dtype, formula: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -413,7 +414,7 @@ class Generator:
 
     def _unit_double(self) -> float:
         raw = self._bits.random_raw
-        return (((raw() << 32) | raw()) & _MASK53) * 2.0**-53
+        return (((raw() << 32) | raw()) % (1 << 53)) * 2.0**-53
 
     def _poisson_one(self, rate: float) -> int:
         if rate >= 10:

@@ -269,7 +269,7 @@ def _construct(
     parameters = inspect.signature(cls.__init__).parameters
     name = checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_NAME)
     arguments: dict[str, Any]
-    if name in parameters:  # save_hyperparameters(args): one argument holds them all
+    if name is not None and name in parameters:  # save_hyperparameters(args): one argument holds them all
         together = {**saved, **overrides.pop(name, {})}
         arguments = {name: Namespace(**together) if _is_namespace(parameters[name]) else AttributeDict(together)}
     else:

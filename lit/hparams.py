@@ -167,7 +167,7 @@ class HyperparametersMixin:
         return _snapshot(getattr(self, "_hparams_initial", AttributeDict()))
 
 
-def _snapshot(hparams: AttributeDict) -> AttributeDict:
+def _snapshot(hparams: Mapping[str, Any]) -> AttributeDict:
     return AttributeDict(
         {name: value if isinstance(value, nn.Module) else copy.deepcopy(value) for name, value in hparams.items()}
     )

@@ -144,7 +144,7 @@ def without_shuffling(loader: Any, kind: str) -> Any:
     return DataLoader(
         loader.dataset,
         batch_size=loader.batch_size,
-        sampler=SequentialSampler(loader.dataset),
+        sampler=SequentialSampler(loader.dataset),  # type: ignore[arg-type]
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         drop_last=loader.drop_last,
@@ -182,6 +182,8 @@ class TrainingData:
                 " HINT: use 'min_size', 'max_size' or 'max_size_cycle'."
             )
         leaves = [checked_loader(leaf, self.source.hook) for leaf in combined.flattened]
+        if not leaves:
+            raise MisconfigurationException(f"`{self.source.hook}`: an empty list has no batches to train on.")
         if trainer.overfit_batches > 0:
             leaves = [without_shuffling(leaf, "training") for leaf in leaves]
         combined = _with_leaves(combined, leaves)
@@ -270,5 +272,6 @@ def set_sampler_epoch(loader: Any, epoch: int) -> None:
     """Call ``set_epoch`` on the loader's sampler and batch sampler where they have it."""
     batch_sampler = getattr(loader, "batch_sampler", None)
     for sampler in (getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)):
-        if callable(getattr(sampler, "set_epoch", None)):
-            sampler.set_epoch(epoch)
+        tell = getattr(sampler, "set_epoch", None)
+        if callable(tell):
+            tell(epoch)

@@ -322,13 +322,15 @@ class LightningModule(DataHooks, ModelHooks, HyperparametersMixin, nn.Module):
         """No parameter requires a gradient any more, and the module is in eval mode."""
         for parameter in self.parameters():
             parameter.requires_grad = False
-        return self.eval()
+        self.eval()
+        return self
 
     def unfreeze(self) -> LightningModule:
         """Every parameter requires a gradient, and the module is in train mode."""
         for parameter in self.parameters():
             parameter.requires_grad = True
-        return self.train()
+        self.train()
+        return self
 
     @classmethod
     def load_from_checkpoint(

@@ -104,7 +104,9 @@ def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: 
     with ExitStack() as modes:
         _enter_modes(trainer, modes)
         module.zero_grad()
-        result = _fit(trainer) if fitting else next(iter(loaders)).run()
+        if fitting:
+            _sanity_check(trainer)
+        result = next(iter(loaders)).run()
     if fitting:
         hooks.call("on_fit_end")
     hooks.call("teardown", stage=str(fn))
@@ -211,17 +213,14 @@ def _enter_modes(trainer: Trainer, modes: ExitStack) -> None:
         modes.enter_context(engine.autograd.detect_anomaly())
 
 
-def _fit(trainer: Trainer) -> None:
-    if trainer.enable_validation and trainer.num_sanity_val_steps > 0 and not trainer.state.resuming:
-        with isolate_rng():  # the program's random numbers must not depend on the sanity check
-            _sanity_check(trainer)
-    trainer.fit_loop.run()
-
-
 def _sanity_check(trainer: Trainer) -> None:
+    """Try a few validation batches before training, unless the run goes on from a checkpoint."""
+    if not trainer.enable_validation or trainer.num_sanity_val_steps == 0 or trainer.state.resuming:
+        return
     trainer.state.stage = RunningStage.SANITY_CHECKING
-    trainer.hooks.call("on_sanity_check_start")
-    trainer.val_loop.run()
-    trainer.hooks.call("on_sanity_check_end")
+    with isolate_rng():  # the program's random numbers must not depend on the sanity check
+        trainer.hooks.call("on_sanity_check_start")
+        trainer.val_loop.run()
+        trainer.hooks.call("on_sanity_check_end")
     trainer.state.stage = RunningStage.TRAINING
     trainer.reporting.clear()

@@ -110,7 +110,9 @@ class _BatchNorm(_NormBase):
         training = self.training
         momentum = 0.0 if self.momentum is None else self.momentum
         if training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
+            count = self.num_batches_tracked  # a counter needs no graph: this is `add_` without its machinery
+            count._array += 1
+            count._bump("add_")
             if self.momentum is None:
                 momentum = 1.0 / float(self.num_batches_tracked)
         mean, var = self.running_mean, self.running_var

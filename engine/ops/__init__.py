@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import (
     activations,
+    activations_smooth,
     arithmetic,
     comparison,
     conversion,
@@ -23,6 +24,7 @@ from . import (
     matmul,
     normalization,
     padding,
+    pooling,
     random_ops,
     rearranging,
     recurrent,
@@ -33,7 +35,8 @@ from . import (
 )
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
-__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "arithmetic", "comparison", "conversion", "convolution",
-           "creation", "dropout", "elementwise", "elementwise_pairs", "embedding", "extrema", "grids", "indexing",
-           "interop", "joining", "logic", "losses", "matmul", "normalization", "padding", "random_ops", "rearranging",
-           "recurrent", "reductions", "scatter", "shape", "softmax"]
+__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smooth", "arithmetic", "comparison",
+           "conversion", "convolution", "creation", "dropout", "elementwise", "elementwise_pairs", "embedding",
+           "extrema", "grids", "indexing", "interop", "joining", "logic", "losses", "matmul", "normalization",
+           "padding", "pooling", "random_ops", "rearranging", "recurrent", "reductions", "scatter", "shape",
+           "softmax"]

@@ -14,8 +14,9 @@ from ..tensor import Tensor
 from .base import CARDS, Op, composite, expect_tensor, op, write_out
 from .pointwise import unary
 from .samples import samples_for
+from .special_values import bessel_i, digamma, erf, erfc, erfinv, lgamma, polygamma
 
-LN2, LN10 = math.log(2.0), math.log(10.0)
+LN2, LN10, ROOT_PI = math.log(2.0), math.log(10.0), math.sqrt(math.pi)
 
 
 def _sigmoid(x: Any) -> Any:
@@ -263,5 +264,15 @@ The fractional part x - trunc(x) of each element.
 
 >>> torch.frac(torch.tensor([-1.5, 1.25]))
 tensor([-0.5000,  0.2500])
+""")
+
+
+# -- special functions ------------------------------------------------------------------------------------------------
+
+unary("erf", ufunc=erf, keep="x", grad=lambda xp, g, x, y: g * xp.exp(-(x * x)) * (2 / ROOT_PI), doc="""
+The error function of each element.
+
+>>> torch.erf(torch.tensor([0., 1.]))
+tensor([0.0000, 0.8427])
 """)
 Tensor.__abs__ = CARDS["abs"].call  # type: ignore[attr-defined]

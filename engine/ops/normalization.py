@@ -83,9 +83,9 @@ class LayerNorm(Op):
     def forward(xp: Any, x: Any, w: Any, b: Any, sizes: tuple, eps: float) -> Any:
         axes, count = _last_axes(x.ndim, sizes)
         normal, rstd = standardise(xp, x, axes, count, eps)
-        out = normal if w is None else normal * w
+        out = normal.copy() if w is None else normal * w
         if b is not None:
-            out = out + b if out is normal else xp.add(out, b, out=out)
+            out += b
         return out, (normal, rstd)
 
     @staticmethod
@@ -147,7 +147,7 @@ class RMSNorm(Op):
         axes, count = _last_axes(x.ndim, sizes)
         rstd = 1 / xp.sqrt((x * x).sum(axis=axes, keepdims=True) / x.dtype.type(count) + x.dtype.type(eps))
         normal = x * rstd
-        return normal if w is None else normal * w, (normal, rstd)
+        return normal.copy() if w is None else normal * w, (normal, rstd)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -56,7 +56,7 @@ class LstmLayer(Recurrent):
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any,
                 steps: list, relu: bool) -> tuple:
         out, h, c, saved = loops.lstm_forward(xp, x, h0, c0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
-        return [out, h, c], (out, *saved)
+        return [out, h, c], (out.copy(), *saved)  # a copy: the caller may change the output in place
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -78,7 +78,7 @@ class GruLayer(Recurrent):
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any,
                 steps: list, relu: bool) -> tuple:
         out, h, saved = loops.gru_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
-        return [out, h], (out, *saved)
+        return [out, h], (out.copy(), *saved)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -99,7 +99,7 @@ class RnnLayer(Recurrent):
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any,
                 steps: list, relu: bool) -> tuple:
         out, h = loops.rnn_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps, relu)
-        return [out, h], (out,)
+        return [out, h], (out.copy(),)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -42,10 +42,12 @@ def test_a_step_of_several_batches_saves_once(make_trainer) -> None:
 
 
 def test_a_step_of_several_batches_is_judged_by_the_first_of_them(make_trainer) -> None:
-    losses = iter([0.9, 0.8, 0.7, 0.6])
-    trainer = make_trainer(ModelCheckpoint(monitor="loss", every_n_train_steps=1, filename="{loss}"))
+    losses = iter([0.9, 0.5, 0.9, 0.6, 0.3, 0.4])  # the optimizer steps after the second, fourth and sixth
+    trainer = make_trainer(
+        ModelCheckpoint(monitor="loss", every_n_train_steps=1, filename="{loss}"), num_training_batches=6
+    )
     trainer.fit(train=lambda step: {"loss": next(losses)}, accumulate=2)
-    assert [name for name, _, _ in trainer.saved] == ["loss=0.8.ckpt", "loss=0.6.ckpt"]
+    assert [name for name, _, _ in trainer.saved] == ["loss=0.5.ckpt", "loss=0.4.ckpt"]
 
 
 def test_save_last_follows_the_saves_of_epochs(make_trainer) -> None:

@@ -9,6 +9,12 @@ import pytest
 import engine
 from engine.utils import data
 
+# What torch 2.13 gives: two epochs, a weighted draw, one with replacement (one after the other), and a split.
+EPOCHS_OF_SEED_17 = [[[0, 6, 4], [5, 3, 2], [1, 7]], [[3, 7, 6], [4, 1, 2], [0, 5]]]
+WEIGHTED = [4, 1, 4, 4, 0]
+REPLACED = [47, 50, 26, 34, 66]
+HALVES = [[0, 3, 2], [4, 1, 5]]
+
 
 def both(make: Any, seed: int = 5) -> None:
     """`make(library)` gives the same lists here and in torch, twice, and leaves the default stream at one place."""
@@ -24,6 +30,17 @@ def both(make: Any, seed: int = 5) -> None:
 def state(library: Any) -> bytes:
     # without the eight bytes in which torch counts a stream that has not begun in another way
     return bytes(library.get_rng_state().numpy()[24:])
+
+
+def test_orders_that_torch_gives() -> None:
+    engine.manual_seed(17)
+    loader = data.DataLoader(range(8), batch_size=3, shuffle=True)
+    assert [[batch.tolist() for batch in loader] for _ in range(2)] == EPOCHS_OF_SEED_17
+    weights = [0.1, 0.9, 0.4, 0.7, 3.0, 0.6]
+    assert list(data.WeightedRandomSampler(weights, 5)) == WEIGHTED
+    assert list(data.RandomSampler(range(100), replacement=True, num_samples=5)) == REPLACED
+    parts = data.random_split(range(6), [0.5, 0.5], generator=engine.Generator().manual_seed(42))
+    assert [list(part) for part in parts] == HALVES
 
 
 def test_random_sampler_as_torch() -> None:

@@ -49,6 +49,14 @@ class TestRegistration:
         names = [name for name, _ in Net().named_parameters(remove_duplicate=False)]
         assert "again.weight" in names and "first.weight" in names
 
+    def test_parameters_and_modules_come_in_the_order_of_their_names(self) -> None:
+        net = nn.Sequential(Net(), nn.Sequential(nn.Linear(1, 1), Net()))
+        net.append(net[1][0])
+        net[0].late = net[1]
+        assert [id(p) for p in net.parameters()] == [id(p) for _, p in net.named_parameters()]
+        assert [id(b) for b in net.buffers()] == [id(b) for _, b in net.named_buffers()]
+        assert list(net.modules()) == [module for _, module in net.named_modules()]
+
     def test_prefix_and_recurse(self) -> None:
         assert [name for name, _ in Net().named_parameters(prefix="net", recurse=False)] == ["net.scale"]
         assert len(list(Net().buffers(recurse=False))) == 2
