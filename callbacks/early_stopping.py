@@ -53,7 +53,7 @@ class EarlyStopping(Callback):
 
     Raises:
         MisconfigurationException: ``mode`` is neither ``"min"`` nor ``"max"``.
-        RuntimeError: ``monitor`` was not logged, and ``strict``.
+        RuntimeError: ``monitor`` was not logged, and ``strict``; not before the first validation, which may bring it.
 
     Example:
         >>> from callbacks import EarlyStopping
@@ -99,6 +99,7 @@ class EarlyStopping(Callback):
         self.stopping_reason_message: str | None = None
         self._check_on_train_epoch_end = check_on_train_epoch_end
         self._checks_after_train_epoch = bool(check_on_train_epoch_end)
+        self._validated = False
         self._best = math.inf if mode == "min" else -math.inf
 
     @property
@@ -145,6 +146,7 @@ class EarlyStopping(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check, if this is the time for it."""
+        self._validated = self._validated or not trainer.sanity_checking
         if not self._checks_after_train_epoch:
             self._run_early_stopping_check(trainer)
 
@@ -152,7 +154,7 @@ class EarlyStopping(Callback):
         if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:
             return
         metrics = trainer.callback_metrics
-        if not self._has_metric(metrics):
+        if not self._has_metric(metrics, may_still_come=not self._validated and bool(sum(trainer.num_val_batches))):
             return
         should_stop, message = self._evaluate_stopping_criteria(as_number(metrics[self.monitor]))
         if should_stop:
@@ -162,9 +164,9 @@ class EarlyStopping(Callback):
         if message and self.verbose:
             trainer.print(message)
 
-    def _has_metric(self, metrics: Mapping[str, Any]) -> bool:
-        if self.monitor in metrics:
-            return True
+    def _has_metric(self, metrics: Mapping[str, Any], may_still_come: bool) -> bool:
+        if self.monitor in metrics or may_still_come:
+            return self.monitor in metrics
         message = missing_metric(f"EarlyStopping(monitor={self.monitor!r})", self.monitor, metrics)
         if self.strict:
             raise RuntimeError(message)

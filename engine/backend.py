@@ -22,13 +22,13 @@ def cuda_available() -> bool:
         _cuda_ok = False
         if importlib.util.find_spec("cupy") is not None:
             try:
-                _cuda_ok = cupy().cuda.runtime.getDeviceCount() > 0
+                _cuda_ok = gpu().cuda.runtime.getDeviceCount() > 0
             except Exception:  # CuPy raises its own driver errors; all of them mean "no usable GPU"
                 _cuda_ok = False
     return _cuda_ok
 
 
-def cupy() -> Any:
+def gpu() -> Any:
     """The cupy module; a RuntimeError that says what to install where it is missing."""
     global _cupy
     if _cupy is None:
@@ -46,7 +46,7 @@ def cupy() -> Any:
 
 def require_cuda() -> Any:
     """cupy, after checking that a GPU is really there."""
-    module = cupy()
+    module = gpu()
     if not cuda_available():
         raise RuntimeError(
             "Found no NVIDIA driver or GPU on this system: CUDA tensors cannot be made. "
@@ -57,7 +57,7 @@ def require_cuda() -> Any:
 
 def namespace(array: Any) -> Any:
     """The module (numpy or cupy) whose functions work on `array`."""
-    return np if isinstance(array, (ndarray, np.generic)) else cupy()
+    return np if isinstance(array, (ndarray, np.generic)) else gpu()
 
 
 def is_array(value: Any) -> bool:
@@ -67,7 +67,7 @@ def is_array(value: Any) -> bool:
 
 def to_numpy(array: Any) -> np.ndarray:
     """A NumPy array with the same elements: itself on the CPU, a copy from the device otherwise."""
-    return array if isinstance(array, ndarray) else cupy().asnumpy(array)
+    return array if isinstance(array, ndarray) else gpu().asnumpy(array)
 
 
 def cuda_index(array: Any) -> int:

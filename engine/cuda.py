@@ -34,7 +34,7 @@ def init() -> None:
 
 def device_count() -> int:
     """The number of visible GPUs; 0 without any."""
-    return int(backend.cupy().cuda.runtime.getDeviceCount()) if is_available() else 0
+    return int(backend.gpu().cuda.runtime.getDeviceCount()) if is_available() else 0
 
 
 def _index(device: Any) -> int:
@@ -99,18 +99,18 @@ def synchronize(device: Any = None) -> None:
 def empty_cache() -> None:
     """Give unused cached memory back to the driver; nothing without a GPU."""
     if is_available():
-        backend.cupy().get_default_memory_pool().free_all_blocks()
-        backend.cupy().get_default_pinned_memory_pool().free_all_blocks()
+        backend.gpu().get_default_memory_pool().free_all_blocks()
+        backend.gpu().get_default_pinned_memory_pool().free_all_blocks()
 
 
 def memory_allocated(device: Any = None) -> int:
     """Bytes in use by tensors on the current GPU; 0 without one."""
-    return int(backend.cupy().get_default_memory_pool().used_bytes()) if is_available() else 0
+    return int(backend.gpu().get_default_memory_pool().used_bytes()) if is_available() else 0
 
 
 def memory_reserved(device: Any = None) -> int:
     """Bytes held by the memory pool; 0 without a GPU."""
-    return int(backend.cupy().get_default_memory_pool().total_bytes()) if is_available() else 0
+    return int(backend.gpu().get_default_memory_pool().total_bytes()) if is_available() else 0
 
 
 def max_memory_allocated(device: Any = None) -> int:
@@ -125,9 +125,9 @@ def reset_peak_memory_stats(device: Any = None) -> None:
 
 def mem_get_info(device: Any = None) -> tuple[int, int]:
     """(free, total) bytes of a GPU."""
-    cupy = backend.require_cuda()
-    with cupy.cuda.Device(_index(device)):
-        free, total = cupy.cuda.runtime.memGetInfo()
+    gpu = backend.require_cuda()
+    with gpu.cuda.Device(_index(device)):
+        free, total = gpu.cuda.runtime.memGetInfo()
     return int(free), int(total)
 
 

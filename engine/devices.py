@@ -76,12 +76,12 @@ def place(array: Any, where: device) -> Any:
         return backend.to_numpy(array)
     if where.type == "meta":
         raise NotImplementedError("the 'meta' device is not supported. HINT: build the module on 'cpu'.")
-    cupy = backend.require_cuda()
-    index = cupy.cuda.Device().id if where.index is None else where.index
+    gpu = backend.require_cuda()
+    index = gpu.cuda.Device().id if where.index is None else where.index
     if not isinstance(array, backend.ndarray) and backend.cuda_index(array) == index:
         return array
-    with cupy.cuda.Device(index):
-        return cupy.array(array)
+    with gpu.cuda.Device(index):
+        return gpu.array(array)
 
 
 def module_for(where: device) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import callbacks
 import loggers
 from callbacks import Callback, MisconfigurationException
-from lit import aliases
+from lit import aliases, utilities
 from lit.combined_loader import CombinedLoader
 from lit.datamodule import LightningDataModule
 from lit.module import LightningModule
@@ -26,4 +26,5 @@ __all__ = [
     "callbacks",
     "loggers",
     "seed_everything",
+    "utilities",
 ]

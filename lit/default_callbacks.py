@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from callbacks import Callback, MisconfigurationException
-from lit.hooks import order_callbacks
+from lit.hooks import is_overridden, order_callbacks
 
 
 def make_callbacks(
@@ -21,6 +21,7 @@ def make_callbacks(
 
     Raises:
         TypeError: something is not a Callback.
+        RuntimeError: two callbacks share the name of their state.
         MisconfigurationException: a callback is passed whose kind is turned off.
     """
     callbacks = [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
@@ -48,7 +49,20 @@ def make_callbacks(
         from callbacks import ModelCheckpoint
 
         callbacks.append(ModelCheckpoint())
+    _check_state_keys(callbacks)
     return order_callbacks(callbacks)
+
+
+def _check_state_keys(callbacks: list[Callback]) -> None:
+    """Two callbacks with a state must not share the place in the checkpoint where it is kept."""
+    stateful = [callback for callback in callbacks if is_overridden("state_dict", callback, Callback)]
+    keys = [callback.state_key for callback in stateful]
+    for callback, key in zip(stateful, keys, strict=True):
+        if keys.count(key) > 1:
+            raise RuntimeError(
+                f"Trainer(callbacks=...): several {type(callback).__name__} would keep their state under the same name"
+                f" {key!r}. HINT: override the property `state_key` so that it tells them apart."
+            )
 
 
 def _refuse_contradiction(roles: list[str | None], role: str, flag: str, enabled: bool) -> None:
@@ -70,7 +84,9 @@ def attach_module_callbacks(callbacks: list[Callback], from_module: Any) -> list
         if not isinstance(callback, Callback):
             raise TypeError(f"`configure_callbacks` returned {callback!r}; expected Callback objects.")
     types = {type(callback) for callback in added}
-    return order_callbacks([*(callback for callback in callbacks if type(callback) not in types), *added])
+    together = [*(callback for callback in callbacks if type(callback) not in types), *added]
+    _check_state_keys(together)
+    return order_callbacks(together)
 
 
 def make_loggers(logger: Any, root_dir: str, fast_dev_run: bool) -> list[Any]:

@@ -97,6 +97,17 @@ def batch_limit(name: str, value: Any) -> int | float:
     return value
 
 
+def sanity_steps(value: int | None) -> int | float:
+    """``num_sanity_val_steps``: 2 if not given, inf for -1 (all batches)."""
+    if value is None:
+        return 2
+    if not isinstance(value, int) or isinstance(value, bool) or value < -1:
+        raise MisconfigurationException(
+            f"Trainer(num_sanity_val_steps={value!r}): expected an integer of at least -1 (-1: all batches)."
+        )
+    return float("inf") if value == -1 else value
+
+
 def seconds_of(name: str, value: Any) -> float:
     """Seconds from a timedelta, a dict of its arguments, or ``"DD:HH:MM:SS"``.
 

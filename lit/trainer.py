@@ -158,21 +158,19 @@ class Trainer(TrainerView):
         self.val_check_interval, self.val_check_seconds = flags.val_check_settings(
             val_check_interval, check_val_every_n_epoch
         )
-        sanity = 2 if num_sanity_val_steps is None else num_sanity_val_steps
-        self.num_sanity_val_steps = float("inf") if sanity == -1 else sanity
+        self.num_sanity_val_steps = flags.sanity_steps(num_sanity_val_steps)
         self.overfit_batches = flags.batch_limit("overfit_batches", overfit_batches)
-        train_limit, val_limit = limit_train_batches, limit_val_batches
         if self.overfit_batches > 0:
-            train_limit = val_limit = self.overfit_batches
-        self.limit_train_batches = flags.batch_limit("limit_train_batches", train_limit)
-        self.limit_val_batches = flags.batch_limit("limit_val_batches", val_limit)
+            limit_train_batches = limit_val_batches = self.overfit_batches
+        self.limit_train_batches = flags.batch_limit("limit_train_batches", limit_train_batches)
+        self.limit_val_batches = flags.batch_limit("limit_val_batches", limit_val_batches)
         self.limit_test_batches = flags.batch_limit("limit_test_batches", limit_test_batches)
         self.limit_predict_batches = flags.batch_limit("limit_predict_batches", limit_predict_batches)
         self._resume_from_checkpoint: Any = None
         if fast_dev_run:
             max_epochs = self._apply_fast_dev_run(int(fast_dev_run))
-        if max_epochs is None:
-            max_epochs = 1000 if max_steps == -1 and max_time is None and not fast_dev_run else -1
+        elif max_epochs is None:
+            max_epochs = 1000 if max_steps == -1 and max_time is None else -1
         self.loggers = make_loggers(logger if logger is not None else True, self.default_root_dir, bool(fast_dev_run))
         self.callbacks = make_callbacks(
             callbacks, enable_checkpointing is not False, enable_progress_bar is not False,

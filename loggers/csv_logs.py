@@ -34,7 +34,7 @@ class CSVLogger(FolderLogger):
         >>> logger.log_metrics({"loss": 0.5}, step=0)
         >>> logger.log_metrics({"val_acc": 0.9}, step=1)
         >>> logger.save()
-        >>> print(open("logs/digits/version_0/metrics.csv").read(), end="")
+        >>> print(Path(logger.log_dir, "metrics.csv").read_text(), end="")
         step,loss,val_acc
         0,0.5,
         1,,0.9
@@ -95,7 +95,7 @@ class ExperimentWriter:
         >>> writer = ExperimentWriter("run")
         >>> writer.log_metrics({"loss": 0.25}, step=7)
         >>> writer.save()
-        >>> open("run/metrics.csv").read()
+        >>> Path("run/metrics.csv").read_text()
         'step,loss\\n7,0.25\\n'
     """
 

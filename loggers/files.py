@@ -18,7 +18,7 @@ def replace_file(path: str | Path, head: str, tail_of: str | Path | None = None,
     Example:
         >>> from loggers.files import replace_file
         >>> replace_file("note.txt", "first\\n")
-        >>> open("note.txt").read()
+        >>> Path("note.txt").read_text()
         'first\\n'
     """
     path = Path(path)
@@ -48,7 +48,7 @@ def append_text(path: str | Path, text: str) -> None:
         >>> from loggers.files import append_text
         >>> append_text("log.txt", "one\\n")
         >>> append_text("log.txt", "two\\n")
-        >>> open("log.txt").read()
+        >>> Path("log.txt").read_text()
         'one\\ntwo\\n'
     """
     size = os.path.getsize(path) if os.path.exists(path) else 0

@@ -6,6 +6,7 @@ A Module without hooks has ``_hooks = None`` and never comes here. Hooks for all
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -240,15 +241,19 @@ class _BackwardProbe:
     def watch_outputs(self, output: Any) -> Any:
         single = isinstance(output, Tensor)
         if not single and not isinstance(output, (tuple, list)):
-            raise RuntimeError(
-                f"full backward hooks of {type(self.module).__name__}: expected forward to return a Tensor or a tuple "
-                f"of Tensors, got {type(output).__name__}"
+            warnings.warn(
+                f"full backward hooks of {type(self.module).__name__} are not called: expected forward to return a "
+                f"Tensor or a tuple of Tensors, got {type(output).__name__}",
+                stacklevel=4,
             )
+            return output
         outputs = (output,) if single else tuple(output)
         self.output_count = len(outputs)
         self.output_slots = _gradient_slots(outputs)
         watched = _through_identity(self._on_grad_output, outputs, self.output_slots)
-        return watched[0] if single else type(output)(watched)
+        if single:
+            return watched[0]
+        return type(output)._make(watched) if hasattr(output, "_make") else type(output)(watched)
 
     def _on_grad_output(self, grads: tuple) -> tuple:
         self.grad_output = _spread(grads, self.output_slots, self.output_count)

@@ -56,6 +56,16 @@ class _Members(MutableMapping):
     def __repr__(self) -> str:
         return repr(dict(self))
 
+    def items(self) -> Any:
+        """Pairs (name, value): a list, so that a loop over it may replace members."""
+        values = self._values
+        return [(name, values[name]) for name in self._names]
+
+    def values(self) -> Any:
+        """The values: a list, so that a loop over it may replace members."""
+        values = self._values
+        return [values[name] for name in self._names]
+
     def copy(self) -> dict:
         """A plain dict of the members."""
         return dict(self)
@@ -317,8 +327,8 @@ class Module(ConversionMethods, StateMethods, HookMethods):
             if module not in found:
                 found[module] = None
                 values = module.__dict__
-                children = [values[name] for name in values["_module_names"]]
-                waiting.extend(child for child in reversed(children) if child is not None)
+                if names := values["_module_names"]:
+                    waiting += [values[name] for name in reversed(names) if values[name] is not None]
         return list(found)
 
     def _collect(self, table: str, recurse: bool) -> Iterator[Any]:
@@ -342,8 +352,9 @@ class Module(ConversionMethods, StateMethods, HookMethods):
 
     def children(self) -> Iterator[Module]:
         """The direct children; a shared child once."""
-        for _, child in self.named_children():
-            yield child
+        values = self.__dict__
+        found = {values[name]: True for name in values["_module_names"] if values[name] is not None}
+        return iter(found)
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -391,7 +402,7 @@ class Module(ConversionMethods, StateMethods, HookMethods):
         """Set training mode (dropout active, batch statistics used) on this module and all below it."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
-        self.training = mode
+        self.__dict__["training"] = mode
         for child in self.children():
             child.train(mode)
         return self

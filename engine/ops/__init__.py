@@ -5,16 +5,20 @@ from __future__ import annotations
 from . import (
     activations,
     activations_smooth,
+    adaptive_pooling,
     arithmetic,
+    attention,
     comparison,
     conversion,
     convolution,
     creation,
     dropout,
+    einsum,
     elementwise,
     elementwise_pairs,
     embedding,
     extrema,
+    fold,
     grids,
     indexing,
     interop,
@@ -25,7 +29,9 @@ from . import (
     normalization,
     padding,
     pooling,
+    products,
     random_ops,
+    readings,
     rearranging,
     recurrent,
     reductions,
@@ -35,8 +41,8 @@ from . import (
 )
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
-__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smooth", "arithmetic", "comparison",
-           "conversion", "convolution", "creation", "dropout", "elementwise", "elementwise_pairs", "embedding",
-           "extrema", "grids", "indexing", "interop", "joining", "logic", "losses", "matmul", "normalization",
-           "padding", "pooling", "random_ops", "rearranging", "recurrent", "reductions", "scatter", "shape",
-           "softmax"]
+__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smooth", "adaptive_pooling", "arithmetic",
+           "attention", "comparison", "conversion", "convolution", "creation", "dropout", "einsum", "elementwise",
+           "elementwise_pairs", "embedding", "extrema", "fold", "grids", "indexing", "interop", "joining", "logic",
+           "losses", "matmul", "normalization", "padding", "pooling", "products", "random_ops", "readings", "rearranging",
+           "recurrent", "reductions", "scatter", "shape", "softmax"]

@@ -41,8 +41,7 @@ def by_x(sizes: Any) -> str:
 class Windows:
     """Windows of `kernel` elements, `dilation` apart, every `stride` elements of `spatial` padded by (low, high) `pads`.
 
-    `out` is the number of windows per dimension, `padded` the padded sizes, `interior` the slices of the unpadded part,
-    and `offsets` the list of (position in the kernel, slices of the padded array that all windows have there).
+    `out` is the number of windows per dimension, `padded` the padded sizes, `interior` the slices of the unpadded part.
     """
 
     def __init__(self, spatial: tuple, kernel: tuple, stride: tuple, pads: tuple, dilation: tuple,
@@ -54,8 +53,11 @@ class Windows:
         self.count = _product(self.out)
         self.is_padded = any(lo or hi for lo, hi in pads)
         self.interior = (..., *[slice(lo, lo + n) for n, (lo, _) in zip(spatial, pads)])
-        self.offsets = [(position, self.at(position, 0, self.out[0])) for position in
-                        itertools.product(*[range(k) for k in kernel])] if _product(kernel) <= 4096 else []
+
+    @functools.cached_property
+    def offsets(self) -> list:
+        """Every position in the kernel, with the slices of a padded array that all windows have there."""
+        return [(p, self.at(p, 0, self.out[0])) for p in itertools.product(*[range(k) for k in self.kernel])]
 
     def at(self, position: tuple, first: int, last: int) -> tuple:
         """Slices of a padded array: the element at `position` of every window in rows `first` to `last` of `out`."""
@@ -91,9 +93,8 @@ class Windows:
     def add_back(self, target: Any, columns: Any, first: int = 0, last: int = -1) -> None:
         """The adjoint of `view`: add columns (C, *kernel, N, *out) into a padded (N, C, *padded) array, in place."""
         last = self.out[0] if last < 0 else last
-        whole = first == 0 and last == self.out[0] and self.offsets
-        offsets = self.offsets if whole else [
-            (p, self.at(p, first, last)) for p in itertools.product(*[range(k) for k in self.kernel])]
+        whole = first == 0 and last == self.out[0]
+        offsets = self.offsets if whole else [(p, self.at(p, first, last)) for p, _ in self.offsets]
         for position, slices in offsets:
             region = target[slices]
             region += columns[(slice(None), *position)].swapaxes(0, 1)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..autograd.modes import state
 from ..tensor import Tensor
-from .base import CARDS, F32, F64, Op, apply, assign, check_inplace, composite, expect_tensor, install, op
+from .base import CARDS, F32, F64, Op, apply, composite, expect_tensor, install, op
+from .inplace import assign, check_inplace
 from .pointwise import unary
 from .samples import samples_for
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .base import CARDS, Op, apply, install, op, write_out
+from .base import CARDS, Op, apply, install, op
+from .inplace import write_out
 from .pointwise import _NUMBERS, _install_inplace, binary, unary
 
 

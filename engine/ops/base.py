@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
-from ..autograd.graph import Hooks, Node, Pick, Version, next_seq
+from ..autograd.graph import Node, Pick, Version, next_seq
 from ..autograd.modes import state
-from ..devices import device_of
-from ..tensor import Tensor, View, calibrate, wrap
+from ..tensor import Tensor, View, wrap
 
 _new = object.__new__
 F32, F64, BF16, F16 = dtypes.F32, dtypes.F64, dtypes.BF16, dtypes.F16
@@ -123,6 +122,8 @@ def install(call: Callable, name: str, *aliases: str, function: bool = True, met
     call.__doc__ = call.__doc__ or doc
     forms = [(n, call) for n in (name, *aliases)]
     if inplace:
+        from .inplace import inplace_form
+
         changed = inplace_form(call, name)
         forms += [(n + "_", changed) for n in (name, *aliases)]
     for public, fn in forms:
@@ -369,191 +370,3 @@ def expect_tensor(value: Any, function: str, argument: str = "input", position: 
     if isinstance(value, Tensor):
         return value
     raise TypeError(f"{function}(): argument '{argument}' (position {position}) must be Tensor, not {type(value).__name__}")
-
-
-def write_out(out: Tensor, result: Any) -> Any:
-    """Put a result into the tensor given as `out=`: resized if empty, cast where torch allows it, without a graph."""
-    if isinstance(out, (tuple, list)):
-        return type(out)(*[write_out(o, r) for o, r in zip(out, result)]) if hasattr(out, "_fields") else tuple(
-            write_out(o, r) for o, r in zip(out, result))
-    if result._requires_grad or out._requires_grad:
-        raise RuntimeError("functions with out=... arguments don't support automatic differentiation, but one of the "
-                           "arguments requires grad.")
-    if not dtypes.can_cast(result.dtype, out.dtype):
-        raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {out.dtype}")
-    if out._array.shape == result._array.shape:
-        out._array[...] = result._array
-    else:
-        out._array = result._array.astype(out._array.dtype)
-    out._bump("out=")
-    return out
-
-
-# -- in place ---------------------------------------------------------------------------------------------------------
-
-
-def inplace_form(call: Callable, name: str) -> Callable:
-    """`name_`: compute out of place, store into the first argument, and let its history go on from the result."""
-
-    def inplace(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        check_inplace(input)
-        return assign(input, call(input, *args, **kwargs), name + "_")
-
-    inplace.__name__ = inplace.__qualname__ = name + "_"
-    inplace.__doc__ = f"In-place form of `{name}`: changes and returns the tensor."
-    return inplace
-
-
-def check_inplace(t: Tensor) -> None:
-    """Raise if autograd forbids changing `t` in place."""
-    if not state.grad:
-        return
-    if t._view is not None:
-        t._sync()
-        if t._view.frozen:
-            raise RuntimeError("A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
-                               "HINT: create the view with grad mode enabled, or change it under no_grad.")
-        base = t._view.base
-        if base._requires_grad and base.is_leaf:
-            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-    if t._requires_grad and t.is_leaf:
-        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-
-
-def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
-    """Store `result` into `target`'s memory; `target` (and what it views) continues from `result`'s history."""
-    a, r = target._array, result._array
-    if r.dtype is not a.dtype and not dtypes.can_cast(result.dtype, target.dtype):
-        raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {target.dtype}")
-    if r.shape != a.shape:
-        raise RuntimeError(f"output with shape {list(a.shape)} doesn't match the broadcast shape {list(r.shape)}")
-    try:
-        a[...] = r
-    except ValueError as error:
-        raise RuntimeError(
-            f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
-            "location. Please clone() the tensor before performing the operation. "
-            f"(or its memory is read-only; shape={list(a.shape)}, strides={list(a.strides)})") from error
-    if state.grad and (result._requires_grad or target._requires_grad):  # no_grad leaves history alone
-        if r.dtype is not a.dtype:
-            result = CARDS["_to_dtype"].apply(result, a.dtype)
-        _continue_from(target, result)
-    target._bump(what)
-    node = target._node if result._requires_grad else None
-    if node is not None and node.out is r and node.out_version is not None:  # the output lives in target's memory now
-        node.out = a
-        node.out_version = (target._vc, target._vc.count)  # type: ignore[union-attr]
-    return target
-
-
-def _continue_from(target: Tensor, result: Tensor) -> None:
-    """Give `target` the history of `result`; a view also writes it into the history of its base."""
-    node = result._node
-    if node is not None and any(t is target for t in node.tensors):
-        # A node that keeps the tensor it is about to belong to would be a cycle: it keeps a stand-in.
-        stand_in = wrap(target._array, target._node)
-        stand_in._vc = target._version_counter()
-        node.tensors = tuple([stand_in if t is target else t for t in node.tensors])
-        if node.versions is None:
-            node.versions = tuple([0 if t is None or t._vc is None else t._vc.count for t in node.tensors])
-    view = target._view
-    if view is not None:
-        base = view.base
-        if base._view is None and (base._requires_grad or result._requires_grad):
-            patched = apply(CARDS["_scatter_view"], (base, result), (view.steps,))
-            base._node, base._requires_grad = patched._node, patched._requires_grad
-            vc = target._version_counter()
-            vc.history += 1
-            view.history = vc.history
-    elif target._vc is not None:
-        target._vc.history += 1
-    target._node, target._requires_grad = node, result._requires_grad
-
-
-# -- the two readings of the vocabulary -------------------------------------------------------------------------------
-
-
-class RawSpace:
-    """The operators on raw arrays: `xp.<card>(*forward's arguments)`."""
-
-    def __init__(self, module: Any) -> None:
-        self.np = module
-
-    def __getattr__(self, name: str) -> Any:
-        card = _card(name)
-        module = self.np
-        if card.has_aux:
-            def read(*args: Any) -> Any:
-                return card.forward(module, *args)[0]
-        else:
-            def read(*args: Any) -> Any:
-                return card.forward(module, *args)
-        setattr(self, name, read)
-        return read
-
-
-class TracedSpace:
-    """The same operators on Tensors, recording a graph: `xp.<card>(*forward's arguments)`."""
-
-    def __getattr__(self, name: str) -> Any:
-        card = _card(name)
-
-        def read(*args: Any) -> Any:
-            if card.n < 0:
-                return apply(card, [_traced(a) for a in args[0]], args[1:])
-            return apply(card, [_traced(a) for a in args[: card.n]], args[card.n :])
-
-        setattr(self, name, read)
-        return read
-
-
-def _traced(value: Any) -> Any:
-    return wrap(value) if backend.is_array(value) or isinstance(value, np.generic) else value
-
-
-def _card(name: str) -> type[Op]:
-    try:
-        return CARDS[name]
-    except KeyError:
-        raise AttributeError(f"no operator card is named '{name}'") from None
-
-
-_RAW: dict[Any, RawSpace] = {np: RawSpace(np)}
-
-
-def raw_space(module: Any) -> RawSpace:
-    """The raw reading for numpy or cupy."""
-    space = _RAW.get(module)
-    if space is None:
-        space = _RAW[module] = RawSpace(module)
-    return space
-
-
-def sum_to(g: Any, shape: tuple, traced: bool) -> Any:
-    """Sum a gradient over the dimensions along which its input was broadcast."""
-    if len(g.shape) < len(shape):
-        raise RuntimeError(f"a backward formula returned a gradient of shape {list(g.shape)} for an input of {list(shape)}")
-    extra = len(g.shape) - len(shape)
-    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
-    if traced:
-        return CARDS["_reshape"].apply(CARDS["sum"].apply(g, axes, False, None), shape) if axes else g
-    return g.sum(axis=axes).reshape(shape)
-
-
-def cast(g: Any, np_dtype: Any, traced: bool) -> Any:
-    """A gradient in its input's dtype (complex gradients of real inputs keep their real part)."""
-    if traced:
-        g = CARDS["real"].apply(g) if np_dtype.kind != "c" and g._array.dtype.kind == "c" else g
-        return CARDS["_to_dtype"].apply(g, np_dtype)
-    if np_dtype.kind != "c" and g.dtype.kind == "c":
-        g = g.real
-    return g.astype(np_dtype)
-
-
-Hooks.sum_to = staticmethod(sum_to)
-Hooks.cast = staticmethod(cast)
-Hooks.raw = staticmethod(raw_space)
-Hooks.traced = TracedSpace()
-calibrate()
-__all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "Op", "apply", "assign", "check_inplace", "composite", "device_of",
-           "expect_tensor", "install", "op", "write_out"]

@@ -10,7 +10,8 @@ import numpy as np
 from .. import backend
 from ..dtypes import promote_types, result_dtype
 from ..tensor import Tensor, wrap
-from .base import F32, F64, Op, apply, composite, expect_tensor, install, op, write_out
+from .base import F32, F64, Op, apply, composite, expect_tensor, install, op
+from .inplace import write_out
 from .pointwise import _NUMBERS, _binary_slow, explain_broadcast
 from .samples import samples_for
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..tensor import Tensor
-from .base import Op, check_inplace, composite, expect_tensor, op
+from .base import Op, composite, expect_tensor, op
+from .inplace import check_inplace
 
 
 @op("_to_dtype", function=False, method=False, node="ToCopyBackward0")
@@ -325,7 +326,8 @@ def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     tensor([1., 2.])
     """
     from ..autograd.modes import state
-    from .base import assign, scalar_array
+    from .base import scalar_array
+    from .inplace import assign
     from ..tensor import wrap
 
     check_inplace(input)

@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import backend, devices, dtypes
 from ..tensor import Size, Tensor, wrap
-from .base import composite, write_out
+from .base import composite
+from .inplace import write_out
 
 
 def _sizes(size: Sequence, function: str) -> tuple:

@@ -12,7 +12,8 @@ import numpy as np
 from .. import backend, random
 from ..rng import assign_in_memory_order
 from ..tensor import Tensor
-from .base import Op, assign, check_inplace, composite, expect_tensor, install, op
+from .base import Op, composite, expect_tensor, install, op
+from .inplace import assign, check_inplace
 from .samples import samples_for
 
 _ALPHA = 1.7580993408473766  # minus SELU's limit at minus infinity: scale * alpha (Klambauer et al. 2017)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .base import CARDS, Op, composite, expect_tensor, op, write_out
+from .base import CARDS, Op, composite, expect_tensor, op
+from .inplace import write_out
 from .pointwise import unary
 from .samples import samples_for
 from .special_values import bessel_i, digamma, erf, erfc, erfinv, lgamma, polygamma

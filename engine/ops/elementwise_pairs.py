@@ -9,7 +9,8 @@ import numpy as np
 
 from ..dtypes import as_dtype, complex128, float64, result_dtype
 from ..tensor import Tensor, wrap
-from .base import CARDS, Op, apply, composite, expect_tensor, op, write_out
+from .base import CARDS, Op, apply, composite, expect_tensor, op
+from .inplace import write_out
 from .pointwise import binary, explain_broadcast
 from .samples import samples_for
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor, check_dim, wrap
-from .base import CARDS, Op, apply, composite, expect_tensor, install, op, write_out
+from .base import CARDS, Op, apply, composite, expect_tensor, install, op
+from .inplace import write_out
 from .reductions import axes_of
 from .samples import samples_for
 

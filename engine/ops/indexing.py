@@ -9,7 +9,8 @@ import numpy as np
 from .. import backend
 from ..autograd.modes import state
 from ..tensor import Tensor, wrap
-from .base import Op, apply, assign, check_inplace, op
+from .base import Op, apply, op
+from .inplace import assign, check_inplace
 from .conversion import copy_, to_device
 from .creation import tensor
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from .. import dtypes
 from ..tensor import Tensor, check_dim
-from .base import Op, composite, op, write_out
+from .base import Op, composite, op
+from .inplace import write_out
 from .conversion import to_dtype
 from .indexing import Slice
 from .samples import samples_for

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .base import Op, apply, expect_tensor, op, write_out
+from .base import Op, apply, expect_tensor, op
+from .inplace import write_out
 from .pointwise import _binary_slow, explain_broadcast
 from .reductions import axes_of
 

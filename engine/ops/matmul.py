@@ -9,7 +9,8 @@ import numpy as np
 from ..autograd.graph import next_seq
 from ..autograd.modes import state
 from ..tensor import Tensor
-from .base import F32, F64, Op, _new, apply, expect_tensor, op, write_out
+from .base import F32, F64, Op, _new, apply, expect_tensor, op
+from .inplace import write_out
 from .pointwise import _trace
 
 

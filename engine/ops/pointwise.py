@@ -16,7 +16,8 @@ from .. import backend, dtypes
 from ..autograd.graph import Version, next_seq
 from ..autograd.modes import state
 from ..tensor import Tensor
-from .base import F32, F64, Op, apply, check_inplace, expect_tensor, install, op, write_out
+from .base import F32, F64, Op, apply, expect_tensor, install, op
+from .inplace import check_inplace, write_out
 
 _new = object.__new__
 ndarray = np.ndarray
@@ -278,7 +279,7 @@ Binary.explain = classmethod(lambda cls, error, tensors, params: (  # type: igno
 
 def _install_inplace(card: Any, names: tuple, functional: bool) -> None:
     """`name_`: with a graph as every in-place form; without one the ufunc writes straight into the tensor."""
-    from .base import inplace_form
+    from .inplace import inplace_form
 
     recorded, ufunc = inplace_form(card.call, names[0]), card.ufunc
     what = names[0] + "_"

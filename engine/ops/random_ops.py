@@ -14,7 +14,8 @@ from .. import backend, devices, dtypes, random
 from ..rng import Generator, assign_in_memory_order
 from ..tensor import Tensor, wrap
 from . import creation
-from .base import composite, write_out
+from .base import composite
+from .inplace import write_out
 from .creation import _sizes, finish
 
 
@@ -207,7 +208,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 
 def _fill(target: Tensor, values: np.ndarray, what: str) -> Tensor:
     """Write random numbers into a tensor, in the order of its memory, as torch does. Its history becomes a constant's."""
-    from .base import assign, check_inplace
+    from .inplace import assign, check_inplace
 
     check_inplace(target)
     if target.requires_grad and not target.is_leaf:

@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor, check_dim
-from .base import Op, apply, expect_tensor, op, write_out
+from .base import Op, apply, expect_tensor, op
+from .inplace import write_out
 
 
 def axes_of(dim: Any, ndim: int) -> tuple | None:

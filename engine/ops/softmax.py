@@ -8,7 +8,8 @@ import numpy as np
 
 from ..dtypes import as_dtype
 from ..tensor import Tensor, check_dim
-from .base import Op, composite, expect_tensor, install, op, write_out
+from .base import Op, composite, expect_tensor, install, op
+from .inplace import write_out
 from .samples import samples_for
 
 

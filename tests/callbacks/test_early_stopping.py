@@ -117,6 +117,14 @@ def test_a_missing_metric_is_an_error_that_names_what_there_is(make_trainer) -> 
         make_trainer(EarlyStopping("val_los")).fit(val=val([1.0]))
 
 
+def test_a_run_that_ends_before_the_first_validation_is_no_error(make_trainer) -> None:
+    trainer = make_trainer(EarlyStopping("val_loss", check_on_train_epoch_end=True), check_val_every_n_epoch=2)
+    trainer.fit(epochs=1, val=val([1.0]))
+    assert not trainer.should_stop
+    with pytest.raises(RuntimeError, match="'val_loss'"):
+        make_trainer(EarlyStopping("val_loss")).fit()  # no validation: it will never come
+
+
 def test_without_strict_it_is_left_out(make_trainer) -> None:
     trainer = make_trainer(EarlyStopping("val_los", strict=False))
     trainer.fit(val=val([1.0]))

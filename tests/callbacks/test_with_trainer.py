@@ -56,7 +56,7 @@ class Model(pl.LightningModule):
 
 
 def loader(batches: int = 4) -> torch.utils.data.DataLoader:
-    x = torch.arange(batches * 4, dtype=torch.float32).reshape(-1, 2) / 10
+    x = torch.arange(batches * 4, dtype=torch.float32).reshape(-1, 2) / (batches * 4)
     return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True)), batch_size=2)
 
 
@@ -140,10 +140,13 @@ def test_a_resumed_run_goes_on_with_patience_and_best_files(tmp_path: Path) -> N
 
 def test_a_state_before_the_first_check_can_be_saved(tmp_path: Path) -> None:
     """Infinity, the best score before there is one, goes into the file and comes back."""
-    checkpoint = ModelCheckpoint(tmp_path, every_n_train_steps=2, filename="early", save_top_k=1)
-    fit(tmp_path, checkpoint, EarlyStopping("val_loss"), max_steps=2)
+
+    def callbacks() -> tuple[EarlyStopping, ModelCheckpoint]:
+        return EarlyStopping("val_loss"), ModelCheckpoint(tmp_path, every_n_train_steps=2, filename="early")
+
+    fit(tmp_path, *callbacks(), max_steps=2)
     with pytest.warns(UserWarning, match="not empty"):
-        trainer = fit(tmp_path, EarlyStopping("val_loss"), ModelCheckpoint(tmp_path), ckpt_path=tmp_path / "early.ckpt")
+        trainer = fit(tmp_path, *callbacks(), ckpt_path=tmp_path / "early.ckpt")
     assert trainer.early_stopping_callback.best_score.item() < 2
 
 
@@ -203,7 +206,7 @@ def test_bar_and_checkpoint_add_few_calls_to_a_step(tmp_path: Path) -> None:
         max_epochs=1, default_root_dir=tmp_path, logger=False, callbacks=[Watch(), bar, ModelCheckpoint(tmp_path)]
     )
     try:
-        trainer.fit(Model(), loader(30))
+        trainer.fit(Model(), loader(30), loader(2))
     finally:
         sys.setprofile(None)
     assert calls and len(calls) <= 10 * 2

@@ -171,21 +171,27 @@ def test_persistent_workers_stay_and_others_do_not() -> None:
     assert set(fresh) != set(fresh)
 
 
-class SlowFirst(Dataset):
+class FirstWaits(Dataset):
+    """Sample 0 is ready only when the other worker is already at its second sample, 3."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
     def __len__(self) -> int:
         return 6
 
     def __getitem__(self, i: int) -> int:
-        if i == 0:
-            time.sleep(0.5)
+        if i == 3:
+            self.mark.touch()
+        while i == 0 and not self.mark.exists():
+            time.sleep(0.005)
         return i
 
 
-def test_out_of_order_gives_what_is_there() -> None:
-    loader = DataLoader(SlowFirst(), batch_size=None, num_workers=2, in_order=False)
-    got = list(loader)
-    assert sorted(got) == list(range(6)) and got[0] != 0
-    assert list(DataLoader(SlowFirst(), batch_size=None, num_workers=2)) == list(range(6))
+def test_out_of_order_gives_what_is_there(tmp_path: Path) -> None:
+    got = list(DataLoader(FirstWaits(tmp_path / "a"), batch_size=None, num_workers=2, in_order=False))
+    assert sorted(got) == list(range(6)) and got[0] == 1
+    assert list(DataLoader(FirstWaits(tmp_path / "b"), batch_size=None, num_workers=2)) == list(range(6))
 
 
 class OwnArguments(Exception):

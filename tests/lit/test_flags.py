@@ -271,6 +271,7 @@ def test_log_dir(tmp_path: Path) -> None:
         ({"val_check_interval": "soon"}, pl.MisconfigurationException, "DD:HH:MM:SS"),
         ({"val_check_interval": 0}, pl.MisconfigurationException, "more than 0"),
         ({"max_time": "soon"}, pl.MisconfigurationException, "DD:HH:MM:SS"),
+        ({"num_sanity_val_steps": -2}, pl.MisconfigurationException, "num_sanity_val_steps=-2"),
         ({"fast_dev_run": -1}, pl.MisconfigurationException, "fast_dev_run"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -287,6 +288,15 @@ def test_contradicting_callbacks() -> None:
     bars = [pl.callbacks.TQDMProgressBar(), pl.callbacks.TQDMProgressBar()]
     with pytest.raises(pl.MisconfigurationException, match="more than one progress bar"):
         pl.Trainer(callbacks=bars)
+
+
+def test_callbacks_that_share_the_name_of_their_state() -> None:
+    class Counts(pl.Callback):
+        def state_dict(self) -> dict[str, Any]:
+            return {"count": 1}
+
+    with pytest.raises(RuntimeError, match="several Counts.*state_key"):
+        quiet_trainer(callbacks=[Counts(), Counts()])
 
 
 def test_gpu_without_a_gpu() -> None:

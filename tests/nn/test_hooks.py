@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -142,6 +142,27 @@ def test_full_backward_hook_errors() -> None:
         module(one().requires_grad_()).sum().backward()
     with pytest.raises(NotImplementedError, match="register_full_backward_hook"):
         module.register_backward_hook(lambda *args: None)
+
+
+def test_full_backward_hooks_and_other_kinds_of_output() -> None:
+    class Named(NamedTuple):
+        value: Any
+
+    class Returns(nn.Module):
+        def forward(self, x: Any, kind: Any) -> Any:
+            return kind(x * 2)
+
+    module = Returns()
+    seen: list[Any] = []
+    module.register_full_backward_hook(lambda module, grad_input, grad_output: seen.append(grad_output[0].item()))
+    x = one().requires_grad_()
+    result = module(x, Named)
+    assert isinstance(result, Named)
+    result.value.sum().backward()
+    assert seen == [1.0]
+    with pytest.warns(UserWarning, match="are not called: expected forward to return a Tensor"):
+        module(x, lambda value: {"value": value})["value"].sum().backward()
+    assert seen == [1.0]
 
 
 def test_global_hooks_run_for_every_module_and_before_its_own() -> None:

@@ -157,6 +157,43 @@ class TestPacking:
             np.testing.assert_allclose(batched[:, i].detach().numpy(), single.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
+class TestSpectralNorm:
+    def test_torchs_numbers(self) -> None:
+        torch = pytest.importorskip("torch")
+
+        def train(library: Any, neural: Any) -> list[np.ndarray]:
+            library.manual_seed(0)
+            layers = [neural.Conv1d(2, 3, 2), neural.ConvTranspose1d(2, 3, 2)]
+            values = []
+            for layer in layers:
+                neural.utils.spectral_norm(layer, n_power_iterations=2)
+                for _ in range(2):
+                    layer(library.ones(1, 2, 4)).sum().backward()
+                layer.eval()(library.ones(1, 2, 4)).sum().backward()
+                values += [layer.weight_orig.grad, layer.weight_u, *layer.state_dict().values()]
+            return [value.detach().numpy() for value in values]
+
+        for mine, expected in zip(train(engine, nn), train(torch, torch.nn)):
+            np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-5)
+
+    def test_largest_singular_value_is_one_and_removal_keeps_it(self) -> None:
+        engine.manual_seed(0)
+        layer = nn.utils.spectral_norm(nn.Linear(4, 3), n_power_iterations=50)
+        layer(engine.ones(1, 4))
+        nn.utils.remove_spectral_norm(layer)
+        assert isinstance(layer.weight, nn.Parameter) and sorted(layer.state_dict()) == ["bias", "weight"]
+        assert np.linalg.svd(layer.weight.detach().numpy())[1][0] == pytest.approx(1.0, rel=1e-4)
+
+    def test_errors(self) -> None:
+        layer = nn.utils.spectral_norm(nn.Linear(1, 1))
+        with pytest.raises(RuntimeError, match="two spectral_norm hooks"):
+            nn.utils.spectral_norm(layer)
+        with pytest.raises(ValueError, match="n_power_iterations=0"):
+            nn.utils.spectral_norm(nn.Linear(1, 1), n_power_iterations=0)
+        with pytest.raises(ValueError, match="spectral_norm of 'bias' not found"):
+            nn.utils.remove_spectral_norm(layer, "bias")
+
+
 class TestWeightNorm:
     def test_value_gradients_and_removal(self) -> None:
         engine.manual_seed(0)

@@ -1,10 +1,11 @@
-"""Helpers for modules: gradient clipping, parameter vectors, packed sequences, weight normalisation."""
+"""Helpers for modules: gradient clipping, parameter vectors, packed sequences, weight normalisations."""
 
 from __future__ import annotations
 
 from engine.nn.utils import rnn
 from engine.nn.utils.clip_grad import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from engine.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
+from engine.nn.utils.spectral_norm import remove_spectral_norm, spectral_norm
 from engine.nn.utils.weight_norm import remove_weight_norm, weight_norm
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
+    "spectral_norm",
     "vector_to_parameters",
     "weight_norm",
 ]

@@ -1,0 +1,155 @@
+"""Scaled dot-product attention as one operator: softmax(q k^T * scale + mask) v (Vaswani et al. 2017)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..tensor import Tensor
+from .base import Op, expect_tensor, op
+from .dropout import check_probability, keep_mask
+
+
+def _weights(xp: Any, scores: Any) -> Any:
+    """Softmax over the last dimension, in place; rows that are minus infinity throughout give zeros."""
+    if scores.size:
+        top = scores.max(axis=-1, keepdims=True)
+        scores -= xp.where(top == -math.inf, scores.dtype.type(0), top)
+        xp.exp(scores, out=scores)
+        total = scores.sum(axis=-1, keepdims=True)
+        total[total == 0] = 1
+        scores /= total
+    return scores
+
+
+@op("scaled_dot_product_attention", function=False, method=False, functional=True)
+class Attention(Op):
+    """softmax(query key^T * scale + mask) value, with dropout on the attention weights.
+
+    Shapes: query (..., L, E), key (..., S, E), value (..., S, Ev); `attn_mask` broadcasts to (..., L, S): booleans, True
+    where attention is allowed, or floats that are added. `is_causal` allows position i to see positions up to i, instead
+    of a mask. `scale` defaults to 1 / sqrt(E). `dropout_p` applies always: pass 0 outside of training. With `enable_gqa`
+    the query may have a multiple of the heads (dimension -3) of key and value. Rows that may see nothing give zeros.
+    Raises RuntimeError for shapes or dtypes that do not fit, or a mask together with `is_causal`.
+
+    >>> q = torch.tensor([[1., 0.], [0., 1.]])
+    >>> nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True)
+    tensor([[1.0000, 0.0000],
+            [0.3302, 0.6698]])
+    """
+
+    n = 4
+    keep = (0, 1, 2, 3)
+    has_aux = True
+
+    @staticmethod
+    def forward(xp: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, kept: Any, keep_scale: float) -> tuple:
+        scores = xp.matmul(q * q.dtype.type(scale), k.swapaxes(-1, -2))
+        if mask is not None:
+            scores = xp.where(mask, scores, -math.inf).astype(q.dtype) if mask.dtype.kind == "b" else scores + mask
+        if causal:
+            scores[..., ~xp.tri(scores.shape[-2], scores.shape[-1], dtype=bool)] = -math.inf
+        weights = _weights(xp, scores)
+        dropped = weights if kept is None else weights * (kept * weights.dtype.type(keep_scale))
+        return xp.matmul(dropped, v), weights
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        return Attention.gradients(xp, s, g, s.aux)
+
+    @classmethod
+    def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:
+        q, k, _, mask = s.inputs
+        scale, causal, _, _ = s.params
+        scores = (q * scale) @ k.swapaxes(-1, -2)
+        shut = None
+        if mask is not None and mask._array.dtype.kind == "b":
+            shut = ~mask._array
+        elif mask is not None:
+            scores = scores + mask
+        if causal:
+            future = ~np.tri(scores.shape[-2], scores.shape[-1], dtype=bool)
+            shut = future if backend.namespace(q._array) is np else backend.namespace(q._array).asarray(future)
+        if shut is not None:
+            scores = xp.where(shut, scores * 0 - math.inf, scores)
+        return cls.gradients(xp, s, g, xp._softmax(scores, len(scores.shape) - 1))
+
+    @staticmethod
+    def gradients(xp: Any, s: Any, g: Any, weights: Any) -> tuple:
+        q, k, v, mask = s.inputs
+        scale, _, kept, keep_scale = s.params
+        need_q, need_k, need_v, need_mask = s.needs
+        gv = None
+        if need_v:
+            dropped = weights if kept is None else xp._dropout(weights, kept, keep_scale, None, None)
+            gv = dropped.swapaxes(-1, -2) @ g
+        if not (need_q or need_k or need_mask):
+            return None, None, gv, None
+        h = g @ v.swapaxes(-1, -2)
+        if kept is not None:
+            h = xp._dropout(h, kept, keep_scale, None, None)
+        h = weights * h
+        scores = h - weights * xp.sum(h, (len(h.shape) - 1,), True, None)
+        return ((scores @ k) * scale if need_q else None, (scores.swapaxes(-1, -2) @ q) * scale if need_k else None, gv,
+                scores if need_mask else None)
+
+    @classmethod
+    def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
+        shapes = ", ".join(f"{name} {list(t.shape)}" for name, t in zip(("query", "key", "value", "attn_mask"), tensors)
+                           if t is not None)
+        return RuntimeError(f"scaled_dot_product_attention(): expected query (..., L, E), key (..., S, E), value (..., S, Ev) "
+                            f"and a mask that broadcasts to (..., L, S), got {shapes}")
+
+    @staticmethod
+    def call(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+             is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False) -> Tensor:
+        q = expect_tensor(query, "scaled_dot_product_attention", "query")._array
+        k, v = key._array, value._array
+        if q.ndim < 2 or k.ndim < 2 or v.ndim < 2:
+            raise RuntimeError("Expected query, key, and value to all be at least 2 dimensional, but got query.dim(): "
+                               f"{q.ndim}, key.dim(): {k.ndim} and value.dim(): {v.ndim} instead.")
+        if q.dtype != k.dtype or q.dtype != v.dtype:
+            raise RuntimeError("Expected query, key, and value to have the same dtype, but got query.dtype: "
+                               f"{query.dtype} key.dtype: {key.dtype} and value.dtype: {value.dtype} instead.")
+        if attn_mask is not None and is_causal:
+            raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+        if attn_mask is not None and attn_mask._array.dtype.kind != "b" and attn_mask._array.dtype != q.dtype:
+            raise RuntimeError("Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
+                               f"{attn_mask.dtype} and  query.dtype: {query.dtype} instead.")
+        if enable_gqa:
+            key, value = _share_heads(query, key), _share_heads(query, value)
+        check_probability(dropout_p)
+        kept = None
+        if dropout_p > 0:
+            lead = np.broadcast_shapes(q.shape[:-2], key._array.shape[:-2])
+            kept = keep_mask(q, dropout_p, (*lead, q.shape[-2], k.shape[-2]))
+        scale = 1 / math.sqrt(q.shape[-1] or 1) if scale is None else scale
+        return Attention.apply(query, key, value, attn_mask, scale, is_causal, kept,
+                               1 / (1 - dropout_p) if dropout_p < 1 else 0.0)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        def case(q: tuple, k: tuple, v: tuple, *more: Any, **options: Any) -> Any:
+            return make("scaled_dot_product_attention", make.uniform(q), make.uniform(k), make.uniform(v), *more,
+                        _module="nn.functional", **options)
+
+        yield case((2, 3, 4), (2, 5, 4), (2, 5, 2))
+        yield case((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4), is_causal=True)
+        yield case((2, 3, 4), (2, 5, 4), (2, 5, 4), make.uniform((3, 5)), scale=0.3)
+        mask = make.bools((2, 1, 3, 5))
+        mask.values[..., 0] = True
+        yield case((2, 2, 3, 4), (2, 2, 5, 4), (2, 2, 5, 4), mask)
+        yield case((1, 4, 3, 2), (1, 2, 3, 2), (1, 2, 3, 2), enable_gqa=True)
+        yield case((3, 4), (2, 4), (2, 4))
+
+
+def _share_heads(query: Tensor, other: Tensor) -> Tensor:
+    """Key or value with every head repeated until there are as many as the query has. RuntimeError if they do not divide."""
+    heads, have = query.shape[-3], other.shape[-3]
+    if have == 0 or heads % have:
+        raise RuntimeError("Number of heads in key and value must divide the number of heads in query when enable_gqa=True, "
+                           f"but got {have} and {heads}")
+    return other if heads == have else other.repeat_interleave(heads // have, -3)  # type: ignore[attr-defined]

@@ -1,0 +1,107 @@
+"""Changing tensors: in-place forms, `out=`, and how a tensor's (and its base's) history goes on afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import dtypes
+from ..autograd.modes import state
+from ..tensor import Tensor, wrap
+from .base import CARDS, apply
+
+
+def write_out(out: Tensor, result: Any) -> Any:
+    """Put a result into the tensor given as `out=`: resized if empty, cast where torch allows it, without a graph."""
+    if isinstance(out, (tuple, list)):
+        return type(out)(*[write_out(o, r) for o, r in zip(out, result)]) if hasattr(out, "_fields") else tuple(
+            write_out(o, r) for o, r in zip(out, result))
+    if result._requires_grad or out._requires_grad:
+        raise RuntimeError("functions with out=... arguments don't support automatic differentiation, but one of the "
+                           "arguments requires grad.")
+    if not dtypes.can_cast(result.dtype, out.dtype):
+        raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {out.dtype}")
+    if out._array.shape == result._array.shape:
+        out._array[...] = result._array
+    else:
+        out._array = result._array.astype(out._array.dtype)
+    out._bump("out=")
+    return out
+
+
+def inplace_form(call: Callable, name: str) -> Callable:
+    """`name_`: compute out of place, store into the first argument, and let its history go on from the result."""
+
+    def inplace(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_inplace(input)
+        return assign(input, call(input, *args, **kwargs), name + "_")
+
+    inplace.__name__ = inplace.__qualname__ = name + "_"
+    inplace.__doc__ = f"In-place form of `{name}`: changes and returns the tensor."
+    return inplace
+
+
+def check_inplace(t: Tensor) -> None:
+    """Raise if autograd forbids changing `t` in place."""
+    if not state.grad:
+        return
+    if t._view is not None:
+        t._sync()
+        if t._view.frozen:
+            raise RuntimeError("A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+                               "HINT: create the view with grad mode enabled, or change it under no_grad.")
+        base = t._view.base
+        if base._requires_grad and base.is_leaf:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    if t._requires_grad and t.is_leaf:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
+    """Store `result` into `target`'s memory; `target` (and what it views) continues from `result`'s history."""
+    a, r = target._array, result._array
+    if r.dtype is not a.dtype and not dtypes.can_cast(result.dtype, target.dtype):
+        raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {target.dtype}")
+    if r.shape != a.shape:
+        raise RuntimeError(f"output with shape {list(a.shape)} doesn't match the broadcast shape {list(r.shape)}")
+    try:
+        a[...] = r
+    except ValueError as error:
+        raise RuntimeError(
+            f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the tensor before performing the operation. "
+            f"(or its memory is read-only; shape={list(a.shape)}, strides={list(a.strides)})") from error
+    if state.grad and (result._requires_grad or target._requires_grad):  # no_grad leaves history alone
+        if r.dtype is not a.dtype:
+            result = CARDS["_to_dtype"].apply(result, a.dtype)
+        _continue_from(target, result)
+    target._bump(what)
+    node = target._node if result._requires_grad else None
+    if node is not None and node.out is r and node.out_version is not None:  # the output lives in target's memory now
+        node.out = a
+        node.out_version = (target._vc, target._vc.count)  # type: ignore[union-attr]
+    return target
+
+
+def _continue_from(target: Tensor, result: Tensor) -> None:
+    """Give `target` the history of `result`; a view also writes it into the history of its base."""
+    node = result._node
+    if node is not None and any(t is target for t in node.tensors):
+        # A node that keeps the tensor it is about to belong to would be a cycle: it keeps a stand-in.
+        stand_in = wrap(target._array, target._node)
+        stand_in._vc = target._version_counter()
+        node.tensors = tuple([stand_in if t is target else t for t in node.tensors])
+        if node.versions is None:
+            node.versions = tuple([0 if t is None or t._vc is None else t._vc.count for t in node.tensors])
+    view = target._view
+    if view is not None:
+        base = view.base
+        if base._view is None and (base._requires_grad or result._requires_grad):
+            patched = apply(CARDS["_scatter_view"], (base, result), (view.steps,))
+            base._node, base._requires_grad = patched._node, patched._requires_grad
+            vc = target._version_counter()
+            vc.history += 1
+            view.history = vc.history
+    elif target._vc is not None:
+        target._vc.history += 1
+    target._node, target._requires_grad = node, result._requires_grad
