@@ -42,7 +42,7 @@ from .dtypes import (
     uint32,
     uint64,
 )
-from .ops.creation import get_default_device, set_default_device
+from .ops.creation import get_default_device, set_default_device, tensor
 from .printing import set_printoptions
 from .random import default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .rng import Generator
@@ -69,7 +69,7 @@ __all__ = [
     "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_grad_enabled",
     "is_inference_mode_enabled", "is_tensor", "long", "manual_seed", "nan", "no_grad", "ops", "pi", "promote_types",
     "random", "seed", "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state",
-    "short", "strided", "uint8", "uint16", "uint32", "uint64", *ops.FUNCTIONS,
+    "short", "strided", "tensor", "uint8", "uint16", "uint32", "uint64", *ops.FUNCTIONS,
 ]
 
 globals().update(ops.FUNCTIONS)

@@ -240,6 +240,13 @@ class finfo:
     1.1920928955078125e-07
     """
 
+    eps: float
+    max: float
+    min: float
+    tiny: float
+    smallest_normal: float
+    resolution: float
+
     def __init__(self, type: dtype | None = None) -> None:
         d = _default if type is None else type
         if not (d.is_floating_point or d.is_complex):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,11 +19,10 @@ class PythonProtocols:
     _array: Any
     _requires_grad: bool
     _grad: Any
-    is_cuda: bool
-    is_leaf: bool
-    requires_grad: bool
-    dtype: dtypes.dtype
-    device: devices.device
+
+    if TYPE_CHECKING:  # properties of Tensor
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def item(self) -> Any:
         """The single element as a Python number. RuntimeError for more or fewer than one element."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,12 @@ from .protocols import PythonProtocols
 from .size import Size, check_dim
 
 _new = object.__new__
+
+
+if TYPE_CHECKING:
+
+    def _operator(self: Any, other: Any) -> Tensor: ...
+    def _unary(self: Any) -> Tensor: ...
 
 
 class View:
@@ -47,6 +53,17 @@ class Tensor(PythonProtocols):
 
     __slots__ = ("_array", "_requires_grad", "_node", "_grad", "_vc", "_view", "__weakref__", "__dict__")
     __array_priority__ = 1000
+
+    if TYPE_CHECKING:  # what the operator registry installs
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _operator
+        __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _operator
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __lshift__ = __rshift__ = _operator
+        __lt__ = __le__ = __gt__ = __ge__ = _operator
+        __neg__ = __pos__ = __abs__ = __invert__ = _unary
+
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
 
     _array: Any
     _requires_grad: bool
@@ -391,7 +408,7 @@ class Tensor(PythonProtocols):
 
 def wrap(array: Any, node: Node | None = None, cls: type = Tensor) -> Tensor:
     """A Tensor around a raw array, without copying. NumPy scalars become 0-d arrays."""
-    t = _new(cls)
+    t: Any = _new(cls)
     t._array = array if not isinstance(array, np.generic) else np.asarray(array)
     t._requires_grad = node is not None
     t._node = node

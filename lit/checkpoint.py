@@ -127,7 +127,7 @@ def find_checkpoint(trainer: Trainer, ckpt_path: Any, model_given: bool) -> Path
         warnings.warn(
             f"Trainer.{fn}(...) without a model uses the best checkpoint of the fit before ({best})."
             " HINT: pass the model to use its current weights, or ckpt_path='best' to say so.",
-            stacklevel=5,
+            stacklevel=6,
         )
         return Path(best)
     if ckpt_path == "best":
@@ -148,19 +148,21 @@ def find_checkpoint(trainer: Trainer, ckpt_path: Any, model_given: bool) -> Path
 
 
 def _last_checkpoint(trainer: Trainer) -> Path | None:
-    candidates: set[Path] = set()
+    """The newest file that a checkpoint callback of this Trainer, or of one like it before, wrote as its last."""
+    folders = [Path(trainer.default_root_dir) / "checkpoints"]
+    for logger in trainer.loggers:  # every version of the experiment has its own folder
+        folders += Path(logger.root_dir).glob("*/checkpoints") if logger.root_dir else []
+    candidates = []
     for callback in trainer.checkpoint_callbacks:
-        last = getattr(callback, "last_model_path", "")
-        candidates |= {Path(last)} if last else set()
-        finder = getattr(callback, "_find_last_checkpoints", None)
-        candidates |= {Path(path) for path in finder(trainer)} if finder is not None else set()
-    existing = [path for path in candidates if path.is_file()]
-    if existing:
-        return max(existing, key=lambda path: path.stat().st_mtime)
+        own = getattr(callback, "dirpath", None)
+        name = getattr(callback, "CHECKPOINT_NAME_LAST", "last")
+        candidates += [path for folder in ([Path(own)] if own else folders) for path in folder.glob(f"*{name}*.ckpt")]
+    if candidates:
+        return max(candidates, key=lambda path: path.stat().st_mtime)
     warnings.warn(
         f"Trainer.{trainer.state.fn}(ckpt_path='last'): no last checkpoint was found, so none is loaded."
         " HINT: ModelCheckpoint(dirpath=..., save_last=True) writes it.",
-        stacklevel=5,
+        stacklevel=6,
     )
     return None
 

@@ -64,6 +64,11 @@ class CustomNode(graph.Node):
 
     __slots__ = ("function", "ctx", "metas", "op_outputs")
 
+    function: Any  # the Function subclass
+    ctx: Any
+    metas: list  # shape, dtype and array module of each output
+    op_outputs: int
+
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
 

@@ -72,6 +72,16 @@ class Node:
     __slots__ = ("edges", "tensors", "versions", "out", "aux", "params", "shape", "dtype", "seq",
                  "__weakref__", "__dict__")
 
+    edges: tuple  # the inputs' nodes, None where no gradient flows
+    tensors: Any  # kept inputs (tensors), or RELEASED
+    versions: tuple | None  # their versions at the time; None: all 0
+    out: Any  # the kept output, raw
+    aux: Any  # what else forward left for backward
+    params: Any  # forward's other arguments
+    shape: tuple
+    dtype: Any
+    seq: int
+
     op: Any = None
     # Rare fields live in __dict__; these are their defaults.
     out_version: Any = None  # (Version, count) of the kept output
@@ -326,6 +336,7 @@ class Run:
         while heap:
             node = heappop(heap)[1]
             g = pending.pop(node)
+            grads: Any
             if plain and not node.watched:
                 grads = self._formula(node, g)
                 if not self.keep_graph:

@@ -120,6 +120,8 @@ class inference_mode(_Mode):
     Here tensors made inside stay ordinary tensors: they may be used in a later graph (torch refuses).
     """
 
+    mode: bool
+
     def __new__(cls, mode: Any = True) -> Any:
         self = super().__new__(cls)
         self.mode = True if callable(mode) else bool(mode)

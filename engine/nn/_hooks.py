@@ -231,7 +231,7 @@ class _BackwardProbe:
         self.input_count = 0
         self.output_slots: list[int] = []
         self.output_count = 0
-        self.grad_output: tuple = ()
+        self.grad_output: tuple | None = None
 
     def watch_inputs(self, args: tuple) -> tuple:
         self.input_count = len(args)
@@ -246,6 +246,7 @@ class _BackwardProbe:
                 f"Tensor or a tuple of Tensors, got {type(output).__name__}",
                 stacklevel=4,
             )
+            self.after = []
             return output
         outputs = (output,) if single else tuple(output)
         self.output_count = len(outputs)
@@ -266,6 +267,11 @@ class _BackwardProbe:
         return tuple(self.grad_output[slot] for slot in self.output_slots)
 
     def _on_grad_input(self, grads: tuple) -> tuple:
+        if self.after and self.grad_output is None:
+            raise RuntimeError(
+                f"full backward hook of {type(self.module).__name__}: a gradient reached the module's input without "
+                "passing its output, so grad_output is not known: use all that forward computes through its output"
+            )
         grad_input = self._run_after(_spread(grads, self.input_slots, self.input_count))
         return tuple(grad_input[slot] for slot in self.input_slots)
 

@@ -22,9 +22,11 @@ from . import (
     grids,
     indexing,
     interop,
+    interpolation,
     joining,
     logic,
     losses,
+    losses_pointwise,
     matmul,
     normalization,
     padding,
@@ -43,6 +45,7 @@ from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
 __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smooth", "adaptive_pooling", "arithmetic",
            "attention", "comparison", "conversion", "convolution", "creation", "dropout", "einsum", "elementwise",
-           "elementwise_pairs", "embedding", "extrema", "fold", "grids", "indexing", "interop", "joining", "logic",
-           "losses", "matmul", "normalization", "padding", "pooling", "products", "random_ops", "readings", "rearranging",
-           "recurrent", "reductions", "scatter", "shape", "softmax"]
+           "elementwise_pairs", "embedding", "extrema", "fold", "grids", "indexing", "interop", "interpolation",
+           "joining", "logic", "losses", "losses_pointwise", "matmul", "normalization", "padding", "pooling",
+           "products", "random_ops", "readings", "rearranging", "recurrent", "reductions", "scatter", "shape",
+           "softmax"]

@@ -34,7 +34,7 @@ class Op:
 
     name = ""
     n = 1  # leading arguments of `forward` that are tensors (None allowed for optional ones); -1: one list of tensors
-    keep: tuple = ()  # inputs that backward needs, by index; or {input: (inputs whose gradient needs it,)}
+    keep: Any = ()  # inputs that backward needs, by index; or {input: (inputs whose gradient needs it,)}
     keep_output = False  # backward needs the output
     has_aux = False  # forward returns (out, aux); aux is kept for backward
     outputs = 1  # 0: forward returns a list of outputs
@@ -324,7 +324,7 @@ def common_arrays(card: type[Op], arrays: list) -> list:
         else:
             return arrays
     found = dtypes.result_dtype([a for a in arrays if a is not None]) if card.promote else None
-    out = []
+    out: list = []
     for a in arrays:
         if a is None:
             out.append(None)

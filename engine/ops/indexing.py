@@ -321,6 +321,6 @@ def put(target: Tensor, key: Any, value: Tensor, accumulate: bool = False, what:
     return target
 
 
-Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
-Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
+Tensor.__getitem__ = getitem  # type: ignore[method-assign]
+Tensor.__setitem__ = setitem  # type: ignore[method-assign]
 __all__ = ["getitem", "put", "setitem", "wrap"]

@@ -48,6 +48,7 @@ class Binary(Op):
     promote = True
     ufunc: Callable
     grads: tuple = (None, None)
+    dunder: Callable  # the function as an operator method
     domain: tuple[float, float] = (-2.0, 2.0)
     domain_b: tuple[float, float] | None = None
 
@@ -189,7 +190,7 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
             input._sync()
         if not scalar and other._view is not None:
             other._sync()
-        token = hush() if quiet else None
+        token: Any = hush() if quiet else None
         try:
             y = ufunc(a, b)
         except (ValueError, TypeError):

@@ -195,9 +195,22 @@ def test_last_and_best(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="best checkpoint of the fit before"):
         assert first.test(dataloaders=loader(), verbose=False) == [best]
 
-    second = trainer(3)
-    second.fit(Net(), loader(), loader(), ckpt_path="last")
+    second, resumed = trainer(3), Net()
+    second.fit(resumed, loader(), loader(), ckpt_path="last")
     assert (second.global_step, second.current_epoch) == (12, 3)
+    assert second.ckpt_path == str(tmp_path / "last.ckpt") and len(resumed.losses) == 4
+
+
+def test_last_of_an_earlier_version(tmp_path: Path) -> None:
+    def trainer(epochs: int) -> pl.Trainer:
+        checkpoint = pl.callbacks.ModelCheckpoint(save_last=True)
+        logger = pl.loggers.CSVLogger(tmp_path)
+        return quiet_trainer(logger=logger, enable_checkpointing=True, callbacks=checkpoint, max_epochs=epochs)
+
+    trainer(1).fit(Net(), loader())
+    model = Net()
+    trainer(2).fit(model, loader(), ckpt_path="last")
+    assert len(model.losses) == 4
 
 
 def test_no_best_and_no_last() -> None:
