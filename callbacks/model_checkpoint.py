@@ -37,7 +37,8 @@ class ModelCheckpoint(Checkpoint):
             None is ``"{epoch}-{step}"``.
         monitor: metric that says which checkpoints are best; None keeps the latest.
         verbose: whether to print a line for each decision.
-        save_last: True writes ``last.ckpt`` too; ``"link"`` makes it a symbolic link to the newest file.
+        save_last: True writes ``last.ckpt`` with every save (with ``save_top_k=0``: whenever one would be due);
+            ``"link"`` makes it a symbolic link to the newest file.
         save_top_k: how many of the best to keep; -1 all, 0 none. Without ``monitor``: -1, 0 or 1.
         save_on_exception: whether to save when an exception (Ctrl-C included) ends the run.
         save_weights_only: whether to leave out all that only resuming needs (optimizers, schedulers, loops).
@@ -48,8 +49,7 @@ class ModelCheckpoint(Checkpoint):
         every_n_epochs: save after every n-th epoch. At most one of these three; default: every epoch.
         save_on_train_epoch_end: save after the training epoch (True) or after validation (False). None: after the
             training epoch if validation runs once in every epoch or never, else after validation.
-        enable_version_counter: whether a file that exists already makes the new name end in ``-v1``, ``-v2``, ...;
-            otherwise it is replaced.
+        enable_version_counter: whether a file that exists makes the new name end in ``-v1``, ...; else it is replaced.
 
     A step- or time-triggered save waits for the end of validation if ``monitor`` is not logged yet or validation is
     about to run, so that it judges by a fresh value.

@@ -145,7 +145,7 @@ class PythonProtocols:
         return _rebuild, (type(self), bits, name, str(self.device), self._requires_grad, self.__dict__ or None)
 
 
-def _rebuild(cls: type, bits: Any, name: str, where: str, requires_grad: bool, extra: dict | None) -> Tensor:
+def _rebuild(cls: type, bits: Any, name: str, where: str, requires_grad: bool, extra: dict | None) -> Any:
     """Make a pickled tensor again."""
     d = getattr(dtypes, "bool_" if name == "bool" else name)
     t = Hooks.wrap(devices.place(bits.view(d.np), devices.device(where)), cls=cls)

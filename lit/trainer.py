@@ -148,8 +148,7 @@ class Trainer(TrainerView):
         self.accumulate_grad_batches = accumulate_grad_batches
         self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
         self.deterministic, self.benchmark = deterministic, benchmark
-        self.inference_mode = inference_mode
-        self.detect_anomaly = detect_anomaly
+        self.inference_mode, self.detect_anomaly = inference_mode, detect_anomaly
         self.reload_dataloaders_every_n_epochs = reload_dataloaders_every_n_epochs
         self.enable_autolog_hparams = enable_autolog_hparams
         self.log_every_n_steps = 50 if log_every_n_steps is None else log_every_n_steps

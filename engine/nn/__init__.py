@@ -29,6 +29,7 @@ from engine.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from engine.nn.adaptive import AdaptiveLogSoftmaxWithLoss
 from engine.nn.adaptive_pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -138,6 +139,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",

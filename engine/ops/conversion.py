@@ -262,7 +262,7 @@ class Imag(Op):
         return Imag.apply(input)
 
 
-@op("conj", "conj_physical", "resolve_conj")
+@op("conj", "conj_physical")
 class Conj(Op):
     """The complex conjugate; a real tensor itself.
 
@@ -405,4 +405,10 @@ def zero_(input: Tensor) -> Tensor:
     check_inplace(input)
     input._array[...] = 0
     input._bump("zero_")
+    return input
+
+
+@composite("resolve_conj", "resolve_neg")
+def resolve_conj(input: Tensor) -> Tensor:
+    """The tensor itself: conjugation and negation are never put off here."""
     return input

@@ -1,1 +1,1 @@
-"""Measures, not tests: `python -m tests.benchmarks` prints one table, beside PyTorch and Lightning where installed."""
+"""Measures, not tests: `python -m tests.benchmarks` prints tables, beside PyTorch and Lightning where installed."""

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: all measures in one run."""
+"""`python -m tests.benchmarks`: all measures in one run, a table for each group."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.benchmarks import costs, operators, training
 from tests.benchmarks.timing import Row, table
@@ -29,19 +29,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     libraries = {"ours": (engine, lit)}
     if torch is not None:
         libraries["theirs"] = (torch, importlib.import_module("lightning.pytorch"))
-    groups = args.only or GROUPS
-    rows: list[Row] = []
-    if "operators" in groups:
-        rows += operators.measure(engine, torch, args.quick)
-    if "training" in groups:
-        rows += training.measure(libraries, args.quick)
-    if "costs" in groups:
-        rows += costs.measure(args.quick)
+    groups: dict[str, Callable[[], list[Row]]] = {
+        "operators": lambda: operators.measure(engine, torch, args.quick),
+        "training": lambda: training.measure(libraries, args.quick),
+        "costs": lambda: costs.measure(args.quick),
+    }
     versions = "no torch here"
     if torch is not None:
         versions = f"torch {torch.__version__}, lightning {libraries['theirs'][1].__version__}"
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {versions}; medians of interleaved rounds\n")
-    print(table(rows))
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {versions}; medians of interleaved rounds")
+    for name in args.only or GROUPS:
+        print("\n" + table(groups[name]()), flush=True)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ print(sizes[-1] - sizes[len(sizes) // 10])
 
 
 def run(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"a measured program failed:\n{done.stderr}")
     return done.stdout
 
 

@@ -135,6 +135,18 @@ def test_a_step_costs_one_python_call(make_trainer, capsys: pytest.CaptureFixtur
     assert calls == ["on_train_batch_end"]
 
 
+def test_a_notebook_gets_tqdms_notebook_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tqdm.auto import tqdm
+
+    from callbacks.progress.tqdm_progress import _bar_class
+
+    shell = SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert _bar_class() is tqdm
+    shell.config = {}  # IPython in a terminal, its output sent to a file
+    assert _bar_class() is None
+
+
 def test_leave_keeps_a_bar_for_every_epoch(make_trainer, terminal) -> None:
     make_trainer(TQDMProgressBar(leave=True)).fit(epochs=3)
     lines = [line.split("\r")[-1][:13] for line in terminal().split("\n")]

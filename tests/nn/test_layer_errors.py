@@ -53,6 +53,8 @@ BAD = [
     ("nn.TransformerEncoderLayer(4, 2, activation='tanh')", None, RuntimeError, "should be relu/gelu, not tanh"),
     ("nn.Transformer(4, 2, 1, 1, 8)", "x(5, 2, 4), x(5, 3, 4)", RuntimeError, "batch number of src and tgt"),
     ("nn.Transformer(4, 2, 1, 1, 8)", "x(5, 2, 3), x(5, 2, 3)", RuntimeError, "equal to d_model"),
+    ("nn.AdaptiveLogSoftmaxWithLoss(4, 6, [3, 2])", None, ValueError, "unique, positive integers sorted"),
+    ("nn.AdaptiveLogSoftmaxWithLoss(4, 6, [])", None, ValueError, "length larger than 0"),
     ("nn.Unflatten(1, 3.5)", None, TypeError, "unflattened_size must be"),
     ("nn.Unflatten(1, (2, 'a'))", None, TypeError, "found element of type str"),
 ]
@@ -83,6 +85,20 @@ def test_unsupported_things_name_the_alternative() -> None:
         nn.Unflatten("features", (2, 3))
     with pytest.raises(NotImplementedError, match="one process per device"):
         nn.DataParallel(nn.ReLU(), device_ids=[0, 1])
+
+
+def test_adaptive_softmax_agrees_with_itself() -> None:
+    engine.manual_seed(0)
+    model = nn.AdaptiveLogSoftmaxWithLoss(16, 12, [3, 6])
+    x, target = engine.randn(5, 16), engine.tensor([0, 3, 6, 11, 5])
+    everything = model.log_prob(x)
+    assert engine.allclose(everything.exp().sum(dim=1), engine.ones(5), atol=1e-5)
+    assert engine.allclose(everything[engine.arange(5), target], model(x, target).output, atol=1e-5)
+    assert model.predict(x).tolist() == everything.argmax(dim=1).tolist()
+    with pytest.raises(RuntimeError, match=r"in \[0, 11\], but values in range \[1, 12\]"):
+        model(x[:2], engine.tensor([1, 12]))
+    with pytest.raises(RuntimeError, match="same size in the batch dimension"):
+        model(x, target[:2])
 
 
 def test_deprecated_reductions_still_work() -> None:
