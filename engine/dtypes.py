@@ -24,12 +24,14 @@ class dtype:
     (4, False)
     """
 
-    __slots__ = ("name", "np", "itemsize", "category", "is_floating_point", "is_complex", "is_signed", "half")
+    __slots__ = ("name", "np", "itemsize", "category", "kind", "is_floating_point", "is_complex", "is_signed",
+                 "half")
 
     def __init__(self, name: str, np_type: Any, category: int) -> None:
         self.name = name
         self.np = np.dtype(np_type)
         self.itemsize = self.np.itemsize
+        self.kind = "f" if category == 2 else self.np.kind  # NumPy's letter; bfloat16 counts as floating
         self.category = category  # 0 bool, 1 integer, 2 floating, 3 complex
         self.is_floating_point = category == 2
         self.is_complex = category == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import engine
@@ -9,6 +11,9 @@ from lit.results import Results
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
+
+# Loggers write to disk at most this often, and when the run ends: saving may wait for the disk, training should not.
+SECONDS_BETWEEN_SAVES = 1.0
 
 
 class Reporting:
@@ -23,6 +28,7 @@ class Reporting:
         self.train = Results(training=True)
         self.evaluation = Results(training=False)
         self.active: Results | None = None  # the store that self.log writes to; None where nothing can be logged
+        self._saved_at = -math.inf
         self.inside_batches = False  # True: latest values count, False: the epoch's reductions count
         self._callback_metrics: dict[str, Any] = {}
         self._logged_metrics: dict[str, Any] = {}
@@ -135,4 +141,8 @@ class Reporting:
                 step = int(chosen)
         for logger in loggers:
             logger.log_metrics(metrics, step)
-            logger.save()
+        now = time.monotonic()
+        if now - self._saved_at >= SECONDS_BETWEEN_SAVES:
+            self._saved_at = now
+            for logger in loggers:
+                logger.save()

@@ -40,6 +40,7 @@ from . import (
     scatter,
     shape,
     softmax,
+    sorting,
     statistics,
 )
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
@@ -49,4 +50,4 @@ __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smoot
            "elementwise_pairs", "embedding", "extrema", "fold", "grids", "indexing", "interop", "interpolation",
            "joining", "logic", "losses", "losses_pointwise", "matmul", "normalization", "padding", "pooling",
            "products", "random_ops", "readings", "rearranging", "recurrent", "reductions", "scatter", "shape",
-           "softmax", "statistics"]
+           "softmax", "sorting", "statistics"]

@@ -233,6 +233,10 @@ class Real(Op):
         return (g,)
 
     @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("real", make.complex((3, 2)), _half=False)
+
+    @staticmethod
     def call(input: Tensor) -> Tensor:
         return Real.apply(input) if input._array.dtype.kind == "c" else input
 
@@ -256,6 +260,10 @@ class Imag(Op):
         return (g * 1j,)
 
     @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("imag", make.complex((3, 2)), _half=False)
+
+    @staticmethod
     def call(input: Tensor) -> Tensor:
         if input._array.dtype.kind != "c":
             raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
@@ -277,6 +285,10 @@ class Conj(Op):
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         return (xp.conj(g),)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("conj", make.complex((3, 2)), _half=False)
 
     @staticmethod
     def call(input: Tensor) -> Tensor:

@@ -308,8 +308,8 @@ def _norm_samples(make: Any) -> Any:
     yield make("norm", make.uniform((3, 4)), dim=1)
     yield make("norm", make.uniform((3, 4)).t(), 2, -1, True)
     for p in (1, 3, 1.5, math.inf, -math.inf):
-        yield make("norm", make.distinct((3, 4), -2, 2), p)
-        yield make("norm", make.distinct((3, 4), -2, 2), p=p, dim=0, keepdim=True)
+        yield make("norm", make.distinct((3, 4), -1.7, 2), p)
+        yield make("norm", make.distinct((3, 4), -1.7, 2), p=p, dim=0, keepdim=True)
     yield make("norm", make.uniform((3, 4)), 0, _grad=False)
     yield make("norm", make.uniform((2, 3, 4)), "fro", dim=(0, 2))
 
@@ -365,7 +365,7 @@ class LogSumExp(Op):
         yield make("logsumexp", make.uniform((3, 4)).t(), dim=(0, 1), keepdim=True)
         yield make("logsumexp", make.uniform((2, 3, 4)), [0, -1])
         yield make("logsumexp", make.uniform(()), 0)
-        yield make("logsumexp", make.ints((3, 4), 0, 5), 0)
+        yield make("logsumexp", make.ints((3, 4), 0, 5), 0, _oracle=False)  # float32, whose last digit differs
 
 
 @composite("nansum")

@@ -75,6 +75,7 @@ class MemoryLogger(pl.loggers.Logger):
         self.metrics: list[tuple[int, dict[str, float]]] = []
         self.hparams: dict[str, Any] = {}
         self.status: str | None = None
+        self.saves = 0
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         assert step is not None
@@ -82,6 +83,9 @@ class MemoryLogger(pl.loggers.Logger):
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         self.hparams = dict(params)
+
+    def save(self) -> None:
+        self.saves += 1
 
     def finalize(self, status: str) -> None:
         self.status = status

@@ -233,6 +233,21 @@ def test_log_every_n_steps() -> None:
     assert all("epoch" in metrics for _, metrics in logger.metrics)
 
 
+def test_loggers_are_saved_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("lit.reporting.time.monotonic", lambda: now[0])
+
+    class Clock(pl.Callback):
+        def on_train_batch_end(self, *args: Any) -> None:
+            now[0] += 0.4
+
+    logger = MemoryLogger()
+    trainer = quiet_trainer(logger=logger, log_every_n_steps=1, callbacks=Clock(), enable_autolog_hparams=False)
+    trainer.fit(Net(), loader())
+    assert len(logger.metrics) == 5  # four batches and the epoch
+    assert logger.saves == 2  # at 0.4 s and at 1.6 s
+
+
 def test_log_every_zero_steps_logs_no_step_values() -> None:
     logger = MemoryLogger()
     quiet_trainer(logger=logger, log_every_n_steps=0).fit(Net(), loader(), loader())
