@@ -13,7 +13,6 @@ class DataHooks:
     """Loaders and batch transfer. A loader hook that is not overridden raises when it is needed."""
 
     prepare_data_per_node: bool = True
-    allow_zero_length_dataloader_with_multiple_devices: bool = False
 
     def prepare_data(self) -> None:
         """Download and write to disk, once; assign nothing to ``self`` here."""

@@ -34,8 +34,6 @@ class LightningDataModule(DataHooks, HyperparametersMixin):
     CHECKPOINT_HYPER_PARAMS_KEY = "datamodule_hyper_parameters"
     CHECKPOINT_HYPER_PARAMS_NAME = "datamodule_hparams_name"
 
-    name: str | None = None
-
     def __init__(self) -> None:
         super().__init__()
         self.trainer: Trainer | None = None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import engine
 from callbacks import MisconfigurationException
 from engine.errors import did_you_mean, not_supported
 
@@ -46,7 +47,7 @@ def _translate(name: str, value: Any, flags: dict[str, Any], known: list[str]) -
         raise TypeError(f"Trainer({name}={value!r}) does not exist any more. HINT: {OLD_IN_WORDS[name]}.")
     instead: dict[str, Any]
     if name == "gpus":
-        instead = {} if value in (None, 0, "0", []) else {"accelerator": "gpu", "devices": value}
+        instead = {} if value in (None, 0, "0", []) else _instead_of_gpus(value)
     elif name == "num_processes":
         instead = {"devices": value}
     elif name == "checkpoint_callback":
@@ -71,6 +72,18 @@ def _translate(name: str, value: Any, flags: dict[str, Any], known: list[str]) -
     words = ", ".join(f"{flag}={new!r}" for flag, new in instead.items())
     _deprecated(name, value, f"use Trainer({words})" if instead else "leave it out")
     flags.update(instead)
+
+
+def _instead_of_gpus(value: Any) -> dict[str, Any]:
+    """Old programs say ``gpus=1`` everywhere; on a machine without a GPU they shall still run, and say so."""
+    if engine.cuda.is_available():
+        return {"accelerator": "gpu", "devices": value}
+    warnings.warn(
+        f"Trainer(gpus={value!r}): no usable GPU was found, training on the CPU."
+        " HINT: on a machine with an NVIDIA GPU: pip install 'litengine[cuda12]' (or [cuda13]).",
+        stacklevel=4,
+    )
+    return {"accelerator": "cpu"}
 
 
 def _appended(flags: dict[str, Any], callback: Any) -> list[Any]:

@@ -67,13 +67,16 @@ class FitLoop:
             return
         self.data.setup()
         self._prepare()
+        self.reporting.enter(self.reporting.train)
         if self.state.point == Point.EPOCH_END:  # resuming from a checkpoint written in on_train_epoch_end
             self._close_epoch()
-        if self._run_is_over():
-            return
+        if not self._run_is_over():
+            self._run_epochs()
+        self.reporting.enter(None)
+
+    def _run_epochs(self) -> None:
         if self._validates_in_epoch(self.state.current_epoch):
             self.trainer.val_loop.setup_data_once()
-        self.reporting.enter(self.reporting.train)
         if "on_train_start" in self.active:
             self.hooks.call("on_train_start")
         if self.rng_to_restore is not None and self.state.point == Point.EPOCH_START:
@@ -82,7 +85,6 @@ class FitLoop:
             self._run_epoch()
         if "on_train_end" in self.active:
             self.hooks.call("on_train_end")
-        self.reporting.enter(None)
 
     def _prepare(self) -> None:
         """Look up once what stays the same for the whole run."""
@@ -167,6 +169,7 @@ class FitLoop:
         if self.rng_to_restore is not None:
             self._restore_rng()
         self._locate(self.state.batches_done - 1)
+        self.reporting.inside_batches = True
         return batches
 
     def _restore_rng(self) -> None:

@@ -300,11 +300,18 @@ class Results:
 
     def state_dict(self) -> list[dict[str, Any]]:
         """The unfinished epoch's values, so that a run resumed in the middle ends with the same means."""
-        _drain([entry for entry in self._entries.values() if entry.fresh])
+        fresh = {key: entry for key, entry in self._entries.items() if entry.fresh}
+        _drain(list(fresh.values()))
+        _read_step_values(list(fresh.values()))
         return [
-            {"key": list(key), "arguments": list(entry.arguments), "total": entry.total, "weight": entry.weight}
-            for key, entry in self._entries.items()
-            if entry.fresh and all(isinstance(a, (bool, str, type(None))) for a in entry.arguments)
+            {
+                "key": list(key),
+                "arguments": [*entry.arguments[:4], entry.reduction, entry.arguments[5]],
+                "step_value": entry.step_value,
+                "total": entry.total,
+                "weight": entry.weight,
+            }
+            for key, entry in fresh.items()
         ]
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
@@ -313,7 +320,7 @@ class Results:
             hook, name, self.dataloader_idx = saved["key"]
             entry = self._register(None, hook, name, tuple(saved["arguments"]))
             entry.total, entry.weight, entry.fresh = saved["total"], saved["weight"], True
-            entry.step_value = saved["total"]
+            entry.step_value = saved["step_value"]
             self._entries[(hook, name, self.dataloader_idx)] = entry
         self.dataloader_idx = None
 

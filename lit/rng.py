@@ -1,4 +1,7 @@
-"""The random streams of a process: read them, set them, leave them untouched."""
+"""The random streams of a process: read them, set them, leave them untouched.
+
+Random numbers on a GPU come from engine's one generator too, so its state is all there is to keep.
+"""
 
 from __future__ import annotations
 
@@ -25,31 +28,26 @@ def collect_rng_states() -> dict[str, Any]:
     """
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global stream is what users seed
-    states = {
+    return {
         "engine": engine.get_rng_state(),
-        "python": {"version": version, "words": list(words), "gauss": gauss},
+        "python": {"version": version, "words": engine.tensor(words), "gauss": gauss},
         "numpy": {
             "name": str(name),
-            "keys": [int(key) for key in keys],
+            "keys": engine.tensor(keys.astype(np.int64)),
             "position": int(position),
             "has_gauss": int(has_gauss),
             "cached": float(cached),
         },
     }
-    if engine.cuda.is_available():
-        states["cuda"] = engine.cuda.get_rng_state_all()
-    return states
 
 
 def set_rng_states(states: dict[str, Any]) -> None:
     """Set the generators to what ``collect_rng_states`` returned."""
     engine.set_rng_state(states["engine"])
     python, numpy = states["python"], states["numpy"]
-    random.setstate((python["version"], tuple(python["words"]), python["gauss"]))
-    keys = np.array(numpy["keys"], dtype=np.uint32)
+    random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
+    keys = np.array(numpy["keys"].tolist(), dtype=np.uint32)
     np.random.set_state((numpy["name"], keys, numpy["position"], numpy["has_gauss"], numpy["cached"]))
-    if "cuda" in states and engine.cuda.is_available():
-        engine.cuda.set_rng_state_all(states["cuda"])
 
 
 @contextmanager

@@ -18,7 +18,7 @@ def seed_everything(seed: int | None = None, workers: bool = False, verbose: boo
 
     Args:
         seed: 0 to 2**32 - 1. If None, the environment variable ``PL_GLOBAL_SEED`` is used, else 0.
-        workers: seed the DataLoader workers' Python and NumPy streams too, each differently.
+        workers: accepted as in Lightning; engine's DataLoader always seeds its workers' streams, each differently.
         verbose: print the seed.
 
     Raises:
@@ -48,10 +48,3 @@ def seed_everything(seed: int | None = None, workers: bool = False, verbose: boo
     np.random.seed(seed)  # noqa: NPY002 - the global stream is what users seed
     engine.manual_seed(seed)
     return seed
-
-
-def seed_worker(worker_id: int) -> None:
-    """Give a DataLoader worker its own Python and NumPy streams (``seed_everything(workers=True)`` installs it)."""
-    worker_seed = engine.initial_seed() % 2**32  # engine has seeded itself with base seed + worker_id
-    random.seed(worker_seed)
-    np.random.seed(worker_seed)  # noqa: NPY002

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import function, graph
+from . import function, functional, graph
 from .api import backward, grad
 from .function import Function
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -24,6 +24,6 @@ def Variable(data: Any, requires_grad: bool = False, volatile: bool | None = Non
     return data.detach().requires_grad_() if requires_grad else data
 
 
-__all__ = ["Function", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "function", "grad",
+__all__ = ["Function", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "function", "functional", "grad",
            "gradcheck", "gradgradcheck", "graph", "inference_mode", "is_grad_enabled", "no_grad", "set_detect_anomaly",
            "set_grad_enabled"]

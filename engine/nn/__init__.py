@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from engine.errors import did_you_mean
 from engine.nn import functional, init, modules, parameter, utils
 from engine.nn.activation import (
     CELU,
@@ -279,3 +282,10 @@ __all__ = [
     "parameter",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(
+        f"module 'engine.nn' has no attribute '{name}'.{did_you_mean(name, __all__)} "
+        "HINT: docs/compatibility.md lists what is here and what is not."
+    )

@@ -67,7 +67,9 @@ def lstm_forward(xp: Any, x: Any, h0: Any, c0: Any, weights: tuple, steps: list)
     return out, h, c, (gates, before, squashed)
 
 
-def lstm_backward(xp: Any, g: tuple, x: Any, h_before: Any, weights: tuple, steps: list, saved: tuple, shapes: tuple) -> tuple:
+def lstm_backward(
+    xp: Any, g: tuple, x: Any, h_before: Any, weights: tuple, steps: list, saved: tuple, shapes: tuple
+) -> tuple:
     """Gradients of (x, h0, c0, w_ih, w_hh, bias, w_hr) from those of (outputs, final h, final c)."""
     w_ih, w_hh, _, _, w_hr = weights
     gates, before, squashed = saved
@@ -99,8 +101,15 @@ def lstm_backward(xp: Any, g: tuple, x: Any, h_before: Any, weights: tuple, step
         cell *= f[rows]
         dh[:n] = xp.dot(block, recurrent)
     g_hr = None if w_hr is None else xp.dot(states.T, o * squashed)
-    return (xp.dot(pre, lstm_rows(w_ih)), dh, dc, _torch_rows(xp.dot(pre.T, x)), _torch_rows(xp.dot(pre.T, h_before)),
-            _torch_rows(pre.sum(axis=0)), g_hr)
+    return (
+        xp.dot(pre, lstm_rows(w_ih)),
+        dh,
+        dc,
+        _torch_rows(xp.dot(pre.T, x)),
+        _torch_rows(xp.dot(pre.T, h_before)),
+        _torch_rows(pre.sum(axis=0)),
+        g_hr,
+    )
 
 
 def gru_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list) -> tuple:

@@ -23,8 +23,10 @@ def many(value: Any, count: int, name: str, function: str) -> tuple:
     if len(values) == 1:
         return values * count
     if len(values) != count:
-        raise RuntimeError(f"{function}(): expected {name} to be a single integer value or a list of {count} values, "
-                           f"but got {name}={list(values)}")
+        raise RuntimeError(
+            f"{function}(): expected {name} to be a single integer value or a list of {count} values, "
+            f"but got {name}={list(values)}"
+        )
     return values
 
 
@@ -39,17 +41,20 @@ def by_x(sizes: Any) -> str:
 
 
 class Windows:
-    """Windows of `kernel` elements, `dilation` apart, every `stride` elements of `spatial` padded by (low, high) `pads`.
+    """Windows of `kernel` elements, `dilation` apart, at every `stride` elements of `spatial` padded by `pads`.
 
-    `out` is the number of windows per dimension, `padded` the padded sizes, `interior` the slices of the unpadded part.
+    `pads` are (low, high) per dimension; `out` is the number of windows per dimension, `padded` the padded sizes,
+    `interior` the slices of the unpadded part.
     """
 
-    def __init__(self, spatial: tuple, kernel: tuple, stride: tuple, pads: tuple, dilation: tuple,
-                 out: tuple | None = None) -> None:
+    def __init__(
+        self, spatial: tuple, kernel: tuple, stride: tuple, pads: tuple, dilation: tuple, out: tuple | None = None
+    ) -> None:
         self.spatial, self.kernel, self.stride, self.pads, self.dilation = spatial, kernel, stride, pads, dilation
         self.padded = tuple([n + lo + hi for n, (lo, hi) in zip(spatial, pads)])
-        self.out = out or tuple([(n - d * (k - 1) - 1) // s + 1
-                                 for n, k, s, d in zip(self.padded, kernel, stride, dilation)])
+        self.out = out or tuple(
+            [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(self.padded, kernel, stride, dilation)]
+        )
         self.count = _product(self.out)
         self.is_padded = any(lo or hi for lo, hi in pads)
         self.interior = (..., *[slice(lo, lo + n) for n, (lo, _) in zip(spatial, pads)])
@@ -61,8 +66,10 @@ class Windows:
 
     def at(self, position: tuple, first: int, last: int) -> tuple:
         """Slices of a padded array: the element at `position` of every window in rows `first` to `last` of `out`."""
-        slices = [slice(p * d, p * d + s * (n - 1) + 1, s)
-                  for p, d, s, n in zip(position, self.dilation, self.stride, self.out)]
+        slices = [
+            slice(p * d, p * d + s * (n - 1) + 1, s)
+            for p, d, s, n in zip(position, self.dilation, self.stride, self.out)
+        ]
         p, d, s = position[0], self.dilation[0], self.stride[0]
         slices[0] = slice(p * d + s * first, p * d + s * (last - 1) + 1, s)
         return (..., *slices)
@@ -118,7 +125,8 @@ def _product(sizes: Any) -> int:
 
 
 @functools.lru_cache(maxsize=2048)
-def windows_of(spatial: tuple, kernel: tuple, stride: tuple, pads: tuple, dilation: tuple,
-               out: tuple | None = None) -> Windows:
+def windows_of(
+    spatial: tuple, kernel: tuple, stride: tuple, pads: tuple, dilation: tuple, out: tuple | None = None
+) -> Windows:
     """The remembered `Windows` of these sizes."""
     return Windows(spatial, kernel, stride, pads, dilation, out)

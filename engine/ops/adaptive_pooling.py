@@ -1,4 +1,4 @@
-"""Adaptive pooling: the size of the output is given, and input i of n goes to windows floor(j * n / m) to ceil((j + 1) * n / m)."""
+"""Adaptive pooling: of m windows over n elements, number j reaches from floor(j n / m) to ceil((j + 1) n / m)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from ..tensor import Tensor
 from ._windows import windows_of
+from .average_pooling import AvgPool
 from .base import FUNCTIONAL, Op, expect_tensor, install, op
-from .pooling import AvgPool, TakeFlat
+from .pooling import TakeFlat
 from .samples import samples_for
 
 
@@ -94,8 +95,10 @@ def _sizes(function: str, input: Any, output_size: Any) -> tuple:
     nd = int(function[-2])
     shape = expect_tensor(input, function)._array.shape
     if len(shape) not in (nd + 1, nd + 2) or 0 in shape[-nd:]:
-        raise RuntimeError(f"{function}(): Expected {nd + 1}D or {nd + 2}D tensor with non-zero sizes of all non-batch dimensions, "
-                           f"but got {list(shape)}")
+        raise RuntimeError(
+            f"{function}(): Expected {nd + 1}D or {nd + 2}D tensor with non-zero sizes of all non-batch dimensions, "
+            f"but got {list(shape)}"
+        )
     wanted = (output_size,) * nd if output_size is None or isinstance(output_size, int) else tuple(output_size)
     if len(wanted) == 1:
         wanted = wanted * nd
@@ -103,7 +106,9 @@ def _sizes(function: str, input: Any, output_size: Any) -> tuple:
         raise RuntimeError(f"{function}(): output_size must have {nd} elements, got {list(wanted)}")
     out = tuple([n if m is None else m for n, m in zip(shape[-nd:], wanted)])
     if any(m < 0 for m in out):
-        raise RuntimeError(f"{function}(): elements of output_size must be greater than or equal to 0, but got {list(out)}")
+        raise RuntimeError(
+            f"{function}(): elements of output_size must be greater than or equal to 0, but got {list(out)}"
+        )
     return out
 
 
@@ -128,7 +133,7 @@ def _max(function: str, input: Tensor, output_size: Any, return_indices: bool) -
     return (best, index) if return_indices else best
 
 
-_DOC = """The {what} of windows that divide the last {nd} dimension{s} into `output_size` parts, whatever the input's size.
+_DOC = """The {what} of each of `output_size` windows that together cover the last {nd} dimension{s}.
 
     Shape (N, C, {dims}) or (C, {dims}); `output_size` an int or {nd} of them, None keeps a size.{more}
     RuntimeError for other shapes.
@@ -140,17 +145,30 @@ _DOC = """The {what} of windows that divide the last {nd} dimension{s} into `out
 
 def _install() -> None:
     for nd in (1, 2, 3):
+
         def avg(input: Tensor, output_size: Any, *, _nd: int = nd) -> Tensor:
             return _avg(f"adaptive_avg_pool{_nd}d", input, output_size)
 
         def best(input: Tensor, output_size: Any, return_indices: bool = False, *, _nd: int = nd) -> Any:
             return _max(f"adaptive_max_pool{_nd}d", input, output_size, return_indices)
 
-        words = {"nd": nd, "s": "s" if nd > 1 else "", "dims": ("L", "H, W", "D, H, W")[nd - 1], "count": 2**nd,
-                 "sizes": ", ".join(["1", *["2"] * nd])}
-        avg.__doc__ = _DOC.format(**words, what="mean", kind="avg", more="", result=("0.5000", "1.5000", "3.5000")[nd - 1])
-        best.__doc__ = _DOC.format(**words, what="maximum", kind="max", result=f"{2**nd - 1}.",
-                                   more=" `return_indices` gives (maxima, flat int64 indices).")
+        words = {
+            "nd": nd,
+            "s": "s" if nd > 1 else "",
+            "dims": ("L", "H, W", "D, H, W")[nd - 1],
+            "count": 2**nd,
+            "sizes": ", ".join(["1", *["2"] * nd]),
+        }
+        avg.__doc__ = _DOC.format(
+            **words, what="mean", kind="avg", more="", result=("0.5000", "1.5000", "3.5000")[nd - 1]
+        )
+        best.__doc__ = _DOC.format(
+            **words,
+            what="maximum",
+            kind="max",
+            result=f"{2**nd - 1}.",
+            more=" `return_indices` gives (maxima, flat int64 indices).",
+        )
         install(avg, f"adaptive_avg_pool{nd}d", function=nd == 1, method=False, functional=True)
         install(best, f"adaptive_max_pool{nd}d", function=False, method=False, functional=True)
 

@@ -29,11 +29,11 @@ def _weights(xp: Any, scores: Any) -> Any:
 class Attention(Op):
     """softmax(query key^T * scale + mask) value, with dropout on the attention weights.
 
-    Shapes: query (..., L, E), key (..., S, E), value (..., S, Ev); `attn_mask` broadcasts to (..., L, S): booleans, True
-    where attention is allowed, or floats that are added. `is_causal` allows position i to see positions up to i, instead
-    of a mask. `scale` defaults to 1 / sqrt(E). `dropout_p` applies always: pass 0 outside of training. With `enable_gqa`
-    the query may have a multiple of the heads (dimension -3) of key and value. Rows that may see nothing give zeros.
-    Raises RuntimeError for shapes or dtypes that do not fit, or a mask together with `is_causal`.
+    Shapes: query (..., L, E), key (..., S, E), value (..., S, Ev); `attn_mask` broadcasts to (..., L, S): booleans,
+    True where attention is allowed, or floats that are added. `is_causal` allows position i to see positions up to i,
+    instead of a mask. `scale` defaults to 1 / sqrt(E). `dropout_p` applies always: pass 0 outside of training. With
+    `enable_gqa` the query may have a multiple of the heads (dimension -3) of key and value. Rows that may see nothing
+    give zeros. Raises RuntimeError for shapes or dtypes that do not fit, or a mask together with `is_causal`.
 
     >>> q = torch.tensor([[1., 0.], [0., 1.]])
     >>> nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True)
@@ -46,7 +46,9 @@ class Attention(Op):
     has_aux = True
 
     @staticmethod
-    def forward(xp: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, kept: Any, keep_scale: float) -> tuple:
+    def forward(
+        xp: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, kept: Any, keep_scale: float
+    ) -> tuple:
         scores = xp.matmul(q * q.dtype.type(scale), k.swapaxes(-1, -2))
         if mask is not None:
             scores = xp.where(mask, scores, -math.inf).astype(q.dtype) if mask.dtype.kind == "b" else scores + mask
@@ -93,32 +95,55 @@ class Attention(Op):
             h = xp._dropout(h, kept, keep_scale, None, None)
         h = weights * h
         scores = h - weights * xp.sum(h, (len(h.shape) - 1,), True, None)
-        return ((scores @ k) * scale if need_q else None, (scores.swapaxes(-1, -2) @ q) * scale if need_k else None, gv,
-                scores if need_mask else None)
+        return (
+            (scores @ k) * scale if need_q else None,
+            (scores.swapaxes(-1, -2) @ q) * scale if need_k else None,
+            gv,
+            scores if need_mask else None,
+        )
 
     @classmethod
     def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
-        shapes = ", ".join(f"{name} {list(t.shape)}" for name, t in zip(("query", "key", "value", "attn_mask"), tensors)
-                           if t is not None)
-        return RuntimeError(f"scaled_dot_product_attention(): expected query (..., L, E), key (..., S, E), value (..., S, Ev) "
-                            f"and a mask that broadcasts to (..., L, S), got {shapes}")
+        shapes = ", ".join(
+            f"{name} {list(t.shape)}"
+            for name, t in zip(("query", "key", "value", "attn_mask"), tensors)
+            if t is not None
+        )
+        return RuntimeError(
+            f"scaled_dot_product_attention(): expected query (..., L, E), key (..., S, E), value (..., S, Ev) "
+            f"and a mask that broadcasts to (..., L, S), got {shapes}"
+        )
 
     @staticmethod
-    def call(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
-             is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False) -> Tensor:
+    def call(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
         q = expect_tensor(query, "scaled_dot_product_attention", "query")._array
         k, v = key._array, value._array
         if q.ndim < 2 or k.ndim < 2 or v.ndim < 2:
-            raise RuntimeError("Expected query, key, and value to all be at least 2 dimensional, but got query.dim(): "
-                               f"{q.ndim}, key.dim(): {k.ndim} and value.dim(): {v.ndim} instead.")
+            raise RuntimeError(
+                "Expected query, key, and value to all be at least 2 dimensional, but got query.dim(): "
+                f"{q.ndim}, key.dim(): {k.ndim} and value.dim(): {v.ndim} instead."
+            )
         if q.dtype != k.dtype or q.dtype != v.dtype:
-            raise RuntimeError("Expected query, key, and value to have the same dtype, but got query.dtype: "
-                               f"{query.dtype} key.dtype: {key.dtype} and value.dtype: {value.dtype} instead.")
+            raise RuntimeError(
+                "Expected query, key, and value to have the same dtype, but got query.dtype: "
+                f"{query.dtype} key.dtype: {key.dtype} and value.dtype: {value.dtype} instead."
+            )
         if attn_mask is not None and is_causal:
             raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
         if attn_mask is not None and attn_mask._array.dtype.kind != "b" and attn_mask._array.dtype != q.dtype:
-            raise RuntimeError("Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
-                               f"{attn_mask.dtype} and  query.dtype: {query.dtype} instead.")
+            raise RuntimeError(
+                "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
+                f"{attn_mask.dtype} and  query.dtype: {query.dtype} instead."
+            )
         if enable_gqa:
             key, value = _share_heads(query, key), _share_heads(query, value)
         check_probability(dropout_p)
@@ -127,14 +152,22 @@ class Attention(Op):
             lead = np.broadcast_shapes(q.shape[:-2], key._array.shape[:-2])
             kept = keep_mask(q, dropout_p, (*lead, q.shape[-2], k.shape[-2]))
         scale = 1 / math.sqrt(q.shape[-1] or 1) if scale is None else scale
-        return Attention.apply(query, key, value, attn_mask, scale, is_causal, kept,
-                               1 / (1 - dropout_p) if dropout_p < 1 else 0.0)
+        return Attention.apply(
+            query, key, value, attn_mask, scale, is_causal, kept, 1 / (1 - dropout_p) if dropout_p < 1 else 0.0
+        )
 
     @staticmethod
     def samples(make: Any) -> Any:
         def case(q: tuple, k: tuple, v: tuple, *more: Any, **options: Any) -> Any:
-            return make("scaled_dot_product_attention", make.uniform(q), make.uniform(k), make.uniform(v), *more,
-                        _module="nn.functional", **options)
+            return make(
+                "scaled_dot_product_attention",
+                make.uniform(q),
+                make.uniform(k),
+                make.uniform(v),
+                *more,
+                _module="nn.functional",
+                **options,
+            )
 
         yield case((2, 3, 4), (2, 5, 4), (2, 5, 2))
         yield case((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4), is_causal=True)
@@ -147,9 +180,11 @@ class Attention(Op):
 
 
 def _share_heads(query: Tensor, other: Tensor) -> Tensor:
-    """Key or value with every head repeated until there are as many as the query has. RuntimeError if they do not divide."""
+    """Key or value with its heads repeated up to the number of the query's; RuntimeError if that is no multiple."""
     heads, have = query.shape[-3], other.shape[-3]
     if have == 0 or heads % have:
-        raise RuntimeError("Number of heads in key and value must divide the number of heads in query when enable_gqa=True, "
-                           f"but got {have} and {heads}")
+        raise RuntimeError(
+            "Number of heads in key and value must divide the number of heads in query when enable_gqa=True, "
+            f"but got {have} and {heads}"
+        )
     return other if heads == have else other.repeat_interleave(heads // have, -3)  # type: ignore[attr-defined]

@@ -1,10 +1,10 @@
 """Convolution and transposed convolution in one, two and three dimensions.
 
-One implementation serves all: the windows under the kernel are gathered as columns (im2col), a block of images at a time
-so that the columns stay in cache, and multiplied with the weights in one matrix product per block. Columns are stored
-as (channel, kernel position, image, output position): their rows are then copied in runs as long as the image is wide.
-The three bilinear maps involved (output, input gradient, weight gradient) are each other's derivatives, so each is a
-card, and derivatives of any order come out of them.
+One implementation serves all: the windows under the kernel are gathered as columns (im2col), a block of images at a
+time so that the columns stay in cache, and multiplied with the weights in one matrix product per block. Columns are
+stored as (channel, kernel position, image, output position): their rows are then copied in runs as long as the image
+is wide. The three bilinear maps involved (output, input gradient, weight gradient) are each other's derivatives, so
+each is a card, and derivatives of any order come out of them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     for block in plan.blocks:
         n0, n1, r0, r1 = block
         columns = _gather(xp, view, block, plan)
-        product = (xp.dot(weights, columns) if plan.groups == 1 else xp.matmul(weights, columns))
+        product = xp.dot(weights, columns) if plan.groups == 1 else xp.matmul(weights, columns)
         product = product.reshape(plan.outputs, n1 - n0, r1 - r0, *windows.out[1:]).swapaxes(0, 1)
         if bias is None:
             out[n0:n1, :, r0:r1] = product
@@ -83,7 +83,8 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) 
             gw = part if gw is None else xp.add(gw, part, out=gw)
         if need_x:
             spread = xp.matmul(weights, outputs).reshape(
-                plan.channels, *windows.kernel, n1 - n0, r1 - r0, *windows.out[1:])
+                plan.channels, *windows.kernel, n1 - n0, r1 - r0, *windows.out[1:]
+            )
             windows.add_back(gx[n0:n1], spread, r0, r1)
     if need_w:
         gw = xp.zeros(plan.w_shape, g.dtype) if gw is None else gw.reshape(plan.w_shape)
@@ -92,7 +93,7 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) 
 
 @op("_convolution", function=False, method=False, node="ConvolutionBackward0")
 class Convolution(Op):
-    """The convolution (cross-correlation) of (N, C, *) with weights (O, C / groups, *kernel) and an optional bias (O)."""
+    """The convolution (cross-correlation) of (N, C, *) with weights (O, C / groups, *kernel) and a bias (O) or None."""
 
     n = 3
     keep = {0: (1,), 1: (0,)}
@@ -117,9 +118,11 @@ class Convolution(Op):
         plan = s.params[0]
         need_x, need_w, need_b = s.needs
         x, w, _ = s.inputs
-        return (xp._conv_input_grad(g, w, plan) if need_x else None,
-                xp._conv_weight_grad(g, x, plan) if need_w else None,
-                xp.sum(g, plan.sum_axes, False, None) if need_b else None)
+        return (
+            xp._conv_input_grad(g, w, plan) if need_x else None,
+            xp._conv_weight_grad(g, x, plan) if need_w else None,
+            xp.sum(g, plan.sum_axes, False, None) if need_b else None,
+        )
 
     @staticmethod
     def samples(make: Any) -> Any:
@@ -154,8 +157,10 @@ class ConvInputGrad(Op):
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         (plan,), (out, w) = s.params, s.inputs
-        return (xp._convolution(g, w, None, plan) if s.needs[0] else None,
-                xp._conv_weight_grad(out, g, plan) if s.needs[1] else None)
+        return (
+            xp._convolution(g, w, None, plan) if s.needs[0] else None,
+            xp._conv_weight_grad(out, g, plan) if s.needs[1] else None,
+        )
 
 
 @op("_conv_weight_grad", function=False, method=False, node="ConvolutionBackwardBackward0")
@@ -172,8 +177,10 @@ class ConvWeightGrad(Op):
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         (plan,), (out, x) = s.params, s.inputs
-        return (xp._convolution(x, g, None, plan) if s.needs[0] else None,
-                xp._conv_input_grad(out, g, plan) if s.needs[1] else None)
+        return (
+            xp._convolution(x, g, None, plan) if s.needs[0] else None,
+            xp._conv_input_grad(out, g, plan) if s.needs[1] else None,
+        )
 
 
 @op("_conv_transpose", function=False, method=False, node="ConvolutionBackward0")
@@ -194,15 +201,19 @@ class ConvTranspose(Op):
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         plan = s.params[0]
         x, w, _ = s.inputs
-        return (xp._convolution(g, w, None, plan) if s.needs[0] else None,
-                xp._conv_weight_grad(x, g, plan) if s.needs[1] else None,
-                xp.sum(g, plan.sum_axes, False, None) if s.needs[2] else None)
+        return (
+            xp._convolution(g, w, None, plan) if s.needs[0] else None,
+            xp._conv_weight_grad(x, g, plan) if s.needs[1] else None,
+            xp.sum(g, plan.sum_axes, False, None) if s.needs[2] else None,
+        )
 
     @staticmethod
     def samples(make: Any) -> Any:
         def case(nd: int, x: tuple, w: tuple, groups: int = 1, bias: bool = True, **options: Any) -> Any:
             b = make.uniform((w[1] * groups,)) if bias else None
-            return make(f"conv_transpose{nd}d", make.uniform(x, -1, 1), make.uniform(w, -1, 1), b, groups=groups, **options)
+            return make(
+                f"conv_transpose{nd}d", make.uniform(x, -1, 1), make.uniform(w, -1, 1), b, groups=groups, **options
+            )
 
         yield case(1, (2, 3, 5), (3, 4, 3), stride=2, padding=1, output_padding=1)
         yield case(1, (3, 5), (3, 2, 2), dilation=2, output_padding=1)
@@ -214,10 +225,13 @@ class ConvTranspose(Op):
 # -- arguments --------------------------------------------------------------------------------------------------------
 
 
-def _check_sizes(function: str, nd: int, x_shape: tuple, w_shape: tuple, groups: int, stride: tuple, padding: Any,
-                 dilation: tuple) -> None:
+def _check_sizes(
+    function: str, nd: int, x_shape: tuple, w_shape: tuple, groups: int, stride: tuple, padding: Any, dilation: tuple
+) -> None:
     if len(w_shape) != nd + 2:
-        raise RuntimeError(f"{function}(): expected {nd + 2}-dimensional weight, but got weight of size {list(w_shape)}")
+        raise RuntimeError(
+            f"{function}(): expected {nd + 2}-dimensional weight, but got weight of size {list(w_shape)}"
+        )
     if groups <= 0:
         raise RuntimeError("non-positive groups is not supported")
     if any(s <= 0 for s in stride):
@@ -227,14 +241,18 @@ def _check_sizes(function: str, nd: int, x_shape: tuple, w_shape: tuple, groups:
     if not isinstance(padding, str) and any(p < 0 for p in padding):
         raise RuntimeError("negative padding is not supported")
     if w_shape[0] < groups or w_shape[0] % groups:
-        raise RuntimeError(f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got "
-                           f"weight of size {list(w_shape)} instead")
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got "
+            f"weight of size {list(w_shape)} instead"
+        )
 
 
 def _check_bias(b_shape: tuple | None, outputs: int, w_shape: tuple) -> None:
     if b_shape is not None and b_shape != (outputs,):
-        raise RuntimeError(f"Given weight of size {list(w_shape)}, expected bias to be 1-dimensional with {outputs} "
-                           f"elements, but got bias of size {list(b_shape)} instead")
+        raise RuntimeError(
+            f"Given weight of size {list(w_shape)}, expected bias to be 1-dimensional with {outputs} "
+            f"elements, but got bias of size {list(b_shape)} instead"
+        )
 
 
 def _pads(padding: Any, kernel: tuple, stride: tuple, dilation: tuple) -> tuple:
@@ -252,47 +270,78 @@ def _pads(padding: Any, kernel: tuple, stride: tuple, dilation: tuple) -> tuple:
 
 
 @functools.lru_cache(maxsize=1024)
-def conv_plan(nd: int, x_shape: tuple, w_shape: tuple, b_shape: tuple | None, stride: Any, padding: Any, dilation: Any,
-              groups: int) -> Plan:
+def conv_plan(
+    nd: int,
+    x_shape: tuple,
+    w_shape: tuple,
+    b_shape: tuple | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Plan:
     """The remembered plan of a convolution. RuntimeError if the arguments do not fit each other."""
     name = f"conv{nd}d"
     stride, dilation = many(stride, nd, "stride", name), many(dilation, nd, "dilation", name)
     padding = padding if isinstance(padding, str) else many(padding, nd, "padding", name)
     _check_sizes(name, nd, x_shape, w_shape, groups, stride, padding, dilation)
     if x_shape[1] != w_shape[1] * groups:
-        raise RuntimeError(f"Given groups={groups}, weight of size {list(w_shape)}, expected input{list(x_shape)} to have "
-                           f"{w_shape[1] * groups} channels, but got {x_shape[1]} channels instead")
+        raise RuntimeError(
+            f"Given groups={groups}, weight of size {list(w_shape)}, expected input{list(x_shape)} to have "
+            f"{w_shape[1] * groups} channels, but got {x_shape[1]} channels instead"
+        )
     _check_bias(b_shape, w_shape[0], w_shape)
     kernel = w_shape[2:]
     windows = windows_of(x_shape[2:], kernel, stride, _pads(padding, kernel, stride, dilation), dilation)
     if any(n < d * (k - 1) + 1 for n, k, d in zip(windows.padded, kernel, dilation)):
         spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
-        raise RuntimeError(f"Calculated padded input size per channel: ({by_x(windows.padded)}). Kernel size: "
-                           f"({by_x(spans)}). Kernel size can't be greater than actual input size")
+        raise RuntimeError(
+            f"Calculated padded input size per channel: ({by_x(windows.padded)}). Kernel size: "
+            f"({by_x(spans)}). Kernel size can't be greater than actual input size"
+        )
     return Plan(x_shape, w_shape, groups, windows)
 
 
 @functools.lru_cache(maxsize=1024)
-def transpose_plan(nd: int, x_shape: tuple, w_shape: tuple, b_shape: tuple | None, stride: Any, padding: Any,
-                   output_padding: Any, groups: int, dilation: Any) -> Plan:
+def transpose_plan(
+    nd: int,
+    x_shape: tuple,
+    w_shape: tuple,
+    b_shape: tuple | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Plan:
     """The plan of the convolution whose adjoint a transposed convolution is. RuntimeError if arguments do not fit."""
     name = f"conv_transpose{nd}d"
     stride, dilation = many(stride, nd, "stride", name), many(dilation, nd, "dilation", name)
     padding, extra = many(padding, nd, "padding", name), many(output_padding, nd, "output_padding", name)
     _check_sizes(name, nd, x_shape, w_shape, groups, stride, padding, dilation)
     if x_shape[1] != w_shape[0]:
-        raise RuntimeError(f"Given transposed=1, weight of size {list(w_shape)}, expected input{list(x_shape)} to have "
-                           f"{w_shape[0]} channels, but got {x_shape[1]} channels instead")
+        raise RuntimeError(
+            f"Given transposed=1, weight of size {list(w_shape)}, expected input{list(x_shape)} to have "
+            f"{w_shape[0]} channels, but got {x_shape[1]} channels instead"
+        )
     _check_bias(b_shape, w_shape[1] * groups, w_shape)
     if any(e < 0 or (e >= s and e >= d) for e, s, d in zip(extra, stride, dilation)):
-        raise RuntimeError("output padding must be smaller than either stride or dilation, but got output_padding: "
-                           f"{list(extra)} stride: {list(stride)} dilation: {list(dilation)}")
+        raise RuntimeError(
+            "output padding must be smaller than either stride or dilation, but got output_padding: "
+            f"{list(extra)} stride: {list(stride)} dilation: {list(dilation)}"
+        )
     kernel = w_shape[2:]
-    spatial = tuple([(n - 1) * s - 2 * p + d * (k - 1) + e + 1
-                     for n, s, p, d, k, e in zip(x_shape[2:], stride, padding, dilation, kernel, extra)])
+    spatial = tuple(
+        [
+            (n - 1) * s - 2 * p + d * (k - 1) + e + 1
+            for n, s, p, d, k, e in zip(x_shape[2:], stride, padding, dilation, kernel, extra)
+        ]
+    )
     if any(n <= 0 for n in spatial):
-        raise RuntimeError(f"Given input size per channel: ({by_x(x_shape[2:])}). Calculated output size per channel: "
-                           f"({by_x(spatial)}). Output size is too small")
+        raise RuntimeError(
+            f"Given input size per channel: ({by_x(x_shape[2:])}). Calculated output size per channel: "
+            f"({by_x(spatial)}). Output size is too small"
+        )
     windows = windows_of(spatial, kernel, stride, tuple([(p, p) for p in padding]), dilation, x_shape[2:])
     return Plan((x_shape[0], w_shape[1] * groups, *spatial), w_shape, groups, windows)
 
@@ -301,8 +350,10 @@ def _check_tensors(function: str, nd: int, input: Any, weight: Any, bias: Any) -
     expect_tensor(input, function)
     expect_tensor(weight, function, "weight", 2)
     if input._array.ndim not in (nd + 1, nd + 2):
-        raise RuntimeError(f"Expected {nd + 1}D (unbatched) or {nd + 2}D (batched) input to {function}, but got input of "
-                           f"size: {list(input.shape)}")
+        raise RuntimeError(
+            f"Expected {nd + 1}D (unbatched) or {nd + 2}D (batched) input to {function}, but got input of "
+            f"size: {list(input.shape)}"
+        )
     for name, other in (("weight", weight), ("bias", bias)):
         if other is not None and other._array.dtype != input._array.dtype:
             raise RuntimeError(f"Input type ({input.dtype}) and {name} type ({other.dtype}) should be the same")
@@ -322,9 +373,10 @@ def _run(card: type[Op], input: Tensor, weight: Tensor, bias: Any, plan_of: Any,
 
 _CONV_DOC = """The {nd}-dimensional convolution (cross-correlation) of `input` with `weight`.
 
-    Shapes: input (N, C, {dims}) or (C, {dims}), weight (O, C / groups, {kernel}), bias (O); the output is (N, O, ...) with
-    `floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1` elements per dimension. `padding` may also be
-    "valid" (none) or "same" (the input's size; stride 1 only). RuntimeError if shapes, channels or dtypes do not fit.
+    Shapes: input (N, C, {dims}) or (C, {dims}), weight (O, C / groups, {kernel}), bias (O); the output is (N, O, ...)
+    with `floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1` elements per dimension. `padding`
+    may also be "valid" (none) or "same" (the input's size; stride 1 only). RuntimeError if shapes, channels or dtypes
+    do not fit.
 
     >>> torch.conv{nd}d({x}, {w})
     {result}
@@ -343,20 +395,41 @@ _TRANSPOSE_DOC = """The adjoint of the {nd}-dimensional convolution, "deconvolut
 def _install(nd: int) -> None:
     """Make the public functions of one dimensionality."""
 
-    def conv(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
-             dilation: Any = 1, groups: int = 1) -> Tensor:
+    def conv(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
         _check_tensors(f"conv{nd}d", nd, input, weight, bias)
         return _run(Convolution, input, weight, bias, conv_plan, nd, stride, padding, dilation, groups)
 
-    def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
-                       output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+    def conv_transpose(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Tensor:
         _check_tensors(f"conv_transpose{nd}d", nd, input, weight, bias)
-        return _run(ConvTranspose, input, weight, bias, transpose_plan, nd, stride, padding, output_padding, groups,
-                    dilation)
+        return _run(
+            ConvTranspose, input, weight, bias, transpose_plan, nd, stride, padding, output_padding, groups, dilation
+        )
 
     ones = ", ".join(["1"] * (nd + 1))
-    words = {"nd": nd, "dims": ("L", "H, W", "D, H, W")[nd - 1], "kernel": ("K", "KH, KW", "KD, KH, KW")[nd - 1],
-             "x": f"torch.ones({ones}, 3)", "w": f"torch.ones({ones}, 2)"}
+    words = {
+        "nd": nd,
+        "dims": ("L", "H, W", "D, H, W")[nd - 1],
+        "kernel": ("K", "KH, KW", "KD, KH, KW")[nd - 1],
+        "x": f"torch.ones({ones}, 3)",
+        "w": f"torch.ones({ones}, 2)",
+    }
     left, right = "[" * (nd + 2), "]" * (nd + 2)
     conv.__doc__ = _CONV_DOC.format(**words, result=f"tensor({left}2., 2.{right})")
     conv_transpose.__doc__ = _TRANSPOSE_DOC.format(**words, result=f"tensor({left}1., 1., 1., 1., 1., 1.{right})")

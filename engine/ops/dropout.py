@@ -1,4 +1,4 @@
-"""Dropout and its relatives. The masks are torch's for the same seed: one 53-bit double per element, in memory order."""
+"""Dropout and its relatives. Masks are torch's for the same seed: one 53-bit double per element, in memory order."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def _scaled(input: Tensor, mask: Any, p: float) -> Tensor:
 
 @composite("dropout", method=False, functional=True)
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zero each element with probability `p` and scale the others by 1 / (1 - p), in training; otherwise the input itself.
+    """Zero each element with probability `p` and scale the others by 1 / (1 - p); the input itself if not `training`.
 
     Draws one number per element from the default generator; the mask equals torch's for the same seed. Any shape,
     floating dtypes. ValueError unless 0 <= p <= 1. Srivastava et al. 2014.
 
     >>> _ = torch.manual_seed(0)
     >>> nn.functional.dropout(torch.ones(5))
-    tensor([2., 2., 0., 2., 2.])
+    tensor([0., 0., 2., 0., 0.])
     """
     check_probability(p)
     a = expect_tensor(input, "dropout")._array
@@ -99,12 +99,14 @@ def _feature_dropout(function: str, input: Tensor, p: float, training: bool, inp
     if not training or p == 0 or not a.size:
         return input
     if batched and a.ndim < 2:
-        raise RuntimeError(f"Feature dropout requires at least 2 dimensions in the input, got {a.ndim}-D input to {function}")
+        raise RuntimeError(
+            f"Feature dropout requires at least 2 dimensions in the input, got {a.ndim}-D input to {function}"
+        )
     mask = _by_channel(input, p, 1 if batched else 0) if p < 1 else backend.namespace(a).zeros((1,) * a.ndim, bool)
     return _finish(function + "_", input, inplace, lambda: _scaled(input, mask, p))
 
 
-_CHANNEL_DOC = """Zero whole channels of (N, C, {dims}){or_unbatched} with probability `p`; scale the others by 1 / (1 - p).
+_CHANNEL_DOC = """Zero channels of (N, C, {dims}){or_unbatched} with probability `p`; scale the others by 1 / (1 - p).
 
     The input itself when not `training`. ValueError unless 0 <= p <= 1. Tompson et al. 2015.
 
@@ -118,27 +120,36 @@ _CHANNEL_DOC = """Zero whole channels of (N, C, {dims}){or_unbatched} with proba
 def _install_channel_dropouts() -> None:
     def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if input._array.ndim not in (2, 3):
-            raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input._array.ndim}D input. Note that "
-                               "dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, a "
-                               "channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs).")
+            raise RuntimeError(
+                f"dropout1d: Expected 2D or 3D input, but received a {input._array.ndim}D input. Note that "
+                "dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, a "
+                "channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
+            )
         return _feature_dropout("dropout1d", input, p, training, inplace, input._array.ndim == 3)
 
     def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if input._array.ndim not in (3, 4):
-            warnings.warn(f"dropout2d: Received a {input._array.ndim}-D input, not (N, C, H, W): channels are taken to be "
-                          "dimension 1.", stacklevel=2)
+            warnings.warn(
+                f"dropout2d: Received a {input._array.ndim}-D input, not (N, C, H, W): channels are taken to be "
+                "dimension 1.",
+                stacklevel=2,
+            )
         return _feature_dropout("dropout2d", input, p, training, inplace, True)
 
     def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if input._array.ndim not in (4, 5):
-            warnings.warn(f"dropout3d: Received a {input._array.ndim}-D input, not (N, C, D, H, W) or (C, D, H, W).",
-                          stacklevel=2)
+            warnings.warn(
+                f"dropout3d: Received a {input._array.ndim}-D input, not (N, C, D, H, W) or (C, D, H, W).", stacklevel=2
+            )
         return _feature_dropout("dropout3d", input, p, training, inplace, input._array.ndim == 5)
 
     for nd, fn in ((1, dropout1d), (2, dropout2d), (3, dropout3d)):
         fn.__doc__ = _CHANNEL_DOC.format(
-            nd=nd, dims=("L", "H, W", "D, H, W")[nd - 1], or_unbatched="" if nd == 2 else " or the same without N",
-            example=", ".join(["2"] * (nd + 2)))
+            nd=nd,
+            dims=("L", "H, W", "D, H, W")[nd - 1],
+            or_unbatched="" if nd == 2 else " or the same without N",
+            example=", ".join(["2"] * (nd + 2)),
+        )
         install(fn, f"dropout{nd}d", function=False, method=False, functional=True)
 
 
@@ -152,8 +163,9 @@ def _alpha(function: str, input: Tensor, p: float, training: bool, inplace: bool
     scale = 1 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
     mask = _by_channel(input, p, 1) if by_channel else keep_mask(a, p)
     shift = _ALPHA * scale * p
-    return _finish(function + "_", input, inplace,
-                   lambda: Dropout.apply(input, mask, scale, shift - _ALPHA * scale, shift))
+    return _finish(
+        function + "_", input, inplace, lambda: Dropout.apply(input, mask, scale, shift - _ALPHA * scale, shift)
+    )
 
 
 @composite("alpha_dropout", method=False, functional=True)
@@ -163,7 +175,7 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     The input itself when not `training`. ValueError unless 0 <= p <= 1.
 
     >>> x = torch.ones(1000)
-    >>> len(nn.functional.alpha_dropout(x, 0.5, training=True).unique())
+    >>> len(set(nn.functional.alpha_dropout(x, 0.5, training=True).tolist()))
     2
     """
     return _alpha("alpha_dropout", input, p, training, inplace, by_channel=False)
@@ -171,7 +183,9 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
 
 @composite("feature_alpha_dropout", method=False, functional=True)
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
-    """`alpha_dropout` of whole channels of (N, C, ...). The input itself when not `training`. ValueError unless 0 <= p <= 1.
+    """`alpha_dropout` of whole channels of (N, C, ...).
+
+    The input itself when not `training`. ValueError unless 0 <= p <= 1.
 
     >>> y = nn.functional.feature_alpha_dropout(torch.ones(2, 3, 4), 0.5, training=True)
     >>> bool((y == y[:, :, :1]).all())

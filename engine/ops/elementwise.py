@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..dtypes import finfo
+from ..tensor import Tensor, wrap
 from .base import CARDS, Op, composite, expect_tensor, op
+from .extrema import return_type
 from .inplace import write_out
 from .pointwise import unary
 from .samples import samples_for
-from .special_values import bessel_i, digamma, erf, erfc, erfinv, lgamma, polygamma
 
-LN2, LN10, ROOT_PI = math.log(2.0), math.log(10.0), math.sqrt(math.pi)
+LN2, LN10 = math.log(2.0), math.log(10.0)
 
 
 def _sigmoid(x: Any) -> Any:
@@ -268,12 +269,161 @@ tensor([-0.5000,  0.2500])
 """)
 
 
-# -- special functions ------------------------------------------------------------------------------------------------
+# -- rows with arguments ----------------------------------------------------------------------------------------------
 
-unary("erf", ufunc=erf, keep="x", grad=lambda xp, g, x, y: g * xp.exp(-(x * x)) * (2 / ROOT_PI), doc="""
-The error function of each element.
 
->>> torch.erf(torch.tensor([0., 1.]))
-tensor([0.0000, 0.8427])
-""")
+@op("round", inplace=True)
+class Round(Op):
+    """Each element rounded to the nearest integer, halves to even; to `decimals` places if given.
+
+    >>> torch.round(torch.tensor([0.5, 1.5, 2.6]))
+    tensor([0., 2., 3.])
+    """
+
+    @staticmethod
+    def forward(xp: Any, x: Any, decimals: int) -> Any:
+        if not decimals:
+            return xp.rint(x) if x.dtype.kind in "fc" else x.copy()
+        ten = x.dtype.type(10.0 ** abs(decimals))
+        return xp.rint(x * ten) / ten if decimals > 0 else xp.rint(x / ten) * ten
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        return (g * 0,)
+
+    @staticmethod
+    def call(input: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
+        result = Round.apply(expect_tensor(input, "round"), decimals)
+        return result if out is None else write_out(out, result)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("round", make.uniform((3, 4), -3, 3))
+        yield make("round", make.uniform((3, 4), -3, 3), decimals=1)
+        yield make("round", make.uniform((3, 4), -300, 300), decimals=-1)
+        yield make("round", make.ints((3,), -3, 3))
+
+
+@op("nan_to_num", inplace=True)
+class NanToNum(Op):
+    """NaN replaced by `nan`, infinities by `posinf` and `neginf` (by default the dtype's largest and smallest numbers).
+
+    >>> torch.nan_to_num(torch.tensor([float("nan"), 2.]), nan=0.5)
+    tensor([0.5000, 2.0000])
+    """
+
+    keep = (0,)
+
+    @staticmethod
+    def forward(xp: Any, x: Any, nan: float, posinf: float, neginf: float) -> Any:
+        if x.dtype.kind not in "fc":
+            return x.copy()
+        return xp.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        return (xp.where(xp.isfinite(s.inputs[0]), g, 0),)
+
+    @staticmethod
+    def call(input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None, *,
+             out: Tensor | None = None) -> Tensor:
+        d = expect_tensor(input, "nan_to_num").dtype
+        if d.is_floating_point:
+            limit = finfo(d).max
+            posinf, neginf = limit if posinf is None else posinf, -limit if neginf is None else neginf
+        result = NanToNum.apply(input, 0.0 if nan is None else nan, posinf, neginf)
+        return result if out is None else write_out(out, result)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("nan_to_num", make.uniform((3, 4)))
+        yield make("nan_to_num", make.uniform((3, 4)), nan=1.0, posinf=2.0, neginf=-2.0)
+        yield make("nan_to_num", make.ints((3,), 0, 5))
+
+
+@op("logit", inplace=True)
+class Logit(Op):
+    """log(x / (1 - x)), the inverse of sigmoid; with `eps` x is limited to [eps, 1 - eps] first.
+
+    >>> torch.logit(torch.tensor([0.5, 0.9]))
+    tensor([0.0000, 2.1972])
+    """
+
+    keep, to_float = (0,), True
+
+    @staticmethod
+    def forward(xp: Any, x: Any, eps: float | None) -> Any:
+        if eps is not None:
+            x = xp.minimum(xp.maximum(x, eps), 1 - eps)
+        return xp.log(x / (1 - x))
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        x, eps = s.inputs[0], s.params[0]
+        lo, hi = (0.0, 1.0) if eps is None else (eps, 1 - eps)
+        inside = (x >= lo) & (x <= hi)
+        return (xp.where(inside, g / (x * (1 - x)), 0 if eps is not None else math.nan),)
+
+    @staticmethod
+    def call(input: Tensor, eps: float | None = None, *, out: Tensor | None = None) -> Tensor:
+        result = Logit.apply(expect_tensor(input, "logit"), eps)
+        return result if out is None else write_out(out, result)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("logit", make.uniform((3, 4), 0.1, 0.9))
+        yield make("logit", make.uniform((3, 4), 0.01, 0.99), 0.2)
+
+
+@composite("angle")
+def angle(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The angle of each complex element, in radians; 0 or pi for real ones.
+
+    >>> torch.angle(torch.tensor([1.+1.j]))
+    tensor([0.7854])
+    """
+    if input.is_complex():
+        result = CARDS["atan2"].call(input.imag, input.real)  # type: ignore[attr-defined]
+    else:
+        x = input if input.is_floating_point() else input.float()  # type: ignore[attr-defined]
+        result = CARDS["where"].call(x.isnan(), x, (x < 0).to(x.dtype) * math.pi)  # type: ignore[attr-defined]
+    return result if out is None else write_out(out, result)
+
+
+@composite("positive")
+def positive(input: Tensor) -> Tensor:
+    """The tensor itself. RuntimeError for bool.
+
+    >>> torch.positive(torch.tensor([-1.]))
+    tensor([-1.])
+    """
+    if input._array.dtype.kind == "b":
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+_FREXP = return_type("frexp", "mantissa exponent")
+
+
+@composite("frexp")
+def frexp(input: Tensor, *, out: Any = None) -> Any:
+    """(mantissa, exponent) with input = mantissa * 2**exponent and 0.5 <= |mantissa| < 1.
+
+    >>> torch.frexp(torch.tensor([8.])).exponent
+    tensor([4], dtype=torch.int32)
+    """
+    if not input.is_floating_point():
+        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
+    exponent = wrap(np.frexp(input.detach().float()._array if input.dtype.half else input._array)[1])  # type: ignore[attr-defined]
+    mantissa = CARDS["mul"].call(input, CARDS["pow"].call(2.0, -exponent.to(input.dtype)))
+    return _FREXP(mantissa, exponent)
+
+
+@samples_for("angle")
+def _angle_samples(make: Any) -> Any:
+    yield make("angle", make.uniform((3, 4)), _grad=False)
+    yield make("positive", make.uniform((3, 4)))
+    yield make("frexp", make.uniform((3, 4), -40, 40))
+
+
 Tensor.__abs__ = CARDS["abs"].call  # type: ignore[attr-defined]

@@ -15,11 +15,15 @@ def _check_indices(function: str, input: Any, rows: int) -> None:
     """TypeError or RuntimeError unless `input` is an int tensor, IndexError for an index outside of the table."""
     a = expect_tensor(input, function)._array
     if a.dtype.kind not in "iu":
-        raise RuntimeError(f"Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
-                           f"but got {input.dtype} instead (while checking arguments for {function})")
-    if a.size and not (0 <= a.min() and a.max() < rows):
-        raise IndexError(f"index out of range in self: {function}() has {rows} rows, got indices from {int(a.min())} to "
-                         f"{int(a.max())}")
+        raise RuntimeError(
+            f"Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
+            f"but got {input.dtype} instead (while checking arguments for {function})"
+        )
+    if a.size and (int(a.min()) < 0 or int(a.max()) >= rows):
+        raise IndexError(
+            f"index out of range in self: {function}() has {rows} rows, got indices from {int(a.min())} to "
+            f"{int(a.max())}"
+        )
 
 
 def _row(padding_idx: int | None, rows: int) -> int:
@@ -27,8 +31,9 @@ def _row(padding_idx: int | None, rows: int) -> int:
     if padding_idx is None:
         return -1
     if not -rows <= padding_idx < rows:
-        raise AssertionError(f"Padding_idx must be within num_embeddings: expected -{rows} <= padding_idx < {rows}, "
-                             f"got {padding_idx}")
+        raise AssertionError(
+            f"Padding_idx must be within num_embeddings: expected -{rows} <= padding_idx < {rows}, got {padding_idx}"
+        )
     return padding_idx % rows
 
 
@@ -49,9 +54,9 @@ def renorm_rows(weight: Tensor, indices: Any, max_norm: float, norm_type: float)
 class Embedding(Op):
     """Rows of `weight` (V, D) by the integers in `input` (any shape): the result has shape (*input.shape, D).
 
-    The row `padding_idx` gets no gradient; `max_norm` first shortens, in place, the rows in use whose `norm_type` norm is
-    longer; `scale_grad_by_freq` divides gradients by how often a row is used. Raises IndexError for indices outside of
-    the table, RuntimeError for indices that are not integers, NotImplementedError for `sparse=True`.
+    The row `padding_idx` gets no gradient; `max_norm` first shortens, in place, the rows in use whose `norm_type`
+    norm is longer; `scale_grad_by_freq` divides gradients by how often a row is used. Raises IndexError for indices
+    outside of the table, RuntimeError for indices that are not integers, NotImplementedError for `sparse=True`.
 
     >>> table = torch.tensor([[0., 1.], [2., 3.]])
     >>> nn.functional.embedding(torch.tensor([1, 0, 1]), table)
@@ -72,8 +77,15 @@ class Embedding(Op):
         return (xp._embedding_grad(g, s.aux, *s.params),)
 
     @staticmethod
-    def call(input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
-             norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False) -> Tensor:
+    def call(
+        input: Tensor,
+        weight: Tensor,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> Tensor:
         rows = expect_tensor(weight, "embedding", "weight", 2)._array.shape[0]
         _check_indices("embedding", input, rows)
         if weight._array.ndim != 2:
@@ -139,10 +151,11 @@ class EmbeddingRows(Op):
 class EmbeddingBag(Op):
     """Sums, means or maxima of bags of rows of `weight` (V, D), without keeping the rows.
 
-    `input` is (B, N), B bags of equal size, or 1-D with `offsets` (B), where each bag begins (with `include_last_offset` the
-    last offset is the end of the last bag). `per_sample_weights`, of input's shape, scale the rows; only for "sum".
-    Entries equal to `padding_idx` do not count. Empty bags give zeros. Returns (B, D). Raises ValueError for arguments
-    that do not go together, IndexError for indices outside of the table, NotImplementedError for `sparse=True`.
+    `input` is (B, N), B bags of equal size, or 1-D with `offsets` (B), where each bag begins (with
+    `include_last_offset` the last offset is the end of the last bag). `per_sample_weights`, of input's shape, scale
+    the rows; only for "sum". Entries equal to `padding_idx` do not count. Empty bags give zeros. Returns (B, D).
+    Raises ValueError for arguments that do not go together, IndexError for indices outside of the table,
+    NotImplementedError for `sparse=True`.
 
     >>> table = torch.tensor([[0., 1.], [2., 3.], [4., 5.]])
     >>> nn.functional.embedding_bag(torch.tensor([0, 1, 2]), table, torch.tensor([0, 2]), mode="sum")
@@ -185,10 +198,19 @@ class EmbeddingBag(Op):
         return by_row, None if taken is None else xp.sum(rows * taken, (1,), False, None)
 
     @staticmethod
-    def call(input: Tensor, weight: Tensor, offsets: Tensor | None = None, max_norm: float | None = None,
-             norm_type: float = 2, scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
-             per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
-             padding_idx: int | None = None) -> Tensor:
+    def call(
+        input: Tensor,
+        weight: Tensor,
+        offsets: Tensor | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        per_sample_weights: Tensor | None = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+    ) -> Tensor:
         rows = expect_tensor(weight, "embedding_bag", "weight", 2)._array.shape[0]
         _check_indices("embedding_bag", input, rows)
         _check_bag_options(mode, sparse, scale_grad_by_freq, per_sample_weights, input)
@@ -205,8 +227,14 @@ class EmbeddingBag(Op):
     @staticmethod
     def samples(make: Any) -> Any:
         def case(shape: tuple, *more: Any, **options: Any) -> Any:
-            return make("embedding_bag", make.ints(shape, 0, 6), make.distinct((6, 3)), *more, _module="nn.functional",
-                        **options)
+            return make(
+                "embedding_bag",
+                make.ints(shape, 0, 6),
+                make.distinct((6, 3)),
+                *more,
+                _module="nn.functional",
+                **options,
+            )
 
         offsets = make.ints((3,), 0, 1)
         for mode in ("sum", "mean", "max"):
@@ -238,11 +266,15 @@ def _check_bag_options(mode: str, sparse: bool, by_count: bool, scale: Any, inpu
     if mode == "max" and by_count:
         raise ValueError("max mode does not support scaling the gradient by the frequency")
     if scale is not None and mode != "sum":
-        raise NotImplementedError("embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for "
-                                  f"mode='sum' (got mode='{mode}').")
+        raise NotImplementedError(
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for "
+            f"mode='sum' (got mode='{mode}')."
+        )
     if scale is not None and scale._array.shape != input._array.shape:
-        raise ValueError(f"embedding_bag: If per_sample_weights ({list(scale.shape)}) is not None, then it must have the same "
-                         f"shape as the input ({list(input.shape)})")
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({list(scale.shape)}) is not None, then it must have the same "
+            f"shape as the input ({list(input.shape)})"
+        )
 
 
 def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[Any, Any, int]:
@@ -251,8 +283,10 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[An
     xp = backend.namespace(a)
     if a.ndim == 2:
         if offsets is not None:
-            raise ValueError("if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
-                             f"sequences. However, found offsets of type {type(offsets)}")
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
+                f"sequences. However, found offsets of type {type(offsets)}"
+            )
         return a.reshape(-1), xp.repeat(xp.arange(a.shape[0]), a.shape[1]), a.shape[0]
     if a.ndim != 1:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {a.ndim}")
@@ -262,11 +296,14 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[An
         raise ValueError("offsets has to be a 1D Tensor")
     starts = offsets._array
     if starts.size and int(starts[0]) != 0:
-        raise RuntimeError(f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. "
-                           f"However, got {int(starts[0])}")
+        raise RuntimeError(
+            f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. "
+            f"However, got {int(starts[0])}"
+        )
     if starts.size and int(starts[-1]) > a.size:
-        raise RuntimeError(f"offsets[-1] can not be greater than input's length({a.size}), but got offsets[-1] of "
-                           f"{int(starts[-1])}")
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length({a.size}), but got offsets[-1] of {int(starts[-1])}"
+        )
     count = starts.size - 1 if include_last else starts.size
     bags = xp.searchsorted(starts[:count], xp.arange(a.size), side="right") - 1
     if include_last:

@@ -1,4 +1,4 @@
-"""Windows as columns: unfold (im2col) and its adjoint fold (col2im); pixel_shuffle and its kin, which only move elements."""
+"""Windows as columns: unfold (im2col) and its adjoint fold (col2im); pixel_shuffle and its kin."""
 
 from __future__ import annotations
 
@@ -43,15 +43,24 @@ class FoldWindows(Op):
 def _geometry(function: str, sizes: tuple, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Windows:
     values = {"kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
     kernel, dilation, padding, stride = [many(v, 2, name, function) for name, v in values.items()]
-    for name, value, least in (("kernel_size", kernel, 1), ("dilation", dilation, 1), ("stride", stride, 1), ("padding", padding, 0)):
+    for name, value, least in (
+        ("kernel_size", kernel, 1),
+        ("dilation", dilation, 1),
+        ("stride", stride, 1),
+        ("padding", padding, 0),
+    ):
         if any(v < least for v in value):
-            raise RuntimeError(f"{function}(): {name} should be {'greater than zero' if least else 'non-negative'}, "
-                               f"but got {list(value)}")
+            raise RuntimeError(
+                f"{function}(): {name} should be {'greater than zero' if least else 'non-negative'}, "
+                f"but got {list(value)}"
+            )
     windows = windows_of(sizes, kernel, stride, tuple([(p, p) for p in padding]), dilation)
     if any(n < 1 for n in windows.out):
-        raise RuntimeError(f"Given input with spatial size ({by_x(sizes)}), kernel_size={list(kernel)}, dilation={list(dilation)}, "
-                           f"padding={list(padding)}, stride={list(stride)}, calculated shape of the array of sliding blocks as "
-                           f"({by_x(windows.out)}), but its components must be at least one.")
+        raise RuntimeError(
+            f"Given input with spatial size ({by_x(sizes)}), kernel_size={list(kernel)}, dilation={list(dilation)}, "
+            f"padding={list(padding)}, stride={list(stride)}, calculated shape of the array of sliding blocks as "
+            f"({by_x(windows.out)}), but its components must be at least one."
+        )
     return windows
 
 
@@ -67,8 +76,10 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     """
     shape = expect_tensor(input, "unfold")._array.shape
     if len(shape) not in (3, 4) or 0 in shape[-3:]:
-        raise RuntimeError("Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for "
-                           f"input, but got: {list(shape)}")
+        raise RuntimeError(
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for "
+            f"input, but got: {list(shape)}"
+        )
     windows = _geometry("unfold", shape[-2:], kernel_size, dilation, padding, stride)
     if len(shape) == 4:
         return UnfoldWindows.apply(input, windows)
@@ -76,10 +87,13 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
 
 
 @composite("fold", function=False, method=False, functional=True)
-def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
-    """Columns added back into images of `output_size`: (N, C * KH * KW, L) or without N, to (N, C, H, W). Adjoint of unfold.
+def fold(
+    input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
+    """Columns added back into images of `output_size`: the adjoint of `unfold`.
 
-    RuntimeError where the number of columns or their length does not fit.
+    Shape (N, C * KH * KW, L) to (N, C, H, W), with or without N. RuntimeError where the number of columns or their
+    length does not fit.
 
     >>> nn.functional.fold(torch.ones(1, 2, 2), (1, 3), (1, 2))
     tensor([[[[1., 2., 1.]]]])
@@ -89,16 +103,22 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
     windows = _geometry("fold", sizes, kernel_size, dilation, padding, stride)
     area = windows.kernel[0] * windows.kernel[1]
     if len(shape) not in (2, 3):
-        raise RuntimeError(f"Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions "
-                           f"for input, but got: {list(shape)}")
+        raise RuntimeError(
+            f"Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions "
+            f"for input, but got: {list(shape)}"
+        )
     if shape[-2] % area:
-        raise RuntimeError(f"Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
-                           f"input.size(1)={shape[-2]} and kernel_size={windows.kernel}.")
+        raise RuntimeError(
+            f"Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
+            f"input.size(1)={shape[-2]} and kernel_size={windows.kernel}."
+        )
     if shape[-1] != windows.count:
-        raise RuntimeError(f"Given output_size={sizes}, kernel_size={windows.kernel}, dilation={windows.dilation}, padding="
-                           f"{tuple(lo for lo, _ in windows.pads)}, stride={windows.stride}, expected size of input's dimension "
-                           f"2 to match the calculated number of sliding blocks {by_x(windows.out)} = {windows.count}, but got "
-                           f"input.size(2)={shape[-1]}.")
+        raise RuntimeError(
+            f"Given output_size={sizes}, kernel_size={windows.kernel}, dilation={windows.dilation}, padding="
+            f"{tuple(lo for lo, _ in windows.pads)}, stride={windows.stride}, expected size of input's dimension "
+            f"2 to match the calculated number of sliding blocks {by_x(windows.out)} = {windows.count}, but got "
+            f"input.size(2)={shape[-1]}."
+        )
     if len(shape) == 3:
         return FoldWindows.apply(input, windows)
     return FoldWindows.apply(input.unsqueeze(0), windows).squeeze(0)  # type: ignore[attr-defined]
@@ -110,7 +130,9 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
 def _at_least_3d(input: Any, function: str) -> tuple:
     shape = expect_tensor(input, function)._array.shape
     if len(shape) < 3:
-        raise RuntimeError(f"{function} expects input to have at least 3 dimensions, but got input with {len(shape)} dimension(s)")
+        raise RuntimeError(
+            f"{function} expects input to have at least 3 dimensions, but got input with {len(shape)} dimension(s)"
+        )
     return shape
 
 
@@ -129,8 +151,10 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     if r <= 0:
         raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
     if c % (r * r):
-        raise RuntimeError("pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
-                           f"upscale_factor, but input.size(-3)={c} is not divisible by {r * r}")
+        raise RuntimeError(
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+            f"upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
+        )
     n = len(lead)
     split = input.reshape(*lead, c // (r * r), r, r, h, w)  # type: ignore[attr-defined]
     moved = split.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2)
@@ -152,8 +176,10 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
         raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
     for size, name, at in ((h, "height", -2), (w, "width", -1)):
         if size % r:
-            raise RuntimeError(f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size({at})={size} "
-                               f"is not divisible by {r}")
+            raise RuntimeError(
+                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size({at})={size} "
+                f"is not divisible by {r}"
+            )
     n = len(lead)
     split = input.reshape(*lead, c, h // r, r, w // r, r)  # type: ignore[attr-defined]
     moved = split.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)

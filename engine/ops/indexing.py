@@ -9,9 +9,11 @@ import numpy as np
 from .. import backend
 from ..autograd.modes import state
 from ..tensor import Tensor, wrap
-from .base import Op, apply, op
+from ._scatter import scatter_rows
+from .base import Op, apply, op, scalar_array
+from .base import _attach_view as attach_view
 from .inplace import assign, check_inplace
-from .conversion import copy_, to_device
+from .conversion import copy_, to_device, to_dtype
 from .creation import tensor
 
 
@@ -136,11 +138,16 @@ class AddAt(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, shape: tuple, index: Any) -> Any:
-        out = xp.zeros(shape, x.dtype)
         if _unique(index):
+            out = xp.zeros(shape, x.dtype)
             out[index] = x
-        elif xp is np:
-            np.add.at(out, index, x)
+            return out
+        rows = index[0] if type(index) is tuple and len(index) == 1 else index
+        if type(rows) is np.ndarray and shape:
+            return scatter_rows(xp, x.reshape(-1, *shape[1:]), rows.reshape(-1), shape[0]) if x.size else xp.zeros(shape, x.dtype)
+        out = xp.zeros(shape, x.dtype)
+        if xp is np and out.ndim > 1 and out.size < 4 * x.size:  # flat positions: add.at is fast on 1-D only
+            np.add.at(out.reshape(-1), np.arange(out.size).reshape(shape)[index].reshape(-1), x.reshape(-1))
         else:
             xp.add.at(out, index, x)
         return out
@@ -160,46 +167,59 @@ def _unique(index: Any) -> bool:
 def parse_index(t: Tensor, index: Any) -> tuple[Any, bool]:
     """A user's index as NumPy takes it, and whether it is an advanced one. IndexError and TypeError as torch's."""
     kind = type(index)
-    if kind is int or kind is slice or index is None or index is ...:
-        return (_plain_slice(index) if kind is slice else index), False
-    parts = index if kind is tuple else (index,)
+    if kind is int or index is None or index is ...:
+        return index, False
+    if kind is slice:
+        return _plain_slice(index), False
     out: list = []
-    advanced = False
-    for part in parts:
-        if isinstance(part, Tensor):
-            if part._array.ndim == 0 and part._array.dtype.kind in "iu":
-                out.append(int(part._array))
-                continue
-            out.append(_index_array(t, part._array))
-            advanced = True
-        elif isinstance(part, slice):
-            out.append(_plain_slice(part))
-        elif part is None or part is ... or (isinstance(part, (int, np.integer)) and not isinstance(part, bool)):
+    advanced = ellipsis = False
+    for part in index if kind is tuple else (index,):
+        one = type(part)
+        if one is int or part is None:
             out.append(part)
-        elif isinstance(part, (bool, np.bool_)):
-            out.append(np.asarray(part))
-            advanced = True
-        elif isinstance(part, (list, tuple, range, np.ndarray)):
-            out.append(_index_array(t, tensor(list(part) if isinstance(part, range) else part)._array))
-            advanced = True
+        elif one is slice:
+            out.append(_plain_slice(part))
+        elif part is ...:
+            if not ellipsis:  # torch reads a second one as nothing
+                out.append(part)
+            ellipsis = True
+        elif isinstance(part, (int, np.integer)) and one is not bool:
+            out.append(int(part))
+        elif isinstance(part, Tensor) and part._array.ndim == 0 and part._array.dtype.kind in "iu":
+            out.append(int(part._array))
         else:
-            raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
-                             f"indices (got {type(part).__name__})")
+            out.append(_index_array(t, part))
+            advanced = True
     return (tuple(out) if kind is tuple else out[0]), advanced
 
 
 def _plain_slice(part: slice) -> slice:
-    if part.step is not None and int(part.step) <= 0:
-        raise ValueError("step must be greater than zero")
-    if any(isinstance(v, Tensor) for v in (part.start, part.stop, part.step)):
-        return slice(*[None if v is None else int(v) for v in (part.start, part.stop, part.step)])
+    """A slice of ints, without Tensors. ValueError for steps that are not positive, TypeError for other bounds."""
+    start, stop, step = part.start, part.stop, part.step
+    try:
+        if step is not None and step.__index__() <= 0:
+            raise ValueError("step must be greater than zero")
+        if isinstance(start, Tensor) or isinstance(stop, Tensor) or isinstance(step, Tensor):
+            return slice(*[None if v is None else v.__index__() for v in (start, stop, step)])
+    except AttributeError:
+        raise TypeError("slice indices must be integers or None or have an __index__ method") from None
     return part
 
 
-def _index_array(t: Tensor, array: Any) -> Any:
+def _index_array(t: Tensor, part: Any) -> Any:
+    """A tensor, mask, list, range or NumPy array as an index array where `t` is."""
+    if isinstance(part, (bool, np.bool_)):
+        return np.asarray(part)
+    if isinstance(part, Tensor):
+        array = part._array
+    elif isinstance(part, (list, tuple, range, np.ndarray, str)):
+        array = tensor(list(part) if isinstance(part, range) else part)._array
+    else:
+        raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+                         f"indices (got {type(part).__name__})")
     kind = array.dtype.kind
-    if array.size == 0 and kind == "f":
-        return array.astype(np.int64)
+    if array.size == 0 and kind == "f" and not isinstance(part, Tensor):
+        return array.astype(np.int64)  # an empty list
     if kind not in "iub":
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if array.dtype == np.uint8:
@@ -209,7 +229,7 @@ def _index_array(t: Tensor, array: Any) -> Any:
     return array
 
 
-def _index_error(t: Tensor, index: Any, error: Exception) -> Exception:
+def _index_error(t: Tensor, error: Exception) -> Exception:
     text = str(error)
     if "too many indices" in text:
         return IndexError(f"too many indices for tensor of dimension {t._array.ndim}")
@@ -224,9 +244,48 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     """`x[index]`: a view for ints, slices, None and Ellipsis; a copy for tensors, lists and masks of indices."""
     key, advanced = parse_index(self, index)
     try:
-        return apply(GatherIndex if advanced else Slice, (self,), (key,))
+        if not advanced:
+            return view_at(self, key)
+        before, key = _ints_first(key)
+        return apply(GatherIndex, (self if before is None else view_at(self, before),), (key,))
     except IndexError as error:
-        raise _index_error(self, index, error) from None
+        raise _index_error(self, error) from None
+
+
+def view_at(x: Tensor, key: Any) -> Tensor:
+    """`x[key]` for a basic key, as a view; recorded if a gradient is needed."""
+    if x._view is not None:
+        x._sync()
+    if x._requires_grad and state.grad:
+        return apply(Slice, (x,), (key,))
+    try:
+        array = x._array[key]
+    except TypeError:  # bounds that are no integers
+        raise TypeError("slice indices must be integers or None or have an __index__ method") from None
+    if not isinstance(array, x._array.__class__):  # NumPy gives a scalar for a full index, not a view
+        array = x._array[(*(key if type(key) is tuple else (key,)), ...)]
+    out = wrap(array)
+    attach_view(Slice, out, x, (key,))
+    return out
+
+
+def _ints_first(key: Any) -> tuple[Any, Any]:
+    """An advanced key as (basic key with its ints, or None; the rest).
+
+    NumPy counts an int beside arrays as an array, which moves dimensions to the front in `x[0, :, [0, 1]]`; torch takes
+    the ints first. The two differ only where an int and something basic stand beside an array.
+    """
+    if type(key) is not tuple or not any(type(k) is int for k in key):
+        return None, key
+    if not any(k is None or k is ... or type(k) is slice for k in key):
+        return None, key
+    before: list = []
+    for k in key:
+        if k is ... or type(k) is int:
+            before.append(k)
+        elif k is not None:
+            before += [slice(None)] * (1 if type(k) is slice or k.dtype.kind != "b" else k.ndim)
+    return tuple(before), tuple([k for k in key if type(k) is not int])
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -277,33 +336,50 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     key, advanced = parse_index(self, index)
     if not isinstance(value, Tensor):
         if not isinstance(value, (int, float, bool, complex, np.number, np.ndarray, np.bool_)):
-            raise TypeError(f"can't assign a {type(value).__name__} to a {self.dtype} tensor")
+            raise TypeError(f"can't assign a {type(value).__name__} to a torch.{self.dtype.name} tensor")
+        if not advanced and not (self.requires_grad and state.grad) and type(value) is not np.ndarray:
+            _set_number(self, key, value)
+            return
         value = tensor(value, dtype=self.dtype)
     try:
         if not advanced:
-            copy_(apply(Slice, (self,), (key,)), _drop_leading(value, self, key))
-        else:
-            put(self, key, value)
+            target = view_at(self, key)
+            copy_(target, _drop_leading(value, target._array.ndim))
+            return
+        before, key = _ints_first(key)
+        target = self if before is None else view_at(self, before)
+        if value._array.ndim > 1 and value._array.shape[0] == 1:
+            value = _drop_leading(value, target._array[key].ndim)
+        put(target, key, value)
     except IndexError as error:
-        raise _index_error(self, index, error) from None
+        raise _index_error(self, error) from None
 
 
-def _drop_leading(value: Tensor, target: Tensor, key: Any) -> Tensor:
-    """Leading dimensions of size 1 that the target does not have are dropped, as torch's assignment does."""
-    want = np.ndim(target._array[key])
-    while value._array.ndim > want and value._array.shape[0] == 1:
-        value = value[0]  # type: ignore[index]
+def _set_number(target: Tensor, key: Any, value: Any) -> None:
+    """`target[key] = number` where nothing is recorded."""
+    check_inplace(target)
+    a = target._array
+    try:
+        a[key] = scalar_array(value, a.dtype)
+    except IndexError as error:
+        raise _index_error(target, error) from None
+    except ValueError:
+        raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                           "location. Please clone() the tensor before performing the operation.") from None
+    target._bump("__setitem__")
+
+
+def _drop_leading(value: Tensor, ndim: int) -> Tensor:
+    """Leading dimensions of size 1 that a target of `ndim` dimensions does not have are dropped, as in torch."""
+    while value._array.ndim > ndim and value._array.shape[0] == 1:
+        value = view_at(value, 0)
     return value
 
 
 def put(target: Tensor, key: Any, value: Tensor, accumulate: bool = False, what: str = "index_put_") -> Tensor:
     """Store or add `value` at an advanced index of `target`, in place."""
     check_inplace(target)
-    if value._array.dtype != target._array.dtype:
-        if accumulate or not value.ndim or what != "index_put_":
-            pass
-        value = value.to(target.dtype)  # type: ignore[attr-defined]
-    value = to_device(value, target.device)
+    value = to_device(to_dtype(value, target.dtype), target.device)
     if state.grad and (target.requires_grad or value.requires_grad):
         try:
             return assign(target, apply(Put, (target, value), (key, accumulate)), what)

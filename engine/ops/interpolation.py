@@ -1,4 +1,4 @@
-"""Resizing: interpolate and upsample (nearest, linear, cubic, area), and sampling at any place: grid_sample, affine_grid.
+"""Resizing by interpolate and upsample (nearest, linear, cubic, area), and sampling by grid_sample and affine_grid.
 
 Resizing is separable, so it is done one dimension after the other: every output is a weighted sum of a few inputs
 ("taps") of its line.
@@ -20,13 +20,21 @@ from .padding import TakeAxes
 from .pooling import TakeFlat
 from .samples import samples_for
 
-_MODES = {"nearest": None, "nearest-exact": None, "area": None, "linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
+_MODES = {
+    "nearest": None,
+    "nearest-exact": None,
+    "area": None,
+    "linear": 3,
+    "bilinear": 4,
+    "bicubic": 4,
+    "trilinear": 5,
+}
 _CUBIC = -0.75  # the free parameter of Keys' cubic convolution kernel (1981), as torch and OpenCV set it
 
 
 @op("_resample", function=False, method=False, node="UpsampleBackward0")
 class Resample(Op):
-    """Weighted sums of taps along several axes: `steps` holds (axis, indices (out, taps), weights (out, taps), size)."""
+    """Weighted sums of taps along several axes; `steps`: (axis, indices (out, taps), weights (out, taps), size)."""
 
     @staticmethod
     def forward(xp: Any, x: Any, steps: tuple) -> Any:
@@ -119,9 +127,11 @@ def _wanted(shape: tuple, size: Any, scale_factor: Any, recompute: bool | None) 
     values = tuple(given) if isinstance(given, (list, tuple)) else (given,) * nd
     if len(values) != nd:
         what = f"output size of {list(values)}" if size is not None else f"scale_factor of {list(values)}"
-        raise ValueError(f"Input and output must have the same number of spatial dimensions, but got input with spatial "
-                         f"dimensions of {list(spatial)} and {what}. Please provide input tensor in (N, C, d1, d2, ...,dK) format "
-                         "and output size in (o1, o2, ...,oK) format.")
+        raise ValueError(
+            f"Input and output must have the same number of spatial dimensions, but got input with spatial "
+            f"dimensions of {list(spatial)} and {what}. Please provide input tensor in (N, C, d1, d2, ...,dK) format "
+            "and output size in (o1, o2, ...,oK) format."
+        )
     if size is not None:
         if recompute:
             raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
@@ -132,28 +142,39 @@ def _wanted(shape: tuple, size: Any, scale_factor: Any, recompute: bool | None) 
 
 def _check_mode(mode: str, align_corners: bool | None, ndim: int) -> None:
     if mode not in _MODES:
-        raise NotImplementedError(f"interpolate(): unknown mode {mode!r}, expected one of {', '.join(_MODES)}."
-                                  + did_you_mean(mode, _MODES))
+        raise NotImplementedError(
+            f"interpolate(): unknown mode {mode!r}, expected one of {', '.join(_MODES)}." + did_you_mean(mode, _MODES)
+        )
     needs = _MODES[mode]
     if needs is None and align_corners is not None:
-        raise ValueError("align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | "
-                         f"trilinear (got mode={mode!r})")
+        raise ValueError(
+            "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | "
+            f"trilinear (got mode={mode!r})"
+        )
     if needs is not None and needs != ndim:
         raise NotImplementedError(f"Got {ndim}D input, but {mode} mode needs {needs}D input")
     if not 3 <= ndim <= 5:
-        raise NotImplementedError(f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {ndim}D) for the modes: "
-                                  f"{' | '.join(_MODES)} (got {mode})")
+        raise NotImplementedError(
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {ndim}D) for the modes: "
+            f"{' | '.join(_MODES)} (got {mode})"
+        )
 
 
 @composite("interpolate", function=False, method=False, functional=True)
-def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
-                align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
-                antialias: bool = False) -> Tensor:
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
     """Resize the spatial dimensions of (N, C, L), (N, C, H, W) or (N, C, D, H, W) to `size`, or by `scale_factor`.
 
-    `mode`: "nearest", "nearest-exact", "area"; "linear" (3-D input), "bilinear" and "bicubic" (4-D), "trilinear" (5-D), for
-    which `align_corners` keeps the corner pixels' values. ValueError for contradicting arguments, NotImplementedError for a
-    mode that does not fit the input's dimensions and for `antialias=True`.
+    `mode`: "nearest", "nearest-exact", "area"; "linear" (3-D input), "bilinear" and "bicubic" (4-D), "trilinear"
+    (5-D), for which `align_corners` keeps the corner pixels' values. ValueError for contradicting arguments,
+    NotImplementedError for a mode that does not fit the input's dimensions and for `antialias=True`.
 
     >>> nn.functional.interpolate(torch.tensor([[[1., 3.]]]), scale_factor=2)
     tensor([[[1., 1., 3., 3.]]])
@@ -166,8 +187,10 @@ def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode:
         raise not_supported("interpolate(antialias=True)", "resize with mode='area', or blur before resizing")
     out, scales = _wanted(a.shape, size, scale_factor, recompute_scale_factor)
     if 0 in a.shape[1:] or any(n < 1 for n in out):
-        raise RuntimeError(f"Input and output sizes should be greater than 0, but got input {list(a.shape[2:])} and output "
-                           f"{list(out)} (shape={list(a.shape)})")
+        raise RuntimeError(
+            f"Input and output sizes should be greater than 0, but got input {list(a.shape[2:])} and output "
+            f"{list(out)} (shape={list(a.shape)})"
+        )
     if mode == "area":
         return FUNCTIONAL[f"adaptive_avg_pool{a.ndim - 2}d"](input, out)
     xp = backend.namespace(a)
@@ -177,14 +200,17 @@ def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode:
             steps.append((axis, xp.asarray(_nearest_index(n, m, scale, mode == "nearest-exact")), n))
             continue
         taps = _cubic_taps if mode == "bicubic" else _linear_taps
-        index, weight = taps(n, m, scale, bool(align_corners), np.dtype(np.float64 if a.dtype == np.float64 else np.float32))
+        index, weight = taps(
+            n, m, scale, bool(align_corners), np.dtype(np.float64 if a.dtype == np.float64 else np.float32)
+        )
         steps.append((axis, xp.asarray(index), xp.asarray(weight), n))
     return (TakeAxes if _MODES[mode] is None else Resample).apply(input, tuple(steps))
 
 
 @composite("upsample", function=False, method=False, functional=True)
-def upsample(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
-             align_corners: bool | None = None) -> Tensor:
+def upsample(
+    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
+) -> Tensor:
     """The old name of `interpolate`.
 
     >>> nn.functional.upsample(torch.tensor([[[1., 3.]]]), scale_factor=2)
@@ -213,15 +239,16 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
     return interpolate(input, size, scale_factor, "bilinear", True)
 
 
-# -- sampling at given places -------------------------------------------------------------------------------------------
+# -- sampling at given places -----------------------------------------------------------------------------------------
 
 
 @composite("affine_grid", function=False, method=False, functional=True)
 def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
     """The grid of sampling places that affine maps `theta` (N, 2, 3) or (N, 3, 4) make, for `grid_sample`.
 
-    `size`: (N, C, H, W) or (N, C, D, H, W) of the sampled output. Returns (N, H, W, 2) or (N, D, H, W, 3), x first, with -1 and 1
-    at the borders (at the centres of the corner pixels if `align_corners`). RuntimeError for shapes that do not fit.
+    `size`: (N, C, H, W) or (N, C, D, H, W) of the sampled output. Returns (N, H, W, 2) or (N, D, H, W, 3), x first,
+    with -1 and 1 at the borders (at the centres of the corner pixels if `align_corners`). RuntimeError for shapes
+    that do not fit.
 
     >>> nn.functional.affine_grid(torch.tensor([[[1., 0., 0.], [0., 1., 0.]]]), (1, 1, 1, 2), align_corners=True)
     tensor([[[[-1.,  0.],
@@ -230,8 +257,10 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     n, _, *spatial = size
     nd = len(spatial)
     if expect_tensor(theta, "affine_grid", "theta")._array.shape != (n, nd, nd + 1) or nd not in (2, 3):
-        raise RuntimeError(f"Expected a batch of {nd}D affine matrices of shape {n}x{nd}x{nd + 1} for size {list(size)}. "
-                           f"Got {list(theta.shape)}.")
+        raise RuntimeError(
+            f"Expected a batch of {nd}D affine matrices of shape {n}x{nd}x{nd + 1} for size {list(size)}. "
+            f"Got {list(theta.shape)}."
+        )
     xp, dtype = backend.namespace(theta._array), theta._array.dtype
     axes = []
     for m in spatial:
@@ -268,14 +297,15 @@ def _pixel(x: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tensor:
 
 
 @composite("grid_sample", function=False, method=False, functional=True)
-def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros",
-                align_corners: bool | None = None) -> Tensor:
+def grid_sample(
+    input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
+) -> Tensor:
     """Sample images at the places of a grid (Jaderberg et al. 2015).
 
-    Shapes: input (N, C, H, W) and grid (N, Ho, Wo, 2) give (N, C, Ho, Wo); input (N, C, D, H, W) and grid (N, Do, Ho, Wo, 3) give
-    (N, C, Do, Ho, Wo). Grid coordinates are x first, in [-1, 1]. `mode`: "bilinear" or "nearest"; `padding_mode`: "zeros",
-    "border" or "reflection". Differentiable in both. RuntimeError for shapes that do not fit, ValueError for unknown modes,
-    NotImplementedError for "bicubic".
+    Shapes: input (N, C, H, W) and grid (N, Ho, Wo, 2) give (N, C, Ho, Wo); input (N, C, D, H, W) and grid (N, Do, Ho,
+    Wo, 3) give (N, C, Do, Ho, Wo). Grid coordinates are x first, in [-1, 1]. `mode`: "bilinear" or "nearest";
+    `padding_mode`: "zeros", "border" or "reflection". Differentiable in both. RuntimeError for shapes that do not
+    fit, ValueError for unknown modes, NotImplementedError for "bicubic".
 
     >>> image = torch.tensor([[[[0., 1.], [2., 3.]]]])
     >>> nn.functional.grid_sample(image, torch.zeros(1, 1, 1, 2), align_corners=True)
@@ -284,12 +314,17 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
     a, places = expect_tensor(input, "grid_sample")._array, expect_tensor(grid, "grid_sample", "grid", 2)._array
     _check_grid(a, places, mode, padding_mode)
     if align_corners is None:
-        warnings.warn("Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
-                      "specify align_corners=True if the old behavior is desired.", stacklevel=2)
+        warnings.warn(
+            "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
+            "specify align_corners=True if the old behavior is desired.",
+            stacklevel=2,
+        )
     xp, spatial = backend.namespace(a), a.shape[2:]
     nd = len(spatial)
-    pixels = [_pixel(grid[..., nd - 1 - i], n, padding_mode, bool(align_corners))  # type: ignore[index]
-              for i, n in enumerate(spatial)]
+    pixels = [
+        _pixel(grid[..., nd - 1 - i], n, padding_mode, bool(align_corners))  # type: ignore[index]
+        for i, n in enumerate(spatial)
+    ]
     lows = [xp.rint(p._array) if mode == "nearest" else xp.floor(p._array) for p in pixels]
     parts = [None if mode == "nearest" else p - wrap(low) for p, low in zip(pixels, lows)]  # type: ignore[operator]
     total = None
@@ -318,16 +353,24 @@ def _check_grid(a: Any, places: Any, mode: str, padding_mode: str) -> None:
     if mode == "bicubic":
         raise not_supported("grid_sample(mode='bicubic')", "mode='bilinear'")
     if mode not in ("bilinear", "nearest"):
-        raise ValueError(f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'")
+        raise ValueError(
+            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
+        )
     if padding_mode not in ("zeros", "border", "reflection"):
-        raise ValueError("nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
-                         f"'{padding_mode}'")
+        raise ValueError(
+            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
+            f"'{padding_mode}'"
+        )
     if a.ndim not in (4, 5) or a.ndim != places.ndim:
-        raise RuntimeError("grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with "
-                           f"sizes {list(a.shape)} and grid with sizes {list(places.shape)}")
+        raise RuntimeError(
+            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with "
+            f"sizes {list(a.shape)} and grid with sizes {list(places.shape)}"
+        )
     if a.shape[0] != places.shape[0] or places.shape[-1] != a.ndim - 2:
-        raise RuntimeError(f"grid_sampler(): expected grid to have size {a.ndim - 2} in last dimension and input's batch size "
-                           f"{a.shape[0]}, but got grid with sizes {list(places.shape)}")
+        raise RuntimeError(
+            f"grid_sampler(): expected grid to have size {a.ndim - 2} in last dimension and input's batch size "
+            f"{a.shape[0]}, but got grid with sizes {list(places.shape)}"
+        )
 
 
 @samples_for("interpolate")
@@ -354,10 +397,24 @@ def _grid_samples(make: Any) -> Any:
     for mode in ("bilinear", "nearest"):
         for padding_mode in ("zeros", "border", "reflection"):
             for corners in (False, True):
-                yield make("grid_sample", make.uniform((2, 2, 3, 4)), make.uniform((2, 3, 2, 2), -1.4, 1.4), mode, padding_mode,
-                           corners, _module="nn.functional")
-    yield make("grid_sample", make.uniform((1, 2, 3, 2, 4)), make.uniform((1, 2, 2, 3, 3), -1.2, 1.2), "bilinear", "zeros", False,
-               _module="nn.functional")
+                yield make(
+                    "grid_sample",
+                    make.uniform((2, 2, 3, 4)),
+                    make.uniform((2, 3, 2, 2), -1.4, 1.4),
+                    mode,
+                    padding_mode,
+                    corners,
+                    _module="nn.functional",
+                )
+    yield make(
+        "grid_sample",
+        make.uniform((1, 2, 3, 2, 4)),
+        make.uniform((1, 2, 2, 3, 3), -1.2, 1.2),
+        "bilinear",
+        "zeros",
+        False,
+        _module="nn.functional",
+    )
     for corners in (False, True):
         yield make("affine_grid", make.uniform((2, 2, 3)), (2, 3, 4, 5), corners, _module="nn.functional")
     yield make("affine_grid", make.uniform((1, 3, 4)), (1, 3, 2, 4, 5), False, _module="nn.functional")

@@ -272,3 +272,57 @@ def _reduced(losses: Any, reduction: str, count: Any, shape: tuple) -> Any:
 
 
 install(CrossEntropy.call, "cross_entropy", function=False, method=False, functional=True, doc=CrossEntropy.__doc__)
+
+
+# -- negative log likelihood ------------------------------------------------------------------------------------------
+
+
+@op("nll_loss", method=False, function=False, node="NllLossBackward0")
+class NllLoss(Op):
+    """-input[target], where `input` holds log probabilities; shapes and options as in `cross_entropy`.
+
+    >>> torch.nn.functional.nll_loss(torch.tensor([[-1., -2.]]), torch.tensor([1]))
+    tensor(2.)
+    """
+
+    n = 3
+    has_aux = True
+
+    @staticmethod
+    def forward(xp: Any, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int) -> Any:
+        rows = _classes_last(x)
+        t, hit, _ = _row_weights(xp, target.reshape(-1), rows.shape[1], weight, ignore_index, x.dtype)
+        places = xp.arange(len(t))
+        count = hit.sum() if reduction == "mean" else 1
+        out = _reduced(-rows[places, t] * hit, reduction, count, x.shape)
+        return out, (hit / count, t, rows.shape, x.shape)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        scale, t, rows, shape = s.aux
+        g = -g.reshape(-1) * scale
+        index = (np.arange(rows[0]), t._array if isinstance(t, Tensor) else t)
+        return _classes_back(xp._add_at(g, rows, index), shape), None, None
+
+    @staticmethod
+    def call(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
+             ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
+        reduction = check_reduction(legacy_reduction(size_average, reduce, reduction))
+        expect_tensor(input, "nll_loss")
+        if not input.ndim:
+            raise RuntimeError("input tensor should be 1D or 2D")
+        target = _check_index_target(input, expect_tensor(target, "nll_loss", "target", 2), "nll_loss")
+        return NllLoss.apply(input, target, weight, reduction, ignore_index)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        for options in ({}, {"reduction": "sum"}, {"reduction": "none"}, {"ignore_index": 1}):
+            yield make("nll_loss", make.uniform((5, 4)), make.ints((5,), 0, 4), **options)
+            yield make("nll_loss", make.uniform((5, 4)), make.ints((5,), 0, 4),
+                       weight=make.uniform((4,), 0.5, 2, grad=False), **options)
+        yield make("nll_loss", make.uniform((2, 4, 3)), make.ints((2, 3), 0, 4))
+        yield make("nll_loss", make.uniform((2, 4, 3, 2)), make.ints((2, 3, 2), 0, 4), reduction="none")
+        yield make("nll_loss", make.uniform((4,)), make.ints((), 0, 4))
+
+
+install(NllLoss.call, "nll_loss", function=False, method=False, functional=True, doc=NllLoss.__doc__)

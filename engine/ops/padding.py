@@ -75,23 +75,30 @@ def _border(xp: Any, n: int, low: int, high: int, mode: str) -> Any:
 def _check_border(mode: str, shape: tuple, axis: int, low: int, high: int) -> None:
     n = shape[axis]
     if mode == "reflect" and (low >= n or high >= n):
-        raise RuntimeError(f"Argument #4: Padding size should be less than the corresponding input dimension, but got: "
-                           f"padding ({low}, {high}) at dimension {axis} of input {list(shape)}")
+        raise RuntimeError(
+            f"Argument #4: Padding size should be less than the corresponding input dimension, but got: "
+            f"padding ({low}, {high}) at dimension {axis} of input {list(shape)}"
+        )
     if mode == "circular" and (low > n or high > n):
-        raise RuntimeError(f"Padding value causes wrapping around more than once: padding ({low}, {high}) at dimension "
-                           f"{axis} of input {list(shape)}")
+        raise RuntimeError(
+            f"Padding value causes wrapping around more than once: padding ({low}, {high}) at dimension "
+            f"{axis} of input {list(shape)}"
+        )
     if n + low + high <= 0 or n == 0:
-        raise RuntimeError(f"pad(): expected a positive output size, got {n + low + high} at dimension {axis} of input "
-                           f"{list(shape)} with padding ({low}, {high})")
+        raise RuntimeError(
+            f"pad(): expected a positive output size, got {n + low + high} at dimension {axis} of input "
+            f"{list(shape)} with padding ({low}, {high})"
+        )
 
 
 @composite("pad", function=False, method=False, functional=True)
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
     """Pad the last dimensions of `input` by (low, high) amounts, given from the last dimension backwards.
 
-    `mode`: "constant" (with `value`, default 0; any number of dimensions; negative amounts cut off), "reflect", "replicate"
-    or "circular" (the last 1, 2 or 3 dimensions, of input with one or two dimensions more). Raises RuntimeError for amounts
-    that do not fit the shape, NotImplementedError for unknown modes and unsupported numbers of dimensions.
+    `mode`: "constant" (with `value`, default 0; any number of dimensions; negative amounts cut off), "reflect",
+    "replicate" or "circular" (the last 1, 2 or 3 dimensions, of input with one or two dimensions more). Raises
+    RuntimeError for amounts that do not fit the shape, NotImplementedError for unknown modes and unsupported numbers
+    of dimensions.
 
     >>> nn.functional.pad(torch.tensor([1., 2., 3.]), (1, 2))
     tensor([0., 1., 2., 3., 0., 0.])
@@ -103,14 +110,20 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
     if len(amounts) % 2:
         raise RuntimeError(f"Padding length must be divisible by 2 (got {len(amounts)} numbers: {amounts})")
     if len(amounts) > 2 * len(shape):
-        raise RuntimeError(f"Padding length should be less than or equal to two times the input dimension but got padding "
-                           f"length {len(amounts)} and input of dimension {len(shape)}")
+        raise RuntimeError(
+            f"Padding length should be less than or equal to two times the input dimension but got padding "
+            f"length {len(amounts)} and input of dimension {len(shape)}"
+        )
     count = len(amounts) // 2
-    pairs = ((0, 0),) * (len(shape) - count) + tuple([(amounts[2 * i], amounts[2 * i + 1]) for i in reversed(range(count))])
+    pairs = ((0, 0),) * (len(shape) - count) + tuple(
+        [(amounts[2 * i], amounts[2 * i + 1]) for i in reversed(range(count))]
+    )
     if mode == "constant":
         if any(n + lo + hi < 0 for n, (lo, hi) in zip(shape, pairs)):
-            raise RuntimeError(f"The input size {list(shape)}, plus negative padding {amounts}, resulted in a negative output "
-                               "size, which is invalid")
+            raise RuntimeError(
+                f"The input size {list(shape)}, plus negative padding {amounts}, resulted in a negative output "
+                "size, which is invalid"
+            )
         return PadConstant.apply(input, pairs, 0 if value is None else value)
     return _pad_border(input, pairs, count, mode, value)
 
@@ -122,10 +135,12 @@ def _pad_border(input: Tensor, pairs: tuple, count: int, mode: str, value: float
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(f"Unrecognised padding mode {mode}. HINT: constant, reflect, replicate or circular.")
     if value is not None and value != 0:
-        raise RuntimeError(f"Padding mode \"{mode}\" doesn't take in value argument")
+        raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if len(shape) - count not in (1, 2) or count > 3:
-        raise NotImplementedError("Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now (input of "
-                                  f"dimension {len(shape)}, padding of the last {count})")
+        raise NotImplementedError(
+            "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now (input of "
+            f"dimension {len(shape)}, padding of the last {count})"
+        )
     xp = backend.namespace(input._array)
     steps = []
     for axis, (low, high) in enumerate(pairs):

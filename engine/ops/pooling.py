@@ -1,4 +1,4 @@
-"""Pooling over sliding windows: maxima, means and powers, and the inverse of max pooling.
+"""Pooling over sliding windows, max pooling and its inverse; means are in average_pooling.py.
 
 Maxima and sums over a window are taken one dimension after the other, as a few ufunc calls on strided slices. Adaptive
 pooling is in adaptive_pooling.py.
@@ -15,7 +15,7 @@ import numpy as np
 from .. import backend
 from ..tensor import Tensor
 from ._windows import Windows, by_x, key, many, windows_of
-from .base import Op, composite, expect_tensor, install, op
+from .base import Op, expect_tensor, install, op
 from .samples import samples_for
 
 
@@ -56,31 +56,41 @@ def spread_axes(xp: Any, g: Any, windows: Windows) -> Any:
 
 
 @functools.lru_cache(maxsize=1024)
-def pool_windows(function: str, shape: tuple, kernel: Any, stride: Any, padding: Any, dilation: Any,
-                 ceil_mode: bool) -> Windows:
+def pool_windows(
+    function: str, shape: tuple, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Windows:
     """The windows of a pooling over the last dimensions of `shape`. RuntimeError for arguments that do not fit."""
     nd = int(function[-2])
-    kernel, padding, dilation = [many(v, nd, name, function) for v, name in (
-        (kernel, "kernel_size"), (padding, "padding"), (dilation, "dilation"))]
+    kernel, padding, dilation = [
+        many(v, nd, name, function)
+        for v, name in ((kernel, "kernel_size"), (padding, "padding"), (dilation, "dilation"))
+    ]
     stride = kernel if stride is None or stride == () else many(stride, nd, "stride", function)
     if len(shape) not in (nd + 1, nd + 2) or 0 in shape[-nd - 1 :]:
-        raise RuntimeError(f"{function}(): Expected {nd + 1}D or {nd + 2}D (batch mode) tensor with optional 0 dim batch size "
-                           f"for input, but got: {list(shape)}")
+        raise RuntimeError(
+            f"{function}(): Expected {nd + 1}D or {nd + 2}D (batch mode) tensor with optional 0 dim batch size "
+            f"for input, but got: {list(shape)}"
+        )
     for name, values in (("kernel size", kernel), ("stride", stride), ("dilation", dilation)):
         if any(v <= 0 for v in values):
             raise RuntimeError(f"{function}(): {name} should be greater than zero, but got {list(values)}")
     for p, k, d in zip(padding, kernel, dilation):
         if p < 0 or p > (d * (k - 1) + 1) // 2:
-            raise RuntimeError(f"{function}(): pad should be non-negative and at most half of effective kernel size, but got "
-                               f"pad={p}, kernel_size={k} and dilation={d}")
+            raise RuntimeError(
+                f"{function}(): pad should be non-negative and at most half of effective kernel size, but got "
+                f"pad={p}, kernel_size={k} and dilation={d}"
+            )
     sizes = shape[-nd:]
     spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
     out = tuple([_out_size(*v, ceil_mode) for v in zip(sizes, spans, stride, padding)])
     if any(n < 1 for n in out):
-        raise RuntimeError(f"Given input size: ({by_x(shape[-nd - 1:])}). Calculated output size: "
-                           f"({by_x((shape[-nd - 1], *out))}). Output size is too small")
-    pads = tuple([(p, max(0, (o - 1) * s + span - n - p))
-                  for p, o, s, span, n in zip(padding, out, stride, spans, sizes)])
+        raise RuntimeError(
+            f"Given input size: ({by_x(shape[-nd - 1 :])}). Calculated output size: "
+            f"({by_x((shape[-nd - 1], *out))}). Output size is too small"
+        )
+    pads = tuple(
+        [(p, max(0, (o - 1) * s + span - n - p)) for p, o, s, span, n in zip(padding, out, stride, spans, sizes)]
+    )
     return windows_of(sizes, kernel, stride, pads, dilation, out)
 
 
@@ -140,11 +150,15 @@ class MaxPool(Op):
     @staticmethod
     def samples(make: Any) -> Any:
         for args, options in (
-            (((1, 2, 5), 2), {}), (((2, 6), 3), {"stride": 2, "padding": 1}),
-            (((2, 2, 5, 6), 2), {}), (((2, 5, 6), (3, 2)), {"stride": (2, 1), "padding": (1, 0)}),
-            (((1, 2, 5, 6), 2), {"ceil_mode": True}), (((1, 2, 6, 6), 3), {"stride": 1, "padding": 1, "dilation": (1, 2)}),
+            (((1, 2, 5), 2), {}),
+            (((2, 6), 3), {"stride": 2, "padding": 1}),
+            (((2, 2, 5, 6), 2), {}),
+            (((2, 5, 6), (3, 2)), {"stride": (2, 1), "padding": (1, 0)}),
+            (((1, 2, 5, 6), 2), {"ceil_mode": True}),
+            (((1, 2, 6, 6), 3), {"stride": 1, "padding": 1, "dilation": (1, 2)}),
             (((1, 2, 4, 5), 3), {"return_indices": True, "stride": 1, "padding": 1}),
-            (((1, 2, 4, 3, 5), 2), {"ceil_mode": True}), (((2, 4, 4, 4), 2), {"return_indices": True}),
+            (((1, 2, 4, 3, 5), 2), {"ceil_mode": True}),
+            (((2, 4, 4, 4), 2), {"return_indices": True}),
         ):
             nd = len(args[0]) - 2 if args[0][0] == 1 or args[0] == (2, 2, 5, 6) else len(args[0]) - 1
             yield make(f"max_pool{nd}d", make.distinct(args[0]), args[1], _module="nn.functional", **options)
@@ -208,8 +222,16 @@ class TakeFlat(Op):
         return (xp._put_flat(g, s.params[0], s.aux),)
 
 
-def _max_pool(function: str, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
-              return_indices: bool) -> Any:
+def _max_pool(
+    function: str,
+    input: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Any:
     shape = expect_tensor(input, function)._array.shape
     windows = pool_windows(function, shape, key(kernel_size), key(stride), key(padding), key(dilation), bool(ceil_mode))
     out = MaxPool.apply(input, windows)
@@ -218,9 +240,9 @@ def _max_pool(function: str, input: Any, kernel_size: Any, stride: Any, padding:
 
 _MAX_DOC = """The maximum of every window of the last {nd} dimension{s}; `stride` defaults to `kernel_size`.
 
-    Shape (N, C, {dims}) or (C, {dims}). `padding` counts as minus infinity and is at most half the kernel; with `ceil_mode` a last
-    window may reach over the end. `return_indices` gives (maxima, flat int64 indices), for max_unpool{nd}d.
-    RuntimeError for sizes that do not fit.
+    Shape (N, C, {dims}) or (C, {dims}). `padding` counts as minus infinity and is at most half the kernel; with
+    `ceil_mode` a last window may reach over the end. `return_indices` gives (maxima, flat int64 indices), for
+    max_unpool{nd}d. RuntimeError for sizes that do not fit.
 
     >>> x = torch.arange({count}.).reshape({ones}, {sizes})
     >>> nn.functional.max_pool{nd}d(x, 2).flatten()
@@ -230,16 +252,42 @@ _MAX_DOC = """The maximum of every window of the last {nd} dimension{s}; `stride
 
 def _install_max_pools() -> None:
     for nd in (1, 2, 3):
-        def pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-                 ceil_mode: bool = False, return_indices: bool = False, *, _name: str = f"max_pool{nd}d") -> Any:
+
+        def pool(
+            input: Tensor,
+            kernel_size: Any,
+            stride: Any = None,
+            padding: Any = 0,
+            dilation: Any = 1,
+            ceil_mode: bool = False,
+            return_indices: bool = False,
+            *,
+            _name: str = f"max_pool{nd}d",
+        ) -> Any:
             return _max_pool(_name, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
-        def with_indices(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
-                         ceil_mode: bool = False, return_indices: bool = False, *, _name: str = f"max_pool{nd}d") -> Any:
+        def with_indices(
+            input: Tensor,
+            kernel_size: Any,
+            stride: Any = None,
+            padding: Any = 0,
+            dilation: Any = 1,
+            ceil_mode: bool = False,
+            return_indices: bool = False,
+            *,
+            _name: str = f"max_pool{nd}d",
+        ) -> Any:
             return _max_pool(_name, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
-        pool.__doc__ = _MAX_DOC.format(nd=nd, s="s" if nd > 1 else "", dims=("L", "H, W", "D, H, W")[nd - 1], count=2**nd,
-                                       ones="1, 1", sizes=", ".join(["2"] * nd), last=2**nd - 1)
+        pool.__doc__ = _MAX_DOC.format(
+            nd=nd,
+            s="s" if nd > 1 else "",
+            dims=("L", "H, W", "D, H, W")[nd - 1],
+            count=2**nd,
+            ones="1, 1",
+            sizes=", ".join(["2"] * nd),
+            last=2**nd - 1,
+        )
         with_indices.__doc__ = f"`max_pool{nd}d` with `return_indices=True`: (maxima, flat int64 indices)."
         install(pool, f"max_pool{nd}d", method=False, functional=True)
         install(with_indices, f"max_pool{nd}d_with_indices", function=nd == 1, method=False, functional=True)
@@ -270,8 +318,10 @@ def _unpool_size(function: str, sizes: tuple, kernel: tuple, stride: tuple, padd
     wanted = tuple(wanted)[-len(sizes) :]
     for n, d, s in zip(wanted, default, stride):
         if not d - s < n < d + s:
-            raise ValueError(f'invalid output_size "{list(wanted)}" ({function}(): each size must be within a stride of '
-                             f"{list(default)})")
+            raise ValueError(
+                f'invalid output_size "{list(wanted)}" ({function}(): each size must be within a stride of '
+                f"{list(default)})"
+            )
     return wanted
 
 
@@ -280,179 +330,62 @@ _UNPOOL_DOC = """The partial inverse of max_pool{nd}d: zeros with `input` at the
     Shapes (N, C, {dims}) or (C, {dims}); `output_size` settles what `kernel_size`, `stride` and `padding` leave open.
     ValueError for an impossible `output_size` or shapes that differ, RuntimeError for indices outside of the output.
 
-    >>> nn.functional.max_unpool{nd}d(torch.tensor([5.]).reshape({ones}), torch.tensor([1]).reshape({ones}), 2).flatten()
+    >>> x, index = torch.tensor([5.]).reshape({ones}), torch.tensor([1]).reshape({ones})
+    >>> nn.functional.max_unpool{nd}d(x, index, 2).flatten()
     tensor([{result}])
     """
 
 
 def _install_unpools() -> None:
     for nd in (1, 2, 3):
-        def unpool(input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
-                   output_size: Any = None, *, _nd: int = nd) -> Tensor:
+
+        def unpool(
+            input: Tensor,
+            indices: Tensor,
+            kernel_size: Any,
+            stride: Any = None,
+            padding: Any = 0,
+            output_size: Any = None,
+            *,
+            _nd: int = nd,
+        ) -> Tensor:
             name = f"max_unpool{_nd}d"
             a, index = expect_tensor(input, name)._array, indices._array
             if a.shape != index.shape:
-                raise ValueError(f"{name}(): expected indices of the input's shape {list(a.shape)}, got {list(index.shape)}")
+                raise ValueError(
+                    f"{name}(): expected indices of the input's shape {list(a.shape)}, got {list(index.shape)}"
+                )
             kernel, padding = many(kernel_size, _nd, "kernel_size", name), many(padding, _nd, "padding", name)
             stride = kernel if stride is None else many(stride, _nd, "stride", name)
             spatial = _unpool_size(name, a.shape[-_nd:], kernel, stride, padding, output_size)
             if index.size and not 0 <= int(index.min()) <= int(index.max()) < math.prod(spatial):
-                raise RuntimeError(f"{name}(): found an invalid max index: expected 0 to {math.prod(spatial) - 1} for output "
-                                   f"size {list(spatial)}, got {int(index.min())} to {int(index.max())}")
+                raise RuntimeError(
+                    f"{name}(): found an invalid max index: expected 0 to {math.prod(spatial) - 1} for output "
+                    f"size {list(spatial)}, got {int(index.min())} to {int(index.max())}"
+                )
             return MaxUnpool.apply(input, index, spatial)
 
-        unpool.__doc__ = _UNPOOL_DOC.format(nd=nd, dims=("L", "H, W", "D, H, W")[nd - 1],
-                                            ones=", ".join(["1"] * (nd + 1)),
-                                            result=", ".join(["5." if i == 1 else "0." for i in range(2**nd)]))
+        unpool.__doc__ = _UNPOOL_DOC.format(
+            nd=nd,
+            dims=("L", "H, W", "D, H, W")[nd - 1],
+            ones=", ".join(["1"] * (nd + 1)),
+            result=", ".join(["5." if i == 1 else "0." for i in range(2**nd)]),
+        )
         install(unpool, f"max_unpool{nd}d", function=False, method=False, functional=True)
-
-
-# -- average pooling --------------------------------------------------------------------------------------------------
-
-
-@functools.lru_cache(maxsize=1024)
-def _divisor(windows: Windows, padding: tuple, include_pad: bool, override: int | None) -> Any:
-    """What the sum of each window is divided by: a number, or an array of the output's spatial shape."""
-    if override is not None:
-        return override
-    counts = []
-    for n, k, s, p, out in zip(windows.spatial, windows.kernel, windows.stride, padding, windows.out):
-        start = np.arange(out) * s - p
-        end = np.minimum(start + k, n + p)
-        counts.append(end - start if include_pad else np.minimum(end, n) - np.maximum(start, 0))
-    total = functools.reduce(np.multiply.outer, counts)
-    return int(total.flat[0]) if (total == total.flat[0]).all() else total
-
-
-@op("_avg_pool", function=False, method=False, node="AvgPoolBackward0")
-class AvgPool(Op):
-    """The sum of every window over a divisor (a number or an array of the output's spatial shape)."""
-
-    @staticmethod
-    def forward(xp: Any, x: Any, windows: Windows, divisor: Any) -> Any:
-        out = along_axes(windows.pad(xp, x), windows, xp.add)
-        out /= divisor if isinstance(divisor, int) else xp.asarray(divisor, dtype=x.dtype)
-        return out
-
-    @staticmethod
-    def backward(xp: Any, s: Any, g: Any) -> tuple:
-        return (xp._avg_pool_grad(g, *s.params),)
-
-
-@op("_avg_pool_grad", function=False, method=False, node="AvgPoolBackwardBackward0")
-class AvgPoolGrad(Op):
-    """The adjoint of `_avg_pool`."""
-
-    @staticmethod
-    def forward(xp: Any, g: Any, windows: Windows, divisor: Any) -> Any:
-        g = g / (divisor if isinstance(divisor, int) else xp.asarray(divisor, dtype=g.dtype))
-        return spread_axes(xp, g, windows)
-
-    @staticmethod
-    def backward(xp: Any, s: Any, g: Any) -> tuple:
-        return (xp._avg_pool(g, *s.params),)
-
-
-def _avg_pool(function: str, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include_pad: bool,
-              override: int | None) -> Tensor:
-    a = expect_tensor(input, function)._array
-    if a.dtype.kind not in "fV":
-        raise RuntimeError(f"\"{function}\" not implemented for {input.dtype}: expected a floating dtype")
-    if override == 0:
-        raise RuntimeError("divisor must be not zero")
-    windows = pool_windows(function, a.shape, key(kernel_size), key(stride), key(padding), 1, bool(ceil_mode))
-    pads = tuple([low for low, _ in windows.pads])
-    return AvgPool.apply(input, windows, _divisor(windows, pads, bool(include_pad), override))
-
-
-_AVG_DOC = """The mean of every window of the last {nd} dimension{s}; `stride` defaults to `kernel_size`.
-
-    Shape (N, C, {dims}) or (C, {dims}). Zeros of the `padding` count as elements with `count_include_pad`; with `ceil_mode` a last
-    window may reach over the end{override}. RuntimeError for sizes that do not fit.
-
-    >>> x = torch.arange({count}.).reshape(1, 1, {sizes})
-    >>> nn.functional.avg_pool{nd}d(x, 2).flatten()
-    tensor([{mean}])
-    """
-
-
-def _install_avg_pools() -> None:
-    def avg_pool1d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-                   count_include_pad: bool = True) -> Tensor:
-        return _avg_pool("avg_pool1d", input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
-
-    def avg_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-                   count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
-        return _avg_pool("avg_pool2d", input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-    def avg_pool3d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-                   count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
-        return _avg_pool("avg_pool3d", input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-    for nd, fn in ((1, avg_pool1d), (2, avg_pool2d), (3, avg_pool3d)):
-        fn.__doc__ = _AVG_DOC.format(
-            nd=nd, s="s" if nd > 1 else "", dims=("L", "H, W", "D, H, W")[nd - 1], count=2**nd, mean=("0.5000", "1.5000", "3.5000")[nd - 1],
-            sizes=", ".join(["2"] * nd), override="; `divisor_override` replaces the divisor" if nd > 1 else "")
-        install(fn, f"avg_pool{nd}d", function=nd == 1, method=False, functional=True)
-
-
-def _lp_pool(pool: str, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
-    from .base import FUNCTIONAL
-
-    count = math.prod(many(kernel_size, int(pool[-2]), "kernel_size", pool))
-    mean = FUNCTIONAL[pool](input.pow(norm_type), kernel_size, stride, 0, ceil_mode)  # type: ignore[attr-defined]
-    return (mean.sign() * mean.abs() * count).pow(1.0 / norm_type)
-
-
-@composite("lp_pool1d", function=False, method=False, functional=True)
-def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """The p-norm of every window: the p-th root of the sum of p-th powers, p = `norm_type`. Shape (N, C, L) or (C, L).
-
-    >>> nn.functional.lp_pool1d(torch.tensor([[3., 4.]]), 2, 2)
-    tensor([[5.]])
-    """
-    return _lp_pool("avg_pool1d", input, norm_type, kernel_size, stride, ceil_mode)
-
-
-@composite("lp_pool2d", function=False, method=False, functional=True)
-def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """The p-norm of every window: the p-th root of the sum of p-th powers, p = `norm_type`. Shape (N, C, H, W) or (C, H, W).
-
-    >>> nn.functional.lp_pool2d(torch.tensor([[[3., 4.]]]), 2, (1, 2))
-    tensor([[[5.]]])
-    """
-    return _lp_pool("avg_pool2d", input, norm_type, kernel_size, stride, ceil_mode)
-
-
-@composite("lp_pool3d", function=False, method=False, functional=True)
-def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """The p-norm of every window: the p-th root of the sum of p-th powers, p = `norm_type`. Shape (N, C, D, H, W).
-
-    >>> nn.functional.lp_pool3d(torch.tensor([[[[3., 4.]]]]), 2, (1, 1, 2))
-    tensor([[[[5.]]]])
-    """
-    return _lp_pool("avg_pool3d", input, norm_type, kernel_size, stride, ceil_mode)
 
 
 _install_max_pools()
 _install_unpools()
-_install_avg_pools()
 
 
-@samples_for("avg_pool2d")
+@samples_for("max_unpool2d")
 def _samples(make: Any) -> Any:
-    def case(name: str, shape: tuple, *args: Any, **options: Any) -> Any:
-        return make(name, make.uniform(shape, 0.2, 2), *args, _module="nn.functional", **options)
-
-    yield case("avg_pool1d", (2, 2, 5), 2)
-    yield case("avg_pool1d", (2, 6), 3, 2, 1, count_include_pad=False)
-    yield case("avg_pool2d", (2, 2, 5, 6), 2)
-    yield case("avg_pool2d", (2, 5, 6), (3, 2), (2, 1), (1, 0), ceil_mode=True)
-    yield case("avg_pool2d", (2, 5, 6), 3, 2, 1, True, False)
-    yield case("avg_pool2d", (1, 2, 5, 6), 2, divisor_override=3)
-    yield case("avg_pool3d", (1, 2, 4, 3, 5), 2, ceil_mode=True, padding=1)
-    yield case("lp_pool1d", (2, 2, 5), 2, 2)
-    yield case("lp_pool2d", (2, 2, 5, 4), 3.0, 2, 1)
     yield make("max_unpool1d", make.uniform((1, 1, 1)), make.ints((1, 1, 1), 1, 2), 2, _module="nn.functional")
-    yield make("max_unpool2d", make.uniform((1, 1, 1, 1)), make.ints((1, 1, 1, 1), 3, 4), 2, output_size=(3, 3),
-               _module="nn.functional")
+    yield make(
+        "max_unpool2d",
+        make.uniform((1, 1, 1, 1)),
+        make.ints((1, 1, 1, 1), 3, 4),
+        2,
+        output_size=(3, 3),
+        _module="nn.functional",
+    )

@@ -1,4 +1,4 @@
-"""Recurrent layers: lstm, gru, rnn_tanh and rnn_relu over whole sequences, and their single cells.
+"""Recurrent layers: lstm, gru, rnn_tanh and rnn_relu over whole sequences (single steps: recurrent_cells.py).
 
 One node per layer and direction, whatever the length of the sequence; the loops over time are in `_recurrent_steps`.
 Formulas: Hochreiter and Schmidhuber 1997 with forget gates; Cho et al. 2014 (in the variant of torch's documentation).
@@ -35,8 +35,13 @@ class Recurrent(Op):
         outs = compose(cls.name, aliases, steps, relu)
         pairs = [(o, d) for o, d in zip(outs, g) if d is not None]
         wanted = [i for i, need in enumerate(s.needs) if need]
-        found = autograd.grad([o for o, _ in pairs], [aliases[i] for i in wanted], [d for _, d in pairs],
-                              create_graph=True, allow_unused=True)
+        found = autograd.grad(
+            [o for o, _ in pairs],
+            [aliases[i] for i in wanted],
+            [d for _, d in pairs],
+            create_graph=True,
+            allow_unused=True,
+        )
         grads: list = [None] * len(aliases)
         for i, grad in zip(wanted, found):
             grads[i] = grad
@@ -53,8 +58,19 @@ class LstmLayer(Recurrent):
     """One LSTM layer in one direction."""
 
     @staticmethod
-    def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any,
-                steps: list, relu: bool) -> tuple:
+    def forward(
+        xp: Any,
+        x: Any,
+        h0: Any,
+        c0: Any,
+        w_ih: Any,
+        w_hh: Any,
+        b_ih: Any,
+        b_hh: Any,
+        w_hr: Any,
+        steps: list,
+        relu: bool,
+    ) -> tuple:
         out, h, c, saved = loops.lstm_forward(xp, x, h0, c0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
         return [out, h, c], (out.copy(), *saved)  # a copy: the caller may change the output in place
 
@@ -65,8 +81,9 @@ class LstmLayer(Recurrent):
         steps = s.params[0]
         before = loops.states_before(xp.np, out, h0, steps)
         start = _start(xp.np, g, (h0, c0))
-        gx, gh, gc, gi, gr, gb, gp = loops.lstm_backward(xp.np, tuple(start), x, before, tuple(weights), steps, tuple(saved),
-                                                         (h0.shape[1],))
+        gx, gh, gc, gi, gr, gb, gp = loops.lstm_backward(
+            xp.np, tuple(start), x, before, tuple(weights), steps, tuple(saved), (h0.shape[1],)
+        )
         return gx, gh, gc, gi, gr, gb, gb, gp
 
 
@@ -75,8 +92,19 @@ class GruLayer(Recurrent):
     """One GRU layer in one direction."""
 
     @staticmethod
-    def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any,
-                steps: list, relu: bool) -> tuple:
+    def forward(
+        xp: Any,
+        x: Any,
+        h0: Any,
+        c0: Any,
+        w_ih: Any,
+        w_hh: Any,
+        b_ih: Any,
+        b_hh: Any,
+        w_hr: Any,
+        steps: list,
+        relu: bool,
+    ) -> tuple:
         out, h, saved = loops.gru_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
         return [out, h], (out.copy(), *saved)
 
@@ -86,8 +114,9 @@ class GruLayer(Recurrent):
         out, *saved = s.aux
         steps = s.params[0]
         before = loops.states_before(xp.np, out, h0, steps)
-        gx, gh, gi, gr, gb, gb_h = loops.gru_backward(xp.np, tuple(_start(xp.np, g, (h0,))), x, before, tuple(weights), steps,
-                                                      tuple(saved))
+        gx, gh, gi, gr, gb, gb_h = loops.gru_backward(
+            xp.np, tuple(_start(xp.np, g, (h0,))), x, before, tuple(weights), steps, tuple(saved)
+        )
         return gx, gh, None, gi, gr, gb, gb_h, None
 
 
@@ -96,8 +125,19 @@ class RnnLayer(Recurrent):
     """One plain recurrent layer in one direction."""
 
     @staticmethod
-    def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any,
-                steps: list, relu: bool) -> tuple:
+    def forward(
+        xp: Any,
+        x: Any,
+        h0: Any,
+        c0: Any,
+        w_ih: Any,
+        w_hh: Any,
+        b_ih: Any,
+        b_hh: Any,
+        w_hr: Any,
+        steps: list,
+        relu: bool,
+    ) -> tuple:
         out, h = loops.rnn_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps, relu)
         return [out, h], (out.copy(),)
 
@@ -106,12 +146,13 @@ class RnnLayer(Recurrent):
         x, h0, _, *weights = s.inputs
         (out,), (steps, relu) = s.aux, s.params
         before = loops.states_before(xp.np, out, h0, steps)
-        gx, gh, gi, gr, gb = loops.rnn_backward(xp.np, tuple(_start(xp.np, g, (h0,))), x, before, out, tuple(weights), steps,
-                                                relu)
+        gx, gh, gi, gr, gb = loops.rnn_backward(
+            xp.np, tuple(_start(xp.np, g, (h0,))), x, before, out, tuple(weights), steps, relu
+        )
         return gx, gh, None, gi, gr, gb, gb, None
 
 
-# -- the same layers as compositions, for gradients of gradients -----------------------------------------------------------
+# -- the same layers as compositions, for gradients of gradients ------------------------------------------------------
 
 
 def compose(kind: str, tensors: list, steps: list, relu: bool) -> list:
@@ -164,36 +205,60 @@ def _layer_weights(params: Any, has_biases: bool, layers: int, directions: int, 
     each = len(params) // total if total else 0
     expected = (4, 5) if has_biases else (2, 3)
     if each not in expected or each * total != len(params):
-        raise RuntimeError(f"{function}(): got an incorrect number of RNN parameters: {len(params)} for {layers} layers, "
-                           f"{directions} directions and has_biases={has_biases}")
+        raise RuntimeError(
+            f"{function}(): got an incorrect number of RNN parameters: {len(params)} for {layers} layers, "
+            f"{directions} directions and has_biases={has_biases}"
+        )
     groups = [params[i * each : (i + 1) * each] for i in range(total)]
     if has_biases:
         return [(*g, None) if each == 4 else tuple(g) for g in groups]
     return [(g[0], g[1], None, None, g[2] if each == 3 else None) for g in groups]
 
 
-def _check_layer(function: str, x: Tensor, weights: tuple, states: tuple) -> None:
+def check_layer(function: str, x: Tensor, weights: tuple, states: tuple) -> None:
     expected = weights[0]._array.shape[1]
     if x._array.shape[-1] != expected:
-        raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {expected}, got {x._array.shape[-1]} "
-                           f"({function}(), input of size {list(x.shape)})")
+        raise RuntimeError(
+            f"input.size(-1) must be equal to input_size. Expected {expected}, got {x._array.shape[-1]} "
+            f"({function}(), input of size {list(x.shape)})"
+        )
     width = weights[1]._array.shape[1]
     if states[0]._array.shape[-1] != width:
         raise RuntimeError(f"{function}(): expected a hidden state of width {width}, got {list(states[0].shape)}")
     for t in (weights[0], *states):
         if t._array.dtype != x._array.dtype:
-            raise RuntimeError(f"{function}(): input has dtype {x.dtype}, but a parameter or hidden state has dtype {t.dtype}")
+            raise RuntimeError(
+                f"{function}(): input has dtype {x.dtype}, but a parameter or hidden state has dtype {t.dtype}"
+            )
 
 
-def stack(card: type[Op], function: str, data: Tensor, sizes: list, hx: tuple, params: Any, has_biases: bool,
-          num_layers: int, dropout: float, train: bool, bidirectional: bool, relu: bool = False) -> tuple:
+def stack(
+    card: type[Op],
+    function: str,
+    data: Tensor,
+    sizes: list,
+    hx: tuple,
+    params: Any,
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    relu: bool = False,
+) -> tuple:
     """Layers on top of each other over packed rows: (top outputs, final states of all layers and directions ...)."""
     directions = 2 if bidirectional else 1
     weights = _layer_weights(params, has_biases, num_layers, directions, function)
     for state in hx:
-        if state._array.ndim != 3 or state._array.shape[0] != len(weights) or (sizes and state._array.shape[1] != sizes[0]):
-            raise RuntimeError(f"{function}(): expected hidden states of shape ({len(weights)}, "
-                               f"{sizes[0] if sizes else 0}, *), got {list(state.shape)}")
+        if (
+            state._array.ndim != 3
+            or state._array.shape[0] != len(weights)
+            or (sizes and state._array.shape[1] != sizes[0])
+        ):
+            raise RuntimeError(
+                f"{function}(): expected hidden states of shape ({len(weights)}, "
+                f"{sizes[0] if sizes else 0}, *), got {list(state.shape)}"
+            )
     steps = _steps_of(sizes)
     finals: list[list] = [[] for _ in hx]
     for layer in range(num_layers):
@@ -201,7 +266,7 @@ def stack(card: type[Op], function: str, data: Tensor, sizes: list, hx: tuple, p
         for direction in range(directions):
             k = layer * directions + direction
             states = tuple(state[k] for state in hx)  # type: ignore[index]
-            _check_layer(function, data, weights[k], states)
+            check_layer(function, data, weights[k], states)
             h0, c0 = states if len(states) == 2 else (states[0], None)
             order = steps[::-1] if direction else steps
             out, *last = apply(card, (data, h0, c0, *weights[k]), (order, relu))
@@ -221,14 +286,17 @@ def _stacked(states: list) -> Tensor:
 def _run(card: type[Op], function: str, args: tuple, kwargs: dict, states: int, relu: bool = False) -> tuple:
     """Parse torch's two overloads (padded and packed sequences) and run the layers."""
     names = ("input", "hx", "params", "has_biases", "num_layers", "dropout", "train", "bidirectional", "batch_first")
-    packed = "batch_sizes" in kwargs or (len(args) > 2 and isinstance(args[1], Tensor) and (
-        states == 2 or isinstance(args[2], Tensor)))
+    packed = "batch_sizes" in kwargs or (
+        len(args) > 2 and isinstance(args[1], Tensor) and (states == 2 or isinstance(args[2], Tensor))
+    )
     if packed:
         names = ("data", "batch_sizes", *names[1:-1])
     given = dict(zip(names, args))
     for name, value in kwargs.items():
         if name not in names or name in given:
-            raise TypeError(f"{function}() got an unexpected or repeated argument '{name}' (arguments: {', '.join(names)})")
+            raise TypeError(
+                f"{function}() got an unexpected or repeated argument '{name}' (arguments: {', '.join(names)})"
+            )
         given[name] = value
     missing = [name for name in names if name not in given and name != "batch_first"]
     if missing or len(args) > len(names):
@@ -237,8 +305,16 @@ def _run(card: type[Op], function: str, args: tuple, kwargs: dict, states: int, 
     hx = (hx,) if states == 1 else tuple(hx)
     if len(hx) != states:
         raise RuntimeError(f"{function} expects {states} hidden states, got {len(hx)}")
-    settings = (hx, given["params"], given["has_biases"], given["num_layers"], given["dropout"], given["train"],
-                given["bidirectional"], relu)
+    settings = (
+        hx,
+        given["params"],
+        given["has_biases"],
+        given["num_layers"],
+        given["dropout"],
+        given["train"],
+        given["bidirectional"],
+        relu,
+    )
     if packed:
         return stack(card, function, given["data"], given["batch_sizes"].tolist(), *settings)
     return _padded(card, function, expect_tensor(given["input"], function), given.get("batch_first", False), settings)
@@ -246,7 +322,9 @@ def _run(card: type[Op], function: str, args: tuple, kwargs: dict, states: int, 
 
 def _padded(card: type[Op], function: str, x: Any, batch_first: bool, settings: tuple) -> tuple:
     if x._array.ndim != 3:
-        raise RuntimeError(f"{function}(): Expected input to be 3D (time, batch, features), got {x._array.ndim}D: {list(x.shape)}")
+        raise RuntimeError(
+            f"{function}(): Expected input to be 3D (time, batch, features), got {x._array.ndim}D: {list(x.shape)}"
+        )
     if batch_first:
         x = x.transpose(0, 1)
     length, batch, width = x._array.shape
@@ -259,9 +337,9 @@ def _padded(card: type[Op], function: str, x: Any, batch_first: bool, settings: 
 
 _DOC = """{title} over a whole sequence, layer upon layer; what `nn.{module}` calls.
 
-    Two forms, as torch: `(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)` with input
-    (T, B, I) or (B, T, I), and `(data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional)` with
-    packed rows. `hx` is {hx}; `params` are w_ih, w_hh, b_ih, b_hh per layer and direction.
+    Two forms, as torch: `(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)`
+    with input (T, B, I) or (B, T, I), and `(data, batch_sizes, hx, params, has_biases, num_layers, dropout, train,
+    bidirectional)` with packed rows. `hx` is {hx}; `params` are w_ih, w_hh, b_ih, b_hh per layer and direction.
     Returns (outputs, {returns}). RuntimeError for sizes or dtypes that do not fit.
 
     >>> w = [torch.ones({g}, 1), torch.ones({g}, 1)]
@@ -273,81 +351,31 @@ _DOC = """{title} over a whole sequence, layer upon layer; what `nn.{module}` ca
 
 def _install_layers() -> None:
     table = (
-        ("lstm", LstmLayer, 2, False, "LSTM", "Long short-term memory", 4, "tensor([0.3696, 0.7480])"),
-        ("gru", GruLayer, 1, False, "GRU", "Gated recurrent units", 3, "tensor([0.2048, 0.3551])"),
-        ("rnn_tanh", RnnLayer, 1, False, "RNN", "A recurrent layer with tanh", 1, "tensor([0.7616, 0.9429])"),
+        ("lstm", LstmLayer, 2, False, "LSTM", "Long short-term memory", 4, "tensor([0.3696, 0.6505])"),
+        ("gru", GruLayer, 1, False, "GRU", "Gated recurrent units", 3, "tensor([0.2048, 0.3468])"),
+        ("rnn_tanh", RnnLayer, 1, False, "RNN", "A recurrent layer with tanh", 1, "tensor([0.7616, 0.9427])"),
         ("rnn_relu", RnnLayer, 1, True, "RNN", "A recurrent layer with relu", 1, "tensor([1., 2.])"),
     )
     for name, card, states, relu, module, title, gates, result in table:
+
         def layers(*args: Any, _of: tuple = (card, name, states, relu), **kwargs: Any) -> tuple:
             card, name, states, relu = _of
             return _run(card, name, args, kwargs, states, relu)
 
         layers.__doc__ = _DOC.format(
-            name=name, title=title, module=module, g=gates, result=result, call="(h, h)" if states == 2 else "h",
+            name=name,
+            title=title,
+            module=module,
+            g=gates,
+            result=result,
+            call="(h, h)" if states == 2 else "h",
             hx="(h, c), each (layers * directions, B, H)" if states == 2 else "(layers * directions, B, H)",
-            returns="h, c" if states == 2 else "h")
+            returns="h, c" if states == 2 else "h",
+        )
         install(layers, name, method=False)
 
 
-# -- single cells -----------------------------------------------------------------------------------------------------
-
-
-def _cell(card: type[Op], function: str, input: Tensor, states: tuple, w_ih: Tensor, w_hh: Tensor, b_ih: Any, b_hh: Any,
-          relu: bool = False) -> tuple:
-    if expect_tensor(input, function)._array.ndim != 2:
-        raise RuntimeError(f"{function}(): Expected input to be 2D (batch, features), got {list(input.shape)}")
-    _check_layer(function, input, (w_ih, w_hh), states)
-    h0, c0 = states if len(states) == 2 else (states[0], None)
-    if h0._array.shape[0] != input._array.shape[0]:
-        raise RuntimeError(f"Input batch size {input._array.shape[0]} doesn't match hidden0 batch size {h0._array.shape[0]}")
-    return apply(card, (input, h0, c0, w_ih, w_hh, b_ih, b_hh, None), ([(0, input._array.shape[0])], relu))[1:]
-
-
-def lstm_cell(input: Tensor, hx: Any, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None,
-              b_hh: Tensor | None = None) -> tuple:
-    """One LSTM step: input (B, I) and hx = (h, c), each (B, H), give the next (h, c).
-
-    >>> h = torch.zeros(1, 1)
-    >>> torch.lstm_cell(torch.ones(1, 1), (h, h), torch.ones(4, 1), torch.ones(4, 1))
-    (tensor([[0.3696]]), tensor([[0.5568]]))
-    """
-    return _cell(LstmLayer, "lstm_cell", input, tuple(hx), w_ih, w_hh, b_ih, b_hh)
-
-
-def gru_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None,
-             b_hh: Tensor | None = None) -> Tensor:
-    """One GRU step: input (B, I) and hx (B, H) give the next state.
-
-    >>> torch.gru_cell(torch.ones(1, 1), torch.zeros(1, 1), torch.ones(3, 1), torch.ones(3, 1))
-    tensor([[0.2048]])
-    """
-    return _cell(GruLayer, "gru_cell", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
-
-
-def rnn_tanh_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None,
-                  b_hh: Tensor | None = None) -> Tensor:
-    """One step of a recurrent layer with tanh: input (B, I) and hx (B, H) give the next state.
-
-    >>> torch.rnn_tanh_cell(torch.ones(1, 1), torch.zeros(1, 1), torch.ones(1, 1), torch.ones(1, 1))
-    tensor([[0.7616]])
-    """
-    return _cell(RnnLayer, "rnn_tanh_cell", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
-
-
-def rnn_relu_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None,
-                  b_hh: Tensor | None = None) -> Tensor:
-    """One step of a recurrent layer with relu: input (B, I) and hx (B, H) give the next state.
-
-    >>> torch.rnn_relu_cell(torch.ones(1, 1), torch.zeros(1, 1), torch.ones(1, 1), torch.ones(1, 1))
-    tensor([[1.]])
-    """
-    return _cell(RnnLayer, "rnn_relu_cell", input, (hx,), w_ih, w_hh, b_ih, b_hh, relu=True)[0]
-
-
 _install_layers()
-for _fn in (lstm_cell, gru_cell, rnn_tanh_cell, rnn_relu_cell):
-    install(_fn, _fn.__name__, method=False)
 
 
 @samples_for("lstm")
@@ -357,8 +385,10 @@ def _samples(make: Any) -> Any:
         out = []
         for layer in range(layers):
             for _ in range(directions):
-                out += [make.uniform((gates * 3, 2 if layer == 0 else state * directions), -1, 1),
-                        make.uniform((gates * 3, state), -1, 1)]
+                out += [
+                    make.uniform((gates * 3, 2 if layer == 0 else state * directions), -1, 1),
+                    make.uniform((gates * 3, state), -1, 1),
+                ]
                 out += [make.uniform((gates * 3,), -1, 1), make.uniform((gates * 3,), -1, 1)] if bias else []
                 out += [make.uniform((proj, 3), -1, 1)] if proj else []
         return out
@@ -370,9 +400,29 @@ def _samples(make: Any) -> Any:
         for layers, both, bias, first in ((1, False, True, False), (2, True, True, True), (1, False, False, False)):
             k = layers * (2 if both else 1)
             hx = (state(k), state(k)) if name == "lstm" else state(k)
-            yield make(name, make.uniform((2, 2, 2)), hx, weights(gates, layers, 1 + both, bias), bias, layers, 0.0, False,
-                       both, first)
+            yield make(
+                name,
+                make.uniform((2, 2, 2)),
+                hx,
+                weights(gates, layers, 1 + both, bias),
+                bias,
+                layers,
+                0.0,
+                False,
+                both,
+                first,
+            )
         cell_hx = (make.uniform((2, 3)), make.uniform((2, 3))) if name == "lstm" else make.uniform((2, 3))
         yield make(name + "_cell", make.uniform((2, 2)), cell_hx, *weights(gates, 1, 1, True))
-    yield make("lstm", make.uniform((3, 2, 2)), (state(2, 1), state(2)), weights(4, 1, 2, True, 1), True, 1, 0.0, False, True,
-               False)
+    yield make(
+        "lstm",
+        make.uniform((3, 2, 2)),
+        (state(2, 1), state(2)),
+        weights(4, 1, 2, True, 1),
+        True,
+        1,
+        0.0,
+        False,
+        True,
+        False,
+    )

@@ -218,7 +218,7 @@ def _order_samples(make: Any) -> Any:
         yield make(name, make.distinct((3, 4)))
         yield make(name, make.distinct((3, 5)), 1)
         yield make(name, make.distinct((3, 4)), 0, keepdim=True)
-    yield make("mode", make.ints((3, 20), 0, 4))
+    yield make("mode", make.ints((3, 12), 0, 4))  # beyond 16 elements torch may name any of the places
     yield make("mode", make.ints((9, 3), 0, 4), 0, keepdim=True)
 
 

@@ -17,6 +17,7 @@ from engine.serialization.errors import SaveError
 
 Path = tuple[str, ...]
 SMALL_INT = 2**53  # larger ones would be rounded by JSON readers that know only doubles
+WORDS = {str, bool, type(None)}
 
 
 class Kind:
@@ -39,6 +40,14 @@ def register(kind: Kind, exact: bool = True) -> None:
         EXACT.update(dict.fromkeys(classes, kind))
     else:
         FAMILIES.append(kind)
+
+
+def is_json(items: Any) -> bool:
+    """Whether all items are words, or all are numbers, that stand in the file as they are."""
+    kinds = set(map(type, items))
+    if kinds == {int}:
+        return min(items) >= -SMALL_INT and max(items) <= SMALL_INT
+    return kinds <= WORDS or (kinds == {float} and all(map(math.isfinite, items)))
 
 
 class Writer:
@@ -84,7 +93,7 @@ class Writer:
     def _compound(self, value: Any, kind: type, path: Path) -> Any:
         if kind is list:
             return self.values(value, path)
-        if kind is dict and all(type(key) is str and not key.startswith("$") for key in value):
+        if kind is dict and set(map(type, value)) <= {str} and not any(key[:1] == "$" for key in value):
             return {key: self.value(item, (*path, key)) for key, item in value.items()}
         card = EXACT.get(kind) or next((card for card in FAMILIES if isinstance(value, card.matches)), None)
         if card is None:
@@ -92,6 +101,8 @@ class Writer:
         return {card.tag: card.write(value, self, path)}
 
     def values(self, items: Any, path: Path) -> list[Any]:
+        if is_json(items):  # random states are thousands of numbers, written with every checkpoint
+            return list(items)
         return [self.value(item, (*path, str(i))) for i, item in enumerate(items)]
 
     def pairs(self, mapping: Any, path: Path) -> list[list[Any]]:
@@ -144,7 +155,7 @@ class Reader:
     def value(self, node: Any) -> Any:
         """The object of one JSON value."""
         if isinstance(node, list):
-            return [self.value(item) for item in node]
+            return node if is_json(node) else [self.value(item) for item in node]
         if not isinstance(node, dict):
             return node
         tag = next(iter(node), "")

@@ -1,7 +1,7 @@
-"""Helpers around training: `engine.utils.data` loads data."""
+"""Helpers around training: `data` loads data, `checkpoint` trades time for memory, `dlpack` shares memory."""
 
 from __future__ import annotations
 
-from . import data
+from . import checkpoint, data, dlpack
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data", "dlpack"]

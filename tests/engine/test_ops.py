@@ -46,7 +46,7 @@ def test_value_and_dtype_equal_torch(sample, dtype):
     try:
         theirs, _ = call(sample, torch, dtype)
     except RuntimeError as error:
-        if "not implemented for" in str(error):
+        if dtype == "bfloat16" or "not implemented for" in str(error):
             pytest.skip(f"torch: {error}")
         raise
     ours, _ = call(sample, engine, dtype)

@@ -139,3 +139,8 @@ def test_recurrent_weights_are_named_and_grouped_as_in_torch() -> None:
     assert layer.all_weights[1][0] is layer.weight_ih_l0_reverse
     assert layer.weight_ih_l1.shape == (12, 6)
     layer.flatten_parameters()
+
+
+def test_unknown_layers_get_a_suggestion() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Liner'.*'Linear'"):
+        _ = nn.Liner

@@ -39,8 +39,8 @@ def numbers(tensor: Any) -> np.ndarray:
     return tensor.detach().numpy()
 
 
-def run(case: Case, library: Any, module: Any) -> tuple[list, list]:
-    """(outputs, gradients of inputs and parameters) of one forward and backward, as arrays."""
+def run(case: Case, library: Any, module: Any) -> tuple[list, list, list]:
+    """(outputs, gradients of inputs and parameters, buffers) of one forward and backward, as arrays."""
     arguments = case.arguments(library.from_numpy)
     leaves = [tensor for tensor in tensors_in(arguments) if tensor.requires_grad]
     library.manual_seed(11)
@@ -54,7 +54,11 @@ def run(case: Case, library: Any, module: Any) -> tuple[list, list]:
     if not isinstance(total, int):
         total.backward()
     gradients = [tensor.grad for tensor in [*leaves, *module.parameters()]]
-    return [numbers(output) for output in outputs], [None if g is None else numbers(g) for g in gradients]
+    return (
+        [numbers(output) for output in outputs],
+        [None if gradient is None else numbers(gradient) for gradient in gradients],
+        [numbers(buffer) for buffer in module.buffers()],
+    )
 
 
 @EVERY_CASE
@@ -82,7 +86,7 @@ def test_forward_and_backward_give_torchs_numbers(case: Case) -> None:
     torch = pytest.importorskip("torch")
     ours = run(case, engine, build(case, engine, nn))
     theirs = run(case, torch, build(case, torch, torch.nn))
-    for kind, mine, expected in zip(("output", "gradient"), ours, theirs):
+    for kind, mine, expected in zip(("output", "gradient", "buffer"), ours, theirs):
         assert len(mine) == len(expected)
         for place, (got, want) in enumerate(zip(mine, expected)):
             assert (got is None) == (want is None), f"{kind} {place}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import sys
+import weakref
 from typing import Any
 
 import numpy as np
@@ -344,6 +346,19 @@ class TestPrinting:
         odd.add_module("gone", None)
         assert repr(odd) == "Odd(\n  one\n  two\n  (gone): None\n)"
         assert repr(nn.Module()) == "Module()"
+
+
+def test_a_model_is_freed_without_the_garbage_collector() -> None:
+    net = Net()
+    net(engine.ones(1, 2)).sum().backward()
+    list(net.parameters()), net.state_dict(), repr(net), net.double()
+    gone = [weakref.ref(net), weakref.ref(net.scale), weakref.ref(net.first.weight)]
+    gc.disable()
+    try:
+        del net
+        assert [reference() for reference in gone] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_call_without_hooks_adds_one_python_frame() -> None:

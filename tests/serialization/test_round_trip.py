@@ -57,7 +57,8 @@ def same(a: Any, b: Any) -> bool:
     [
         None, True, False, 0, -1, 2**53, 2**53 + 1, -(2**200), 0.1, -0.0, 1e-320, math.inf, -math.inf, math.nan, 1 + 2j,
         complex(math.nan, -math.inf), "", "text", "\ud800", "$tag", b"", b"\x00\xff", b"x" * 1000, bytearray(b"ab"),
-        [], [1, [2.0, ["3"]]], (), (1,), ((1, 2), [3]), set(), {3, 1, 2}, frozenset({"a"}), range(1, 10, 3),
+        [], [1, [2.0, ["3"]]], [1, -(2**70)], [1.0, math.inf], (True, "a", None),
+        list(range(700)), (), (1,), ((1, 2), [3]), set(), {3, 1, 2}, frozenset({"a"}), range(1, 10, 3),
         slice(None, 5, None), pathlib.Path("a") / "b.txt", {}, {"a": {"b": [None]}}, {1: "int", "1": "text"},
         {(1, 2): 3, None: 4, 1.5: 5}, {"$tensor": 0}, {"$dict": [[1, 2]]}, OrderedDict([("b", 1), ("a", 2)]),
         Counter("abca"), defaultdict(list, {"a": [1]}), defaultdict(None), deque([1, 2], maxlen=3), Point(1, y="2"),

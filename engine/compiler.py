@@ -1,0 +1,45 @@
+"""`engine.compile` and `engine.compiler`: programs that ask for compilation run uncompiled, and are told once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["compile", "disable", "is_compiling", "notice_once"]
+
+_said: set[str] = set()
+
+
+def notice_once(name: str) -> None:
+    """Warn that `name` compiles nothing; the second call with the same name says nothing."""
+    if name not in _said:
+        _said.add(name)
+        warnings.warn(f"{name}: litengine does not compile; the program runs as it is written.", stacklevel=3)
+
+
+def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,
+            backend: Any = "inductor", mode: str | None = None, options: dict | None = None,
+            disable: bool = False) -> Any:
+    """`model` itself, with one notice per process. All options are accepted and without effect.
+
+    What is returned is the same object, so its `state_dict` has no ``_orig_mod.`` prefix.
+
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     torch.compile(abs) is abs
+    True
+    """
+    if not disable:
+        notice_once("torch.compile")
+    return model if model is not None else lambda function: function
+
+
+def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:
+    """`fn` itself: nothing is compiled in any case."""
+    return fn if fn is not None else lambda function: function
+
+
+def is_compiling() -> bool:
+    """Always False."""
+    return False

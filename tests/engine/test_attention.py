@@ -1,0 +1,91 @@
+"""Attention: masks, dropout, hidden rows and errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import engine
+from engine.nn import functional as F
+
+
+def qkv(lib, *shape, seed=0):
+    rng = np.random.default_rng(seed)
+    return [lib.tensor(rng.normal(size=shape)) for _ in range(3)]
+
+
+def test_causal_equals_a_lower_triangular_mask():
+    q, k, v = qkv(engine, 2, 3, 5, 4)
+    mask = engine.tensor(np.tri(5, dtype=bool))
+    a, b = F.scaled_dot_product_attention(q, k, v, is_causal=True), F.scaled_dot_product_attention(q, k, v, mask)
+    np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12)
+
+
+def test_rows_that_may_see_nothing_are_zero_and_so_are_their_gradients():
+    q, k, v = qkv(engine, 1, 3, 2)
+    q.requires_grad_()
+    mask = engine.tensor([[True, False, False], [False, False, False], [True, True, True]])
+    y = F.scaled_dot_product_attention(q, k, v, mask)
+    assert (y[0, 1] == 0).all()
+    y.sum().backward()
+    assert (q.grad[0, 1] == 0).all() and np.isfinite(q.grad.numpy()).all()
+
+
+def test_dropout_draws_torch_masks():
+    torch = pytest.importorskip("torch")
+    engine.manual_seed(3)
+    torch.manual_seed(3)
+    a = F.scaled_dot_product_attention(*qkv(engine, 2, 2, 5, 4), dropout_p=0.4)
+    b = torch.nn.functional.scaled_dot_product_attention(*qkv(torch, 2, 2, 5, 4), dropout_p=0.4)
+    np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_gradient_through_dropout_is_that_of_the_same_mask():
+    q, k, v = [t.requires_grad_() for t in qkv(engine, 1, 4, 3)]
+    engine.manual_seed(0)
+    y = F.scaled_dot_product_attention(q, k, v, dropout_p=0.5)
+    (g,) = engine.autograd.grad((y**2).sum(), q)
+    eps, total = 1e-6, np.zeros((1, 4, 3))
+    for i in np.ndindex(1, 4, 3):
+        ends = []
+        for sign in (1, -1):
+            moved = q.detach().numpy().copy()
+            moved[i] += sign * eps
+            engine.manual_seed(0)
+            ends.append(float((F.scaled_dot_product_attention(engine.tensor(moved), k, v, dropout_p=0.5) ** 2).sum()))
+        total[i] = (ends[0] - ends[1]) / (2 * eps)
+    np.testing.assert_allclose(g.numpy(), total, rtol=1e-5, atol=1e-7)
+
+
+def test_large_scores_do_not_overflow():
+    q, k, v = [t.float() * 1000 for t in qkv(engine, 1, 4, 3)]
+    assert np.isfinite(F.scaled_dot_product_attention(q, k, v).numpy()).all()
+
+
+def test_many_heads_equal_one_head_at_a_time():
+    """More scores than one cache block holds."""
+    q, k, v = qkv(engine, 3, 4, 40, 8)
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True).numpy()
+    for i in range(3):
+        for j in range(4):
+            one = F.scaled_dot_product_attention(q[i, j], k[i, j], v[i, j], is_causal=True).numpy()
+            np.testing.assert_allclose(y[i, j], one, rtol=1e-9)
+
+
+def test_errors():
+    q, k, v = qkv(engine, 2, 4, 3)
+    sdpa = F.scaled_dot_product_attention
+    with pytest.raises(RuntimeError, match="Explicit attn_mask should not be set when is_causal=True"):
+        sdpa(q, k, v, engine.ones(4, 4).bool(), is_causal=True)
+    with pytest.raises(RuntimeError, match="same dtype.*float64.*float32"):
+        sdpa(q, k.float(), v)
+    with pytest.raises(RuntimeError, match="at least 2 dimensional"):
+        sdpa(q[0, 0], k, v)
+    with pytest.raises(RuntimeError, match="attn_mask.dtype: torch.int64"):
+        sdpa(q, k, v, engine.ones(4, 4).long())
+    with pytest.raises(RuntimeError, match=r"query \[2, 4, 3\], key \[2, 4, 2\]"):
+        sdpa(q, k[..., :2], v)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        sdpa(q, k, v, dropout_p=1.5)
+    with pytest.raises(RuntimeError, match="Number of heads in key and value must divide"):
+        sdpa(engine.ones(3, 2, 2), engine.ones(2, 2, 2), engine.ones(2, 2, 2), enable_gqa=True)

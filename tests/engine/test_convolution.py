@@ -1,0 +1,121 @@
+"""Convolutions: what the samples of the cards cannot say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import engine
+from engine.nn import functional as F
+from engine.ops import _windows
+
+
+def t(*shape, seed=0, dtype=engine.float32):
+    return engine.tensor(np.random.default_rng(seed).normal(size=shape)).to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "options", "facts"),
+    [
+        ((1, 2, 8, 8), (4, 3, 3, 3), {}, ["weight of size [4, 3, 3, 3]", "expected input[1, 2, 8, 8]", "3 channels", "got 2"]),
+        ((1, 3, 2, 2), (4, 3, 3, 3), {}, ["(2 x 2)", "(3 x 3)", "greater than actual input size"]),
+        ((1, 4, 8, 8), (4, 2, 3, 3), {"groups": 3}, ["groups=3", "[4, 2, 3, 3]"]),
+        ((8, 8), (4, 3, 3, 3), {}, ["3D (unbatched) or 4D (batched)", "conv2d", "[8, 8]"]),
+        ((1, 3, 8, 8), (4, 3, 3, 3), {"stride": 0}, ["non-positive stride"]),
+        ((1, 3, 8, 8), (4, 3, 3, 3), {"padding": -1}, ["negative padding"]),
+        ((1, 3, 8, 8), (4, 3, 3, 3), {"dilation": 0}, ["dilation"]),
+        ((1, 3, 8, 8), (4, 3, 3, 3), {"stride": (1, 2, 3)}, ["stride", "[1, 2, 3]"]),
+        ((1, 3, 8, 8), (4, 3, 3, 3), {"padding": "same", "stride": 2}, ["strided convolutions"]),
+        ((1, 3, 8, 8), (4, 3, 3, 3), {"padding": "full"}, ["'full'", "'valid'", "'same'"]),
+        ((1, 3, 8, 8), (4, 3, 3), {}, ["4-dimensional weight", "[4, 3, 3]"]),
+    ],
+)
+def test_bad_arguments_name_the_facts(x, w, options, facts):
+    with pytest.raises(RuntimeError) as error:
+        F.conv2d(t(*x), t(*w), **options)
+    for fact in facts:
+        assert fact in str(error.value)
+
+
+def test_bad_bias_and_dtypes_are_named():
+    with pytest.raises(RuntimeError, match="expected bias to be 1-dimensional with 4 elements"):
+        F.conv2d(t(1, 3, 8, 8), t(4, 3, 3, 3), t(5))
+    with pytest.raises(RuntimeError, match="float32.*weight type.*float64"):
+        F.conv2d(t(1, 3, 8, 8), t(4, 3, 3, 3, dtype=engine.float64))
+    with pytest.raises(TypeError, match="must be Tensor, not list"):
+        F.conv2d([1.0], t(4, 3, 3, 3))
+
+
+def test_transposed_convolution_rejects_what_does_not_fit():
+    with pytest.raises(RuntimeError, match="output padding must be smaller than either stride or dilation"):
+        F.conv_transpose2d(t(1, 3, 4, 4), t(3, 2, 3, 3), output_padding=1)
+    with pytest.raises(RuntimeError, match="to have 3 channels, but got 2 channels"):
+        F.conv_transpose1d(t(1, 2, 4), t(3, 2, 3))
+    with pytest.raises(RuntimeError, match="Output size is too small"):
+        F.conv_transpose1d(t(1, 3, 1), t(3, 2, 1), padding=1)
+
+
+@pytest.mark.parametrize("block", [1, 60, 400])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_blocked_computation_equals_the_whole(monkeypatch, block, groups):
+    """Small blocks (single rows, single images, several images) give the numbers of one block."""
+    from engine.ops import convolution
+
+    x, w, b = t(3, 4, 6, 5, seed=1), t(6, 4 // groups, 3, 2, seed=2), t(6, seed=3)
+
+    def run():
+        leaves = [v.clone().requires_grad_() for v in (x, w, b)]
+        y = F.conv2d(*leaves, stride=(2, 1), padding=1, groups=groups)
+        (y * y).sum().backward()
+        return [y.detach(), *[v.grad for v in leaves]]
+
+    whole = run()
+    monkeypatch.setattr(_windows, "BLOCK", block)
+    convolution.conv_plan.cache_clear()
+    try:
+        blocked = run()
+    finally:
+        convolution.conv_plan.cache_clear()
+    for a, c in zip(whole, blocked):
+        np.testing.assert_allclose(a.numpy(), c.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_lists_are_accepted_where_ints_are():
+    x, w = t(1, 2, 5, 5), t(3, 2, 3, 3)
+    a = F.conv2d(x, w, None, [2, 1], [1, 0], [1, 1], 1)
+    b = F.conv2d(x, w, stride=(2, 1), padding=(1, 0))
+    np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_output_is_contiguous_so_that_view_works():
+    y = F.conv2d(t(4, 3, 6, 6), t(5, 3, 3, 3), padding=1)
+    assert y.is_contiguous()
+    assert y.view(4, -1).shape == (4, 180)
+
+
+def test_only_what_is_asked_for_gets_a_gradient():
+    x, w = t(2, 3, 5, 5), t(4, 3, 3, 3).requires_grad_()
+    F.conv2d(x, w).sum().backward()
+    assert x.grad is None
+    assert w.grad.shape == w.shape
+
+
+def test_changed_input_is_noticed_in_backward():
+    x, w = t(2, 3, 5, 5).requires_grad_(), t(4, 3, 3, 3).requires_grad_()
+    h = x * 2
+    y = F.conv2d(h, w)
+    h.mul_(3)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_half_precision_keeps_its_dtype():
+    for dtype in (engine.float16, engine.bfloat16):
+        y = F.conv2d(t(1, 2, 4, 4, dtype=dtype), t(3, 2, 3, 3, dtype=dtype))
+        assert y.dtype is dtype
+
+
+def test_known_numbers():
+    x = engine.arange(16.0).reshape(1, 1, 4, 4)
+    w = engine.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+    np.testing.assert_array_equal(F.conv2d(x, w, stride=2).numpy(), [[[[24.0, 36.0], [72.0, 84.0]]]])

@@ -1,0 +1,167 @@
+"""Recurrent layers: packed sequences, dropout between layers, long sequences, in-place safety and errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import engine
+
+GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+
+
+def arrays(name, layers=1, directions=1, inputs=3, hidden=4, batch=3, length=5, seed=0, proj=0):
+    """(input, states, parameters) as NumPy arrays."""
+    rng = np.random.default_rng(seed)
+    gates, state = GATES[name] * hidden, proj or hidden
+    weights = []
+    for layer in range(layers):
+        for _ in range(directions):
+            weights += [rng.normal(size=(gates, inputs if layer == 0 else state * directions)), rng.normal(size=(gates, state)),
+                        rng.normal(size=gates), rng.normal(size=gates)]
+            weights += [rng.normal(size=(proj, hidden))] if proj else []
+    k = layers * directions
+    states = [rng.normal(size=(k, batch, state))] + ([rng.normal(size=(k, batch, hidden))] if name == "lstm" else [])
+    return rng.normal(size=(length, batch, inputs)), states, [0.5 * w for w in weights]
+
+
+def tensors(lib, values):
+    return [lib.tensor(v).requires_grad_() for v in values]
+
+
+def run(lib, name, data, states, weights, layers=1, both=False, sizes=None, dropout=0.0):
+    """All outputs and all gradients of a random projection of them."""
+    x, hx, params = tensors(lib, [data])[0], tensors(lib, states), tensors(lib, weights)
+    h = tuple(hx) if name == "lstm" else hx[0]
+    fn = getattr(lib, name)
+    if sizes is None:
+        outs = fn(x, h, params, True, layers, dropout, True, both, False)
+    else:
+        outs = fn(x, lib.tensor(sizes), h, params, True, layers, dropout, True, both)
+    rng = np.random.default_rng(9)
+    loss = sum((o * lib.tensor(rng.normal(size=tuple(o.shape)))).sum() for o in outs)
+    loss.backward()
+    return [v.detach().numpy() for v in outs] + [v.grad.numpy() for v in (x, *hx, *params)]
+
+
+def assert_same(ours, theirs):
+    for a, b in zip(ours, theirs):
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize(("layers", "both"), [(1, False), (1, True), (2, True)])
+def test_packed_sequences_equal_torch(name, layers, both):
+    torch = pytest.importorskip("torch")
+    _, states, weights = arrays(name, layers, 1 + both)
+    sizes = [3, 3, 2, 1]
+    data = np.random.default_rng(1).normal(size=(sum(sizes), 3))
+    assert_same(run(engine, name, data, states, weights, layers, both, sizes),
+                run(torch, name, data, states, weights, layers, both, sizes))
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_packed_form_equals_each_sequence_alone(name):
+    _, states, weights = arrays(name, directions=2)
+    rng = np.random.default_rng(1)
+    lengths = [4, 3, 1]
+    rows = [rng.normal(size=(n, 3)) for n in lengths]
+    sizes = [sum(n > t for n in lengths) for t in range(4)]
+    packed = np.concatenate([[rows[b][t] for b in range(sizes[t])] for t in range(4)])
+    together = run(engine, name, packed, states, weights, 1, True, sizes)
+    for b, row in enumerate(rows):
+        alone = run(engine, name, row[:, None], [s[:, b : b + 1] for s in states], weights, 1, True)
+        starts = np.cumsum([0, *sizes])
+        np.testing.assert_allclose([together[0][starts[t] + b] for t in range(lengths[b])], alone[0][:, 0], rtol=1e-9)
+        np.testing.assert_allclose(together[1][:, b], alone[1][:, 0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_dropout_between_layers_draws_torch_masks(name):
+    torch = pytest.importorskip("torch")
+    data, states, weights = arrays(name, layers=3)
+    engine.manual_seed(4)
+    torch.manual_seed(4)
+    assert_same(run(engine, name, data, states, weights, 3, dropout=0.4), run(torch, name, data, states, weights, 3, dropout=0.4))
+
+
+def test_lstm_with_projection_equals_torch():
+    torch = pytest.importorskip("torch")
+    data, states, weights = arrays("lstm", layers=2, directions=2, proj=2)
+    assert_same(run(engine, "lstm", data, states, weights, 2, True), run(torch, "lstm", data, states, weights, 2, True))
+
+
+def test_batch_first_swaps_the_first_two_dimensions():
+    data, states, weights = arrays("gru")
+    h, params = engine.tensor(states[0]), [engine.tensor(w) for w in weights]
+    a, _ = engine.gru(engine.tensor(data), h, params, True, 1, 0.0, False, False, False)
+    b, _ = engine.gru(engine.tensor(data.swapaxes(0, 1)), h, params, True, 1, 0.0, False, False, True)
+    np.testing.assert_array_equal(a.transpose(0, 1).numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_one_node_per_layer_and_safe_to_change_the_output(name):
+    data, states, weights = arrays(name)
+
+    def gradient(change):
+        x = engine.tensor(data).requires_grad_()
+        hx = [engine.tensor(s) for s in states]
+        out = getattr(engine, name)(x, tuple(hx) if name == "lstm" else hx[0], [engine.tensor(w) for w in weights], True, 1, 0.0,
+                                    False, False, False)[0]
+        y = out.mul_(2) if change else out * 2
+        (y * y).sum().backward()
+        return x.grad.numpy()
+
+    np.testing.assert_allclose(gradient(True), gradient(False), rtol=1e-12)
+
+
+def test_a_final_state_alone_gives_gradients():
+    data, states, weights = arrays("lstm")
+    x, params = engine.tensor(data).requires_grad_(), [engine.tensor(w) for w in weights]
+    h, c = [engine.tensor(s) for s in states]
+    _, hn, cn = engine.lstm(x, (h, c), params, True, 1, 0.0, False, False, False)
+    (a,) = engine.autograd.grad(cn.sum(), x, retain_graph=True)
+    assert float(a.abs().sum()) > 0
+    (b,) = engine.autograd.grad(hn.sum(), x)
+    assert not (a == b).all()
+
+
+def test_cells_equal_one_step_of_the_layers():
+    for name in GATES:
+        data, states, weights = arrays(name, length=1)
+        w = [engine.tensor(v) for v in weights]
+        layer_hx = [engine.tensor(s) for s in states]
+        cell_hx = [engine.tensor(s[0]) for s in states]
+        out = getattr(engine, name)(engine.tensor(data), tuple(layer_hx) if name == "lstm" else layer_hx[0], w, True, 1, 0.0, False,
+                                    False, False)
+        cell = getattr(engine, name + "_cell")(engine.tensor(data[0]), tuple(cell_hx) if name == "lstm" else cell_hx[0], *w)
+        got = cell if name == "lstm" else (cell,)
+        for a, b in zip(out[1:], got):
+            np.testing.assert_allclose(a.numpy()[0], b.numpy(), rtol=1e-12)
+
+
+def test_saturated_gates_stay_finite():
+    data, states, weights = arrays("lstm")
+    outs = run(engine, "lstm", data * 1e4, states, weights)
+    assert all(np.isfinite(o).all() for o in outs)
+
+
+def test_errors_name_sizes():
+    data, states, weights = arrays("gru")
+    x, h, w = engine.tensor(data), engine.tensor(states[0]), [engine.tensor(v) for v in weights]
+    with pytest.raises(RuntimeError, match="must be equal to input_size. Expected 3, got 2"):
+        engine.gru(x[..., :2], h, w, True, 1, 0.0, False, False, False)
+    with pytest.raises(RuntimeError, match=r"hidden states of shape \(1, 3, \*\), got \[1, 2, 4\]"):
+        engine.gru(x, h[:, :2], w, True, 1, 0.0, False, False, False)
+    with pytest.raises(RuntimeError, match="incorrect number of RNN parameters: 3"):
+        engine.gru(x, h, w[:3], True, 1, 0.0, False, False, False)
+    with pytest.raises(RuntimeError, match="lstm expects 2 hidden states, got 1"):
+        engine.lstm(x, (h,), w, True, 1, 0.0, False, False, False)
+    with pytest.raises(RuntimeError, match="float64.*float32"):
+        engine.gru(x, h.float(), w, True, 1, 0.0, False, False, False)
+    with pytest.raises(RuntimeError, match="larger than 0"):
+        engine.gru(x[:0], h, w, True, 1, 0.0, False, False, False)
+    with pytest.raises(TypeError, match="missing: params"):
+        engine.gru(x, h, has_biases=True, num_layers=1, dropout=0.0, train=False, bidirectional=False)
+    with pytest.raises(RuntimeError, match="Input batch size 3 doesn't match hidden0 batch size 2"):
+        engine.gru_cell(x[0], h[0, :2], *w)
