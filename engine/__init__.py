@@ -59,8 +59,24 @@ strided = "torch.strided"
 contiguous_format, preserve_format, channels_last = "contiguous", "preserve", "channels_last"
 
 # Sub-packages and what lives in them, loaded on first use.
-_LAZY_MODULES = ("cuda", "nn", "optim", "serialization", "testing", "utils")
-_LAZY_NAMES = {"save": "serialization", "load": "serialization"}
+_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "hub", "jit", "legacy", "nn", "onnx",
+                 "optim", "serialization", "settings", "sparse", "testing", "utils", "version")
+_LAZY_NAMES = {
+    name: module
+    for module, names in {
+        "amp": ("GradScaler", "autocast"),
+        "compiler": ("compile",),
+        "legacy": ("BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
+                   "IntTensor", "LongTensor", "ShortTensor", "set_default_tensor_type"),
+        "serialization": ("load", "save"),
+        "settings": ("are_deterministic_algorithms_enabled", "get_float32_matmul_precision", "get_num_interop_threads",
+                     "get_num_threads", "is_deterministic_algorithms_warn_only_enabled",
+                     "set_float32_matmul_precision", "set_num_interop_threads", "set_num_threads",
+                     "use_deterministic_algorithms"),
+        "sparse": ("sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm"),
+    }.items()
+    for name in names
+}
 
 __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "can_cast", "cdouble", "cfloat", "complex64",

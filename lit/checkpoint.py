@@ -127,7 +127,7 @@ def find_checkpoint(trainer: Trainer, ckpt_path: Any, model_given: bool) -> Path
         warnings.warn(
             f"Trainer.{fn}(...) without a model uses the best checkpoint of the fit before ({best})."
             " HINT: pass the model to use its current weights, or ckpt_path='best' to say so.",
-            stacklevel=6,
+            stacklevel=5,
         )
         return Path(best)
     if ckpt_path == "best":

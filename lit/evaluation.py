@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import engine
 from callbacks import MisconfigurationException
 from lit.combined_loader import CombinedLoader
+from lit.device import batch_transfer
 from lit.hooks import is_overridden
 from lit.loaders import (
     LoaderSource,
@@ -118,7 +119,7 @@ class _Loop:
                 f" `dataloader_idx`. HINT: def {self.step}(self, batch, batch_idx, dataloader_idx=0)."
             )
         self.with_batch_idx = accepts_batch_idx(step)
-        self.transfer = self.trainer.batch_transfer()
+        self.transfer = batch_transfer(self.trainer)
 
     def _enter_eval_mode(self) -> ModelMode:
         module = self.trainer.lightning_module

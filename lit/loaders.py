@@ -224,7 +224,7 @@ class TrainingData:
                 f"An epoch has {self.max_batches} training batches, fewer than"
                 f" Trainer(log_every_n_steps={trainer.log_every_n_steps}): step values may be missing in the logs."
                 " HINT: lower log_every_n_steps.",
-                stacklevel=3,
+                stacklevel=7,
             )
 
     def set_epoch(self, epoch: int) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import engine
 from callbacks import MisconfigurationException
 from engine import Tensor
+from lit.device import batch_transfer
 from lit.hooks import is_overridden
 from lit.loaders import TrainingData, accepts_batch_idx
 from lit.module import LightningModule
@@ -96,7 +97,7 @@ class FitLoop:
         self.optimizer = trainer.lightning_optimizers[0]
         self.schedulers = trainer.lr_scheduler_configs if self.automatic else []
         self.accumulate = trainer.accumulate_grad_batches
-        self.transfer = trainer.batch_transfer()
+        self.transfer = batch_transfer(trainer)
         self.with_batch_idx = accepts_batch_idx(module.training_step)
         self.may_skip_epoch = is_overridden("on_train_batch_start", module, LightningModule)
         self.clips = self.automatic and (

@@ -131,6 +131,10 @@ class Entry:
         self.epoch_key = f"{name}_epoch{suffix}" if forked else self.key
         self.reset()
 
+    def request(self) -> tuple[Any, ...]:
+        """What was asked for, however it was written."""
+        return self.key, self.prog_bar, self.logger, self.on_step, self.on_epoch, self.reduction
+
     def reset(self) -> None:
         """Forget the values, keep the request."""
         self.step_value: Any = None
@@ -208,11 +212,7 @@ class Results:
                 entry.add(value, weight)
 
     def _register(self, old: Entry | None, hook: str | None, name: str, arguments: tuple[Any, ...]) -> Entry:
-        if old is not None and old.fresh:
-            raise MisconfigurationException(
-                f"self.log({name!r}, ...) was called twice in `{hook}` with different arguments."
-                " HINT: use the same arguments, or another name."
-            )
+        """The entry for these arguments: a new one, or ``old`` if they ask for the same in other words."""
         _, _, on_step, on_epoch, reduce_fx, add_dataloader_idx = arguments
         if add_dataloader_idx and "/dataloader_idx_" in name:
             raise MisconfigurationException(
@@ -221,8 +221,17 @@ class Results:
             )
         levels = log_levels(hook, name, on_step, on_epoch)
         dataloader_idx = self.dataloader_idx if add_dataloader_idx else None
-        self.has_step_values |= levels[0]
-        return Entry(name, arguments, levels, reduction_name(reduce_fx), dataloader_idx)
+        entry = Entry(name, arguments, levels, reduction_name(reduce_fx), dataloader_idx)
+        self.has_step_values |= entry.on_step
+        if old is None or not old.fresh:
+            return entry
+        if old.request() != entry.request():
+            raise MisconfigurationException(
+                f"self.log({name!r}, ...) was called twice in `{hook}` with different arguments."
+                " HINT: use the same arguments, or another name."
+            )
+        old.arguments = arguments
+        return old
 
     def _number_or_tensor(self, name: str, value: Any) -> Any:
         if isinstance(value, Tensor):

@@ -33,7 +33,7 @@ def collect_rng_states() -> dict[str, Any]:
         "python": {"version": version, "words": engine.tensor(words), "gauss": gauss},
         "numpy": {
             "name": str(name),
-            "keys": engine.tensor(keys.astype(np.int64)),
+            "keys": engine.tensor(np.asarray(keys, dtype=np.int64)),
             "position": int(position),
             "has_gauss": int(has_gauss),
             "cached": float(cached),

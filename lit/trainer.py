@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ from lit import flags
 from lit.checkpoint import save_checkpoint
 from lit.datamodule import LightningDataModule
 from lit.default_callbacks import make_callbacks, make_loggers
-from lit.device import batch_transfer, choose_precision, choose_strategy
+from lit.device import choose_precision, choose_strategy
 from lit.evaluation import EvaluationLoop, PredictionLoop
 from lit.hooks import Dispatcher, describe_run
 from lit.loop import FitLoop
@@ -309,7 +308,3 @@ class Trainer(TrainerView):
     def print_hooks(self, model: LightningModule | None = None, datamodule: LightningDataModule | None = None) -> None:
         """Print which hooks somebody listens to, and who, in calling order."""
         print(describe_run(model or self.lightning_module, datamodule or self.datamodule, self.callbacks))
-
-    def batch_transfer(self) -> Callable[[Any, int], Any] | None:
-        """How a batch gets to the device: ``function(batch, dataloader_idx)``; None where nothing is to be done."""
-        return batch_transfer(self)

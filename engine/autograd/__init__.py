@@ -19,9 +19,18 @@ from .modes import (
 )
 
 
-def Variable(data: Any, requires_grad: bool = False, volatile: bool | None = None) -> Any:
-    """The old name for a tensor: `data` itself, or an alias of it that requires grad."""
-    return data.detach().requires_grad_() if requires_grad else data
+class _VariableType(type):
+    """Makes every tensor an instance of `Variable`, as old programs expect."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return hasattr(type(instance), "requires_grad_")
+
+
+class Variable(metaclass=_VariableType):
+    """The old name for a tensor: `Variable(data)` is `data` itself, or an alias of it that requires grad."""
+
+    def __new__(cls, data: Any, requires_grad: bool = False, volatile: bool | None = None) -> Any:
+        return data.detach().requires_grad_() if requires_grad else data
 
 
 __all__ = ["Function", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "function", "functional", "grad",

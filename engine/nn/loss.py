@@ -339,19 +339,19 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
 
 
 class CTCLoss(_Loss):
-    """Connectionist temporal classification (Graves et al. 2006): negative log likelihood of unaligned label sequences.
+    """Connectionist temporal classification (Graves et al. 2006): can be made, so that programs load, but not called.
 
     Args:
         blank: class index of the blank.
         zero_infinity: whether losses of impossible alignments count as 0.
 
-    Shapes: log_probs (T, N, C) or (T, C); targets (N, S) or the lengths' sum; input_lengths, target_lengths (N).
+    Raises:
+        NotImplementedError: when called, as `nn.functional.ctc_loss` does, which names the alternatives.
 
     Example::
 
-        >>> log_probs = torch.full((2, 1, 2), 0.5).log()
-        >>> nn.CTCLoss(reduction="sum")(log_probs, torch.tensor([[1]]), torch.tensor([2]), torch.tensor([1]))
-        tensor(0.2877)
+        >>> nn.CTCLoss(blank=2).blank
+        2
     """
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:

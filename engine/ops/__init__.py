@@ -13,6 +13,7 @@ from . import (
     comparison,
     conversion,
     convolution,
+    counting,
     creation,
     cumulative,
     distances,
@@ -53,9 +54,9 @@ from . import (
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
 __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smooth", "adaptive_pooling", "arithmetic",
-           "attention", "average_pooling", "channel_norms", "comparison", "conversion", "convolution", "creation",
-           "cumulative", "distances", "dropout", "einsum", "elementwise", "elementwise_pairs", "embedding",
-           "extrema", "fold", "grids", "indexing", "interop", "interpolation", "joining", "logic", "losses",
-           "losses_margin", "losses_pointwise", "matmul", "normalization", "padding", "pooling", "products",
-           "random_ops", "readings", "rearranging", "recurrent", "recurrent_cells", "reductions", "scatter", "shape",
-           "softmax", "sorting", "special_functions", "statistics"]
+           "attention", "average_pooling", "channel_norms", "comparison", "conversion", "convolution", "counting",
+           "creation", "cumulative", "distances", "dropout", "einsum", "elementwise", "elementwise_pairs",
+           "embedding", "extrema", "fold", "grids", "indexing", "interop", "interpolation", "joining", "logic",
+           "losses", "losses_margin", "losses_pointwise", "matmul", "normalization", "padding", "pooling",
+           "products", "random_ops", "readings", "rearranging", "recurrent", "recurrent_cells", "reductions",
+           "scatter", "shape", "softmax", "sorting", "special_functions", "statistics"]

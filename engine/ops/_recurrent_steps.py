@@ -85,7 +85,7 @@ def lstm_backward(
     into_cell = o * (1 - squashed * squashed)
     recurrent = lstm_rows(w_hh)
     pre = xp.empty_like(gates)
-    states = xp.zeros((x.shape[0], shapes[0]), x.dtype) if w_hr is not None else None
+    states: Any = xp.zeros((x.shape[0], shapes[0]), x.dtype) if w_hr is not None else None
     for at, n in reversed(steps):
         rows = slice(at, at + n)
         d = dh[:n] + g_out[rows] if g_out is not None else dh[:n].copy()

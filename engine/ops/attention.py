@@ -12,17 +12,27 @@ from ..tensor import Tensor
 from .base import Op, expect_tensor, op
 from .dropout import check_probability, keep_mask
 
+BLOCK = 1 << 17  # scores worked on at a time, so that the passes of a softmax stay in cache
 
-def _weights(xp: Any, scores: Any) -> Any:
+
+def _softmax(xp: Any, scores: Any) -> None:
     """Softmax over the last dimension, in place; rows that are minus infinity throughout give zeros."""
-    if scores.size:
-        top = scores.max(axis=-1, keepdims=True)
-        scores -= xp.where(top == -math.inf, scores.dtype.type(0), top)
-        xp.exp(scores, out=scores)
-        total = scores.sum(axis=-1, keepdims=True)
-        total[total == 0] = 1
-        scores /= total
-    return scores
+    if not scores.size:
+        return
+    top = scores.max(axis=-1, keepdims=True)
+    top[top == -math.inf] = 0
+    scores -= top
+    xp.exp(scores, out=scores)
+    total = scores.sum(axis=-1, keepdims=True)
+    total[total == 0] = 1
+    scores /= total
+
+
+def _blocks(scores: Any) -> list[slice]:
+    """Slices of the first dimension with about BLOCK scores each; a matrix of scores is one block."""
+    n = scores.shape[0]
+    step = n if scores.ndim < 3 else max(1, BLOCK * n // max(scores.size, 1))
+    return [slice(start, start + step) for start in range(0, n, step)] if n else []
 
 
 @op("scaled_dot_product_attention", function=False, method=False, functional=True)
@@ -49,12 +59,20 @@ class Attention(Op):
     def forward(
         xp: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, kept: Any, keep_scale: float
     ) -> tuple:
-        scores = xp.matmul(q * q.dtype.type(scale), k.swapaxes(-1, -2))
+        weights = xp.matmul(q * q.dtype.type(scale), k.swapaxes(-1, -2))
         if mask is not None:
-            scores = xp.where(mask, scores, -math.inf).astype(q.dtype) if mask.dtype.kind == "b" else scores + mask
+            shut = weights.dtype.type(-math.inf)
+            weights = xp.where(mask, weights, shut) if mask.dtype.kind == "b" else weights + mask
+        future = None
         if causal:
-            scores[..., ~xp.tri(scores.shape[-2], scores.shape[-1], dtype=bool)] = -math.inf
-        weights = _weights(xp, scores)
+            allowed = xp.tri(weights.shape[-2], weights.shape[-1], dtype=bool)
+            future = xp.where(allowed, weights.dtype.type(0), weights.dtype.type(-math.inf))
+        flat = weights.reshape(math.prod(weights.shape[:-2]), *weights.shape[-2:])
+        for block in _blocks(flat):
+            scores = flat[block]
+            if future is not None:
+                scores += future
+            _softmax(xp, scores)
         dropped = weights if kept is None else weights * (kept * weights.dtype.type(keep_scale))
         return xp.matmul(dropped, v), weights
 

@@ -17,6 +17,7 @@ from ..autograd.modes import state
 from ..tensor import Tensor, View, wrap
 
 _new = object.__new__
+hush, unhush = backend.hush, backend.unhush
 F32, F64, BF16, F16 = dtypes.F32, dtypes.F64, dtypes.BF16, dtypes.F16
 ndarray = np.ndarray
 
@@ -50,9 +51,12 @@ class Op:
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Apply the card to forward's arguments, tensors first."""
-        if cls.n < 0:
+        n = cls.n
+        if n == 1:
+            return apply(cls, args[:1], args[1:])
+        if n < 0:
             return apply(cls, args[0], args[1:])
-        return apply(cls, args[: cls.n], args[cls.n :])
+        return apply(cls, args[:n], args[n:])
 
     @staticmethod
     def forward(xp: Any, *args: Any) -> Any:
@@ -175,7 +179,7 @@ def apply(card: type[Op], tensors: Sequence, params: Sequence = ()) -> Any:
         arrays = [_lift_half(a) for a in arrays]
     else:
         half = None
-    quiet = backend.hush()
+    quiet = None if card.moves else hush()
     try:
         if card.n < 0:
             out = card.forward(_space(arrays), arrays, *params)
@@ -184,7 +188,8 @@ def apply(card: type[Op], tensors: Sequence, params: Sequence = ()) -> Any:
     except (ValueError, TypeError) as error:
         raise _explained(card, error, tensors, params) from None
     finally:
-        backend.unhush(quiet)
+        if quiet is not None:
+            unhush(quiet)
     aux = None
     if card.has_aux:
         out, aux = out
@@ -217,10 +222,11 @@ def _result(card: type[Op], tensors: Sequence, params: Sequence, out: Any) -> Te
 
 def _attach_view(card: type[Op], out: Tensor, source: Tensor, params: Sequence) -> None:
     """Make `out` a view of `source` if they share memory: one version counter, and the way back to the base."""
-    if card.view == "maybe" and not backend.namespace(out._array).may_share_memory(out._array, source._array):
-        return
+    if card.view == "maybe" and not source._array.flags.c_contiguous:
+        if not backend.namespace(out._array).may_share_memory(out._array, source._array):
+            return
     vc = out._vc = source._version_counter()
-    step = (card, tuple(params))
+    step = (card, params)
     before = source._view
     frozen = not state.grad and source._requires_grad
     if before is None:

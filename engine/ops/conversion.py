@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import devices, dtypes
-from ..tensor import Tensor
-from .base import Op, composite, expect_tensor, op
-from .inplace import check_inplace
+from ..autograd.modes import state
+from ..tensor import Tensor, wrap
+from .base import Op, composite, expect_tensor, op, scalar_array
+from .inplace import assign, check_inplace
 
 
 @op("_to_dtype", function=False, method=False, node="ToCopyBackward0")
@@ -337,11 +338,6 @@ def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     >>> torch.zeros(2).copy_(torch.tensor([1, 2]))
     tensor([1., 2.])
     """
-    from ..autograd.modes import state
-    from .base import scalar_array
-    from .inplace import assign
-    from ..tensor import wrap
-
     check_inplace(input)
     if not isinstance(src, Tensor):
         src = wrap(scalar_array(src, input._array.dtype))
@@ -388,8 +384,6 @@ class Fill(Op):
 
     @staticmethod
     def call(input: Tensor, value: Any) -> Tensor:
-        from ..tensor import wrap
-
         if not isinstance(value, Tensor):
             value = wrap(np.asarray(value))
         elif value._array.ndim:
@@ -410,8 +404,6 @@ def zero_(input: Tensor) -> Tensor:
     >>> torch.ones(2).zero_()
     tensor([0., 0.])
     """
-    from ..autograd.modes import state
-
     if state.grad and input.requires_grad:
         return Tensor.fill_(input, 0)  # type: ignore[attr-defined]
     check_inplace(input)
@@ -422,5 +414,9 @@ def zero_(input: Tensor) -> Tensor:
 
 @composite("resolve_conj", "resolve_neg")
 def resolve_conj(input: Tensor) -> Tensor:
-    """The tensor itself: conjugation and negation are never put off here."""
+    """The tensor itself: conjugation and negation are never put off here.
+
+    >>> torch.tensor([1+2j]).resolve_conj()
+    tensor([1.+2.j])
+    """
     return input

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from ..errors import not_supported
 from ..tensor import Tensor
 from ._windows import Windows, by_x, key, many, windows_of
 from .base import Op, expect_tensor, install, op
@@ -71,8 +72,8 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) 
     windows = plan.windows
     need_x, need_w = w is not None, x is not None
     weights = plan.matrix(w, plan.outputs).swapaxes(-1, -2) if need_x else None
-    view = windows.view(xp, windows.pad(xp, x)) if need_w and columns is None else None
-    gx = xp.zeros((plan.n, plan.channels, *windows.padded), g.dtype) if need_x else None
+    view: Any = windows.view(xp, windows.pad(xp, x)) if need_w and columns is None else None
+    gx: Any = xp.zeros((plan.n, plan.channels, *windows.padded), g.dtype) if need_x else None
     gw = None
     for block in plan.blocks:
         n0, n1, r0, r1 = block
@@ -354,6 +355,8 @@ def _check_tensors(function: str, nd: int, input: Any, weight: Any, bias: Any) -
             f"Expected {nd + 1}D (unbatched) or {nd + 2}D (batched) input to {function}, but got input of "
             f"size: {list(input.shape)}"
         )
+    if input._array.dtype.kind == "c":
+        raise not_supported(f"{function} of complex tensors", "convolve the real and imaginary parts separately")
     for name, other in (("weight", weight), ("bias", bias)):
         if other is not None and other._array.dtype != input._array.dtype:
             raise RuntimeError(f"Input type ({input.dtype}) and {name} type ({other.dtype}) should be the same")

@@ -337,10 +337,10 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if not isinstance(value, Tensor):
         if not isinstance(value, (int, float, bool, complex, np.number, np.ndarray, np.bool_)):
             raise TypeError(f"can't assign a {type(value).__name__} to a torch.{self.dtype.name} tensor")
-        if not advanced and not (self.requires_grad and state.grad) and type(value) is not np.ndarray:
-            _set_number(self, key, value)
-            return
-        value = tensor(value, dtype=self.dtype)
+        value = tensor(value, dtype=self.dtype) if type(value) is np.ndarray else wrap(scalar_array(value, self._array.dtype))
+    if not advanced and not (state.grad and (value.requires_grad or self.requires_grad)):
+        _store(self, key, to_device(value, self.device)._array)
+        return
     try:
         if not advanced:
             target = view_at(self, key)
@@ -355,17 +355,22 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         raise _index_error(self, error) from None
 
 
-def _set_number(target: Tensor, key: Any, value: Any) -> None:
-    """`target[key] = number` where nothing is recorded."""
+def _store(target: Tensor, key: Any, value: Any) -> None:
+    """`target[key] = value` for a basic key where nothing is recorded; `value` is a raw array."""
     check_inplace(target)
     a = target._array
     try:
-        a[key] = scalar_array(value, a.dtype)
+        a[key] = value.real if value.dtype.kind == "c" and a.dtype.kind != "c" else value
     except IndexError as error:
         raise _index_error(target, error) from None
-    except ValueError:
-        raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                           "location. Please clone() the tensor before performing the operation.") from None
+    except TypeError:
+        raise TypeError("slice indices must be integers or None or have an __index__ method") from None
+    except ValueError as error:
+        if "read-only" in str(error):
+            raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
+                               "memory location. Please clone() the tensor before performing the operation.") from None
+        raise RuntimeError(f"The expanded size of the tensor {list(np.shape(a[key]))} must match the existing size "
+                           f"{list(value.shape)} at every non-singleton dimension.") from None
     target._bump("__setitem__")
 
 

@@ -83,7 +83,8 @@ def _places(size: int, out: int, scale: float | None, align_corners: bool, dtype
 
 
 def _linear_taps(size: int, out: int, scale: float | None, align_corners: bool, dtype: Any) -> tuple:
-    place = np.maximum(_places(size, out, scale, align_corners, dtype), 0)
+    same = out == size  # whatever the scale factor says, as in torch
+    place = np.maximum(np.arange(out, dtype=dtype) if same else _places(size, out, scale, align_corners, dtype), 0)
     low = np.minimum(place.astype(np.int64), size - 1)
     high = np.minimum(low + 1, size - 1)
     part = np.clip(place - low, 0, 1)
@@ -107,6 +108,8 @@ def _cubic_taps(size: int, out: int, scale: float | None, align_corners: bool, d
 
 
 def _nearest_index(size: int, out: int, scale: float | None, exact: bool) -> np.ndarray:
+    if not exact and out in (size, 2 * size):  # whatever the scale factor says, as in torch
+        return np.arange(out) * size // out
     step = np.float32(1 / scale if scale else size / out)
     at = np.arange(out, dtype=np.float32)
     return np.minimum(np.floor((at + np.float32(0.5 if exact else 0)) * step).astype(np.int64), size - 1)

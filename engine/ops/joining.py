@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes
+from ..autograd.modes import state
 from ..tensor import Tensor, check_dim
 from .base import Op, composite, op
 from .inplace import write_out
 from .conversion import to_dtype
-from .indexing import Slice
+from .indexing import Slice, view_at
 from .samples import samples_for
-from .shape import Reshape
 
 
 def same_dtype(tensors: Sequence, function: str) -> list:
@@ -63,10 +63,12 @@ class Cat(Op):
     @staticmethod
     def call(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:
         parts = same_dtype(tensors, "torch.cat")
-        full = [t for t in parts if t._array.ndim != 1 or t._array.size]
-        parts = full or parts[:1]
-        if any(t._array.ndim == 0 for t in parts):
-            raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated")
+        odd = [i for i, t in enumerate(parts) if t._array.ndim < 2 and not (t._array.ndim and t._array.size)]
+        if odd:  # scalars, and legacy empty vectors
+            scalar = [i for i in odd if not parts[i]._array.ndim]
+            if scalar:
+                raise RuntimeError(f"zero-dimensional tensor (at position {scalar[0]}) cannot be concatenated")
+            parts = [t for t in parts if t._array.ndim != 1 or t._array.size] or parts[:1]
         d = check_dim(dim if axis is None else axis, parts[0]._array.ndim)
         result = Cat.apply(parts, d)
         return result if out is None else write_out(out, result)
@@ -92,6 +94,24 @@ class Cat(Op):
         yield make("cat", (make.uniform((3, 2)).t(), make.uniform((0, 3))), dim=0)
 
 
+@op("_stack", function=False, method=False, node="StackBackward0")
+class Stack(Op):
+    """Arrays of one shape and dtype joined along a new dimension."""
+
+    n = -1
+    moves = True
+
+    @staticmethod
+    def forward(xp: Any, arrays: Sequence, dim: int) -> Any:
+        key = (*(slice(None),) * dim, None)
+        return xp.concatenate([a[key] for a in arrays], dim)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> list:
+        lead = (slice(None),) * s.params[0]
+        return [xp._slice(g, (*lead, i)) if need else None for i, need in enumerate(s.needs)]
+
+
 @composite("stack", method=False)
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors of one shape joined along a new dimension.
@@ -106,9 +126,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
         if t._array.shape != shape:
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
                                f"{list(t.shape)} at entry {i}")
-    d = check_dim(dim, len(shape) + 1)
-    wide = (*shape[:d], 1, *shape[d:])
-    result = Cat.apply([Reshape.apply(t, wide) for t in parts], d)
+    result = Stack.apply(parts, check_dim(dim, len(shape) + 1))
     return result if out is None else write_out(out, result)
 
 
@@ -146,8 +164,8 @@ class Unbind(Op):
             raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
         d = check_dim(dim, input._array.ndim)
         lead = (slice(None),) * d
-        if not input.requires_grad:
-            return tuple([Slice.apply(input, (*lead, i)) for i in range(input._array.shape[d])])
+        if not (input.requires_grad and state.grad):
+            return tuple([view_at(input, (*lead, i)) for i in range(input._array.shape[d])])
         return Unbind.apply(input, d)
 
     @staticmethod
@@ -212,11 +230,11 @@ class ZerosOf(Op):
 
 def split_sizes(input: Tensor, sizes: tuple, dim: int) -> tuple:
     """The pieces of `split_with_sizes`: views, recorded by one node if a gradient is needed."""
-    if input.requires_grad:
+    if input.requires_grad and state.grad:
         return Split.apply(input, sizes, dim)
     lead, at, parts = (slice(None),) * dim, 0, []
     for n in sizes:
-        parts.append(Slice.apply(input, (*lead, slice(at, at + n))))
+        parts.append(view_at(input, (*lead, slice(at, at + n))))
         at += n
     return tuple(parts)
 

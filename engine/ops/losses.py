@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import backend
 from ..tensor import Tensor, wrap
-from .base import Op, composite, expect_tensor, install, op
-from .samples import samples_for
+from .base import Op, expect_tensor, install, op
+from .reductions import add_up
+from .softmax import shifted
 
 
 def check_reduction(reduction: str) -> str:
@@ -76,7 +77,7 @@ class CrossEntropy(Op):
     @staticmethod
     def forward(xp: Any, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int, smoothing: float) -> Any:
         z = _classes_last(x)
-        z = z - z.max(axis=1, keepdims=True) if z.size else z - 0
+        z = shifted(xp, z, 1)
         if target.dtype.kind == "f":
             a = _row_targets(xp, _classes_last(target), weight, smoothing)
             e = xp.exp(z)
@@ -93,7 +94,7 @@ class CrossEntropy(Op):
         picked = z[rows, t]
         smooth = None if not smoothing else (z if weight is None else z * weight).sum(axis=1)
         e = xp.exp(z, out=z)
-        total = e.sum(axis=1)
+        total = add_up(xp, e, 1, False)
         logs = xp.log(total)
         losses = logs - picked
         if hit is not None:
@@ -268,7 +269,8 @@ def _reduced(losses: Any, reduction: str, count: Any, shape: tuple) -> Any:
     """Row losses under a reduction; "none" gives them the shape of an index target."""
     if reduction == "none":
         return losses.reshape((*shape[:1], *shape[2:]) if len(shape) > 1 else ())
-    return losses.sum() / count if reduction == "mean" else losses.sum()
+    total = losses.sum()
+    return total / count if reduction == "mean" else total
 
 
 install(CrossEntropy.call, "cross_entropy", function=False, method=False, functional=True, doc=CrossEntropy.__doc__)

@@ -7,6 +7,7 @@ d/dx = (h - mean(h) - x^ * mean(h * x^)) / std (Ioffe and Szegedy 2015, section 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import dtypes
@@ -35,7 +36,60 @@ def input_gradient(xp: Any, h: Any, normal: Any, rstd: Any, axes: tuple, count: 
     return (h - xp.sum(h, axes, True, None) / count - normal * (xp.sum(h * normal, axes, True, None) / count)) * rstd
 
 
-# -- layer norm -------------------------------------------------------------------------------------------------------
+# -- rows: layer norm and RMS norm -------------------------------------------------------------------------------------
+
+BLOCK = 1 << 15  # elements of rows worked on at a time, so that all passes over them find them in cache
+
+
+def _row_blocks(rows: int, width: int) -> list[slice]:
+    step = max(1, BLOCK // max(width, 1))
+    return [slice(start, start + step) for start in range(0, rows, step)]
+
+
+def rows_forward(xp: Any, x: Any, w: Any, b: Any, width: int, eps: float, centre: bool) -> tuple:
+    """(normalised, scaled and shifted rows, means or None, 1 / std), each row the last `width` elements of `x`."""
+    rows = x.size // width if width else 0
+    x2, out = x.reshape(rows, width), xp.empty((rows, width), x.dtype)
+    mean: Any = xp.empty((rows, 1), x.dtype) if centre else None
+    rstd = xp.empty((rows, 1), x.dtype)
+    count, eps = x.dtype.type(width), x.dtype.type(eps)
+    for block in _row_blocks(rows, width):
+        part, y = x2[block], out[block]
+        if centre:
+            part = xp.subtract(part, xp.divide(part.sum(axis=1, keepdims=True), count, out=mean[block]), out=y)
+        square = xp.einsum("ij,ij->i", part, part)[:, None]
+        xp.divide(1, xp.sqrt(square / count + eps), out=rstd[block])
+        xp.multiply(part, rstd[block], out=y)
+        if w is not None:
+            y *= w
+        if b is not None:
+            y += b
+    return out.reshape(x.shape), mean, rstd
+
+
+def rows_backward(xp: Any, g: Any, x: Any, w: Any, width: int, mean: Any, rstd: Any, needs: tuple) -> list:
+    """Gradients of x, w and b (flat), by the formula at the top; None where `needs` says so."""
+    rows = g.size // width if width else 0
+    g2, x2 = g.reshape(rows, width), x.reshape(rows, width)
+    gx = xp.empty((rows, width), g.dtype) if needs[0] else None
+    gw, gb = [xp.zeros(width, g.dtype) if need else None for need in needs[1:]]
+    count = g.dtype.type(width)
+    for block in _row_blocks(rows, width):
+        part = g2[block]
+        normal = x2[block] * rstd[block] if mean is None else (x2[block] - mean[block]) * rstd[block]
+        if gw is not None:
+            gw += xp.einsum("ij,ij->j", part, normal)
+        if gb is not None:
+            gb += part.sum(axis=0)
+        if gx is not None:
+            h = xp.multiply(part, 1 if w is None else w, out=gx[block])
+            along = xp.einsum("ij,ij->i", h, normal)[:, None] / count
+            if mean is not None:
+                h -= h.sum(axis=1, keepdims=True) / count
+            normal *= along
+            h -= normal
+            h *= rstd[block]
+    return [gx, gw, gb]
 
 
 def _trailing(shape: Any, normalized_shape: Any, function: str, weight: Any, bias: Any) -> tuple:
@@ -59,6 +113,10 @@ def _trailing(shape: Any, normalized_shape: Any, function: str, weight: Any, bia
             f"size{list(shape)}"
         )
     return sizes
+
+
+def _shaped(array: Any, shape: tuple) -> Any:
+    return None if array is None else array.reshape(shape)
 
 
 def _last_axes(ndim: int, sizes: tuple) -> tuple[tuple, int]:
@@ -86,16 +144,19 @@ class LayerNorm(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, b: Any, sizes: tuple, eps: float) -> Any:
-        axes, count = _last_axes(x.ndim, sizes)
-        normal, rstd = standardise(xp, x, axes, count, eps)
-        out = normal.copy() if w is None else normal * w
-        if b is not None:
-            out += b
-        return out, (normal, rstd)
+        w, b = [None if t is None else t.reshape(-1) for t in (w, b)]
+        out, mean, rstd = rows_forward(xp, x, w, b, math.prod(sizes), eps, centre=True)
+        return out, (mean, rstd)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        return LayerNorm.gradients(xp, s, g, *s.aux)
+        (x, w, _), sizes = s.inputs, s.params[0]
+        if x is None:  # only the bias gets a gradient
+            return LayerNorm.gradients(xp, s, g, None, None)
+        flat = None if w is None else w.reshape(-1)
+        mean, rstd = s.aux
+        gx, gw, gb = rows_backward(xp.np, g, x, flat, math.prod(sizes), mean, rstd, s.needs)
+        return _shaped(gx, x.shape), _shaped(gw, sizes), _shaped(gb, sizes)
 
     @classmethod
     def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:
@@ -155,14 +216,16 @@ class RMSNorm(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, sizes: tuple, eps: float) -> Any:
-        axes, count = _last_axes(x.ndim, sizes)
-        rstd = 1 / xp.sqrt((x * x).sum(axis=axes, keepdims=True) / x.dtype.type(count) + x.dtype.type(eps))
-        normal = x * rstd
-        return normal.copy() if w is None else normal * w, (normal, rstd)
+        flat = None if w is None else w.reshape(-1)
+        out, _, rstd = rows_forward(xp, x, flat, None, math.prod(sizes), eps, centre=False)
+        return out, rstd
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        return RMSNorm.gradients(xp, s, g, *s.aux)
+        (x, w), sizes = s.inputs, s.params[0]
+        flat = None if w is None else w.reshape(-1)
+        gx, gw, _ = rows_backward(xp.np, g, x, flat, math.prod(sizes), None, s.aux, (*s.needs, False))
+        return _shaped(gx, x.shape), _shaped(gw, sizes)
 
     @classmethod
     def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:

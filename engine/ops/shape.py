@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..tensor import Size, Tensor, check_dim
-from .base import Op, composite, expect_tensor, op
+from ..autograd.modes import state
+from ..dtypes import dtype as dtype_type
+from ..tensor import Tensor, check_dim, wrap
+from .base import Op, apply, composite, expect_tensor, op
+from .base import _attach_view as attach_view
 
 
 def dims_of(args: tuple) -> tuple:
@@ -62,6 +65,28 @@ class Reshape(Op):
         yield make("reshape", make.uniform((0, 3), -1, 1), (3, 0))
 
 
+def as_shape(x: Tensor, shape: tuple) -> Tensor:
+    """`x` under a full shape of as many elements; recorded if a gradient is needed."""
+    if x._view is not None:
+        x._sync()
+    if x._requires_grad and state.grad:
+        return apply(Reshape, (x,), (shape,))
+    out = wrap(x._array.reshape(shape))
+    attach_view(Reshape, out, x, (shape,))
+    return out
+
+
+def reordered(x: Tensor, dims: tuple) -> Tensor:
+    """`x` with its dimensions in a checked order; recorded if a gradient is needed."""
+    if x._view is not None:
+        x._sync()
+    if x._requires_grad and state.grad:
+        return apply(Permute, (x,), (dims,))
+    out = wrap(x._array.transpose(dims))
+    attach_view(Permute, out, x, (dims,))
+    return out
+
+
 @composite("reshape")
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The same elements under another shape; one size may be -1. A view where possible, else a copy.
@@ -70,7 +95,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     tensor([[0, 1],
             [2, 3]])
     """
-    return Reshape.apply(input, infer_shape(dims_of(shape), input._array.size))
+    return as_shape(expect_tensor(input, "reshape"), infer_shape(dims_of(shape), input._array.size))
 
 
 @composite("view", function=False)
@@ -81,8 +106,6 @@ def view(input: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
     tensor([[0, 1],
             [2, 3]])
     """
-    from ..dtypes import dtype as dtype_type
-
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dtype_type)):
         return BitView.apply(input, (dtype or shape[0]).np)
     sizes = infer_shape(dims_of(shape), input._array.size)
@@ -93,7 +116,7 @@ def view(input: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
         except AttributeError:
             raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension "
                                "spans across two contiguous subspaces). Use .reshape(...) instead.") from None
-    return Reshape.apply(input, sizes)
+    return as_shape(input, sizes)
 
 
 @op("_bit_view", function=False, method=False)
@@ -137,13 +160,13 @@ class Permute(Op):
         nd = input._array.ndim
         order = dims_of(dims)
         if len(order) != nd:
-            raise RuntimeError(f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of "
+            raise RuntimeError(f"permute(): number of dimensions in the tensor input does not match the length of "
                                f"the desired ordering of dimensions i.e. input.dim() = {nd} is not equal to len(dims) = "
                                f"{len(order)}")
         order = tuple([check_dim(d, nd) for d in order])
         if len(set(order)) != nd:
             raise RuntimeError("permute(): duplicate dims are not allowed.")
-        return Permute.apply(input, order)
+        return reordered(input, order)
 
     @staticmethod
     def samples(make: Any) -> Any:
@@ -158,12 +181,12 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     >>> torch.transpose(torch.zeros(2, 3), 0, 1).shape
     torch.Size([3, 2])
     """
-    nd = input._array.ndim
+    nd = expect_tensor(input, "transpose")._array.ndim
     i, j = check_dim(dim0, nd), check_dim(dim1, nd)
     order = list(range(nd))
     if nd:
         order[i], order[j] = order[j], order[i]
-    return Permute.apply(input, tuple(order))
+    return reordered(input, tuple(order))
 
 
 @composite("t")
@@ -176,7 +199,7 @@ def t(input: Tensor) -> Tensor:
     """
     if input._array.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input._array.ndim}D")
-    return Permute.apply(input, tuple(range(input._array.ndim))[::-1])
+    return reordered(input, tuple(range(input._array.ndim))[::-1])
 
 
 @op("expand", function=False)
@@ -229,11 +252,15 @@ class Expand(Op):
 
 @composite("expand_as", function=False)
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
-    """`expand` to `other`'s shape."""
+    """`expand` to `other`'s shape.
+
+    >>> torch.tensor([[1], [2]]).expand_as(torch.zeros(2, 3)).shape
+    torch.Size([2, 3])
+    """
     return Expand.call(input, *other.shape)
 
 
-@composite("unsqueeze", inplace=False)
+@composite("unsqueeze")
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A view with a dimension of size 1 inserted at `dim`.
 
@@ -241,9 +268,9 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     tensor([[1],
             [2]])
     """
-    shape = list(input._array.shape)
+    shape = list(expect_tensor(input, "unsqueeze")._array.shape)
     shape.insert(check_dim(dim, len(shape) + 1), 1)
-    return Reshape.apply(input, tuple(shape))
+    return as_shape(input, tuple(shape))
 
 
 @composite("squeeze")
@@ -253,13 +280,13 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     >>> torch.squeeze(torch.zeros(1, 2, 1)).shape
     torch.Size([2])
     """
-    shape = input._array.shape
+    shape = expect_tensor(input, "squeeze")._array.shape
     if dim is None:
         keep = [n for n in shape if n != 1]
     else:
         drop = {check_dim(d, len(shape)) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
         keep = [n for i, n in enumerate(shape) if i not in drop or n != 1]
-    return Reshape.apply(input, tuple(keep))
+    return as_shape(input, tuple(keep))
 
 
 @composite("flatten")
@@ -281,7 +308,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     n = 1
     for size in shape[i : j + 1]:
         n *= size
-    return Reshape.apply(input, (*shape[:i], n, *shape[j + 1 :]))
+    return as_shape(input, (*shape[:i], n, *shape[j + 1 :]))
 
 
 def _matrix_transpose(self: Tensor) -> Tensor:
@@ -291,9 +318,9 @@ def _matrix_transpose(self: Tensor) -> Tensor:
 
 
 def _reversed_dims(self: Tensor) -> Tensor:
-    return Permute.apply(self, tuple(range(self._array.ndim))[::-1])
+    return reordered(self, tuple(range(self._array.ndim))[::-1])
 
 
 Tensor.T = property(_reversed_dims, doc="A view with all dimensions reversed.")  # type: ignore[attr-defined]
 Tensor.mT = property(_matrix_transpose, doc="A view with the last two dimensions exchanged.")  # type: ignore[attr-defined]
-__all__ = ["Expand", "Permute", "Reshape", "Size", "dims_of", "infer_shape"]
+__all__ = ["Expand", "Permute", "Reshape", "as_shape", "dims_of", "infer_shape", "reordered"]

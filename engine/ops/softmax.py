@@ -10,10 +10,11 @@ from ..dtypes import as_dtype
 from ..tensor import Tensor, check_dim
 from .base import Op, composite, expect_tensor, install, op
 from .inplace import write_out
+from .reductions import add_up
 from .samples import samples_for
 
 
-def _shifted(xp: Any, x: Any, dim: int) -> Any:
+def shifted(xp: Any, x: Any, dim: int) -> Any:
     """`x` minus its maximum along `dim`, so that exp does not overflow."""
     if x.shape and not x.shape[dim]:
         return x - 0
@@ -29,10 +30,10 @@ class Softmax(Op):
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:
         if not x.ndim:
-            return xp.ones_like(x) * (x - x + 1)
-        y = _shifted(xp, x, dim)
+            return x - x + 1
+        y = shifted(xp, x, dim)
         xp.exp(y, out=y)
-        y /= y.sum(axis=dim, keepdims=True)
+        y /= add_up(xp, y, dim, True)
         return y
 
     @staticmethod
@@ -60,8 +61,8 @@ class LogSoftmax(Op):
     def forward(xp: Any, x: Any, dim: int) -> Any:
         if not x.ndim:
             return x - x
-        y = _shifted(xp, x, dim)
-        y -= xp.log(xp.exp(y).sum(axis=dim, keepdims=True))
+        y = shifted(xp, x, dim)
+        y -= xp.log(add_up(xp, xp.exp(y), dim, True))
         return y
 
     @staticmethod

@@ -1,7 +1,16 @@
-"""Helpers around training: `data` loads data, `checkpoint` trades time for memory, `dlpack` shares memory."""
+"""Helpers around training: `data` loads data, `checkpoint` saves memory, `tensorboard` writes event files."""
 
 from __future__ import annotations
 
-from . import checkpoint, data, dlpack
+import importlib
+from typing import Any
 
-__all__ = ["checkpoint", "data", "dlpack"]
+from . import data
+
+__all__ = ["checkpoint", "data", "tensorboard"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("checkpoint", "tensorboard"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -17,7 +17,12 @@ def t(*shape, seed=0, dtype=engine.float32):
 @pytest.mark.parametrize(
     ("x", "w", "options", "facts"),
     [
-        ((1, 2, 8, 8), (4, 3, 3, 3), {}, ["weight of size [4, 3, 3, 3]", "expected input[1, 2, 8, 8]", "3 channels", "got 2"]),
+        (
+            (1, 2, 8, 8),
+            (4, 3, 3, 3),
+            {},
+            ["weight of size [4, 3, 3, 3]", "expected input[1, 2, 8, 8]", "3 channels", "got 2"],
+        ),
         ((1, 3, 2, 2), (4, 3, 3, 3), {}, ["(2 x 2)", "(3 x 3)", "greater than actual input size"]),
         ((1, 4, 8, 8), (4, 2, 3, 3), {"groups": 3}, ["groups=3", "[4, 2, 3, 3]"]),
         ((8, 8), (4, 3, 3, 3), {}, ["3D (unbatched) or 4D (batched)", "conv2d", "[8, 8]"]),

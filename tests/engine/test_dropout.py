@@ -12,8 +12,17 @@ from engine.nn import functional as F
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("dropout", (7, 5)), ("dropout", ()), ("dropout1d", (3, 4, 2)), ("dropout1d", (4, 2)), ("dropout2d", (3, 4, 2, 2)),
-     ("dropout3d", (2, 3, 2, 1, 2)), ("dropout3d", (3, 2, 1, 2)), ("alpha_dropout", (6, 5)), ("feature_alpha_dropout", (3, 4, 2))],
+    [
+        ("dropout", (7, 5)),
+        ("dropout", ()),
+        ("dropout1d", (3, 4, 2)),
+        ("dropout1d", (4, 2)),
+        ("dropout2d", (3, 4, 2, 2)),
+        ("dropout3d", (2, 3, 2, 1, 2)),
+        ("dropout3d", (3, 2, 1, 2)),
+        ("alpha_dropout", (6, 5)),
+        ("feature_alpha_dropout", (3, 4, 2)),
+    ],
 )
 def test_same_seed_same_mask_as_torch(name, shape, p):
     torch = pytest.importorskip("torch")
@@ -67,7 +76,9 @@ def test_in_place_changes_the_input():
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1])
-@pytest.mark.parametrize("name", ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"])
+@pytest.mark.parametrize(
+    "name", ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"]
+)
 def test_probability_out_of_range(name, p):
     with pytest.raises(ValueError, match=f"has to be between 0 and 1, but got {p}"):
         getattr(F, name)(engine.ones(2, 3, 4), p)

@@ -39,9 +39,17 @@ def test_integers_can_be_resized_by_nearest():
     [
         (lambda: F.interpolate(t(1, 1, 4)), ValueError, "either size or scale_factor"),
         (lambda: F.interpolate(t(1, 1, 4), 3, 2.0), ValueError, "only one of size or scale_factor"),
-        (lambda: F.interpolate(t(1, 1, 4), (3, 3)), ValueError, r"spatial dimensions of \[4\].*output size of \[3, 3\]"),
+        (
+            lambda: F.interpolate(t(1, 1, 4), (3, 3)),
+            ValueError,
+            r"spatial dimensions of \[4\].*output size of \[3, 3\]",
+        ),
         (lambda: F.interpolate(t(1, 1, 4), 3, align_corners=True), ValueError, "align_corners option can only be set"),
-        (lambda: F.interpolate(t(1, 1, 4), 3, mode="bilinear"), NotImplementedError, "Got 3D input, but bilinear mode needs 4D"),
+        (
+            lambda: F.interpolate(t(1, 1, 4), 3, mode="bilinear"),
+            NotImplementedError,
+            "Got 3D input, but bilinear mode needs 4D",
+        ),
         (lambda: F.interpolate(t(1, 1, 4), 3, mode="linar"), NotImplementedError, "Did you mean 'linear'"),
         (lambda: F.interpolate(t(4, 4), 3), NotImplementedError, "Only 3D, 4D and 5D"),
         (lambda: F.interpolate(t(1, 1, 4, 4), 2, mode="bilinear", antialias=True), NotImplementedError, "antialias"),
@@ -49,7 +57,11 @@ def test_integers_can_be_resized_by_nearest():
         (lambda: F.grid_sample(t(1, 1, 4), t(1, 2, 2), align_corners=False), RuntimeError, "4D or 5D input"),
         (lambda: F.grid_sample(t(1, 1, 4, 4), t(2, 3, 3, 2), align_corners=False), RuntimeError, "batch size 1"),
         (lambda: F.grid_sample(t(1, 1, 4, 4), t(1, 3, 3, 2), "cubic", align_corners=False), ValueError, "'cubic'"),
-        (lambda: F.grid_sample(t(1, 1, 4, 4), t(1, 3, 3, 2), "bicubic", align_corners=False), NotImplementedError, "bilinear"),
+        (
+            lambda: F.grid_sample(t(1, 1, 4, 4), t(1, 3, 3, 2), "bicubic", align_corners=False),
+            NotImplementedError,
+            "bilinear",
+        ),
         (lambda: F.affine_grid(t(1, 2, 2), (1, 1, 4, 4)), RuntimeError, "1x2x3"),
     ],
 )
@@ -63,7 +75,9 @@ def test_the_identity_grid_gives_the_image_back():
     theta = engine.tensor([[[1.0, 0, 0], [0, 1.0, 0]]] * 2)
     for corners in (True, False):
         grid = F.affine_grid(theta, (2, 3, 4, 5), align_corners=corners)
-        np.testing.assert_allclose(F.grid_sample(x, grid, align_corners=corners).numpy(), x.numpy(), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            F.grid_sample(x, grid, align_corners=corners).numpy(), x.numpy(), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_grid_sample_warns_about_the_default_of_align_corners():

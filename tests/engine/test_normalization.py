@@ -47,10 +47,15 @@ def test_running_statistics_equal_torch_over_steps():
 @pytest.mark.parametrize("norm", ["layer", "rms", "group", "batch"])
 def test_output_may_be_changed_in_place_before_backward(norm):
     """What backward keeps is not the output itself, even without weight and bias."""
+
     def run(change):
         x = t(4, 6, seed=3).requires_grad_()
-        y = {"layer": lambda: F.layer_norm(x, (6,)), "rms": lambda: F.rms_norm(x, (6,)),
-             "group": lambda: F.group_norm(x, 2), "batch": lambda: F.batch_norm(x, None, None, training=True)}[norm]()
+        y = {
+            "layer": lambda: F.layer_norm(x, (6,)),
+            "rms": lambda: F.rms_norm(x, (6,)),
+            "group": lambda: F.group_norm(x, 2),
+            "batch": lambda: F.batch_norm(x, None, None, training=True),
+        }[norm]()
         z = y.mul_(2.0) if change else y * 2.0
         (z * z).sum().backward()
         return x.grad.numpy()
@@ -81,10 +86,22 @@ def test_half_precision_input_with_float32_statistics():
     [
         (lambda: F.batch_norm(t(1, 3), None, None, training=True), ValueError, "more than 1 value per channel"),
         (lambda: F.batch_norm(t(4, 3), None, None), RuntimeError, "running_mean and running_var must be defined"),
-        (lambda: F.batch_norm(t(4, 3), engine.zeros(2), engine.ones(2)), RuntimeError, "running_mean should contain 3 elements not 2"),
-        (lambda: F.batch_norm(t(4, 3), None, None, t(5), training=True), RuntimeError, "weight should contain 3 elements not 5"),
+        (
+            lambda: F.batch_norm(t(4, 3), engine.zeros(2), engine.ones(2)),
+            RuntimeError,
+            "running_mean should contain 3 elements not 2",
+        ),
+        (
+            lambda: F.batch_norm(t(4, 3), None, None, t(5), training=True),
+            RuntimeError,
+            "weight should contain 3 elements not 5",
+        ),
         (lambda: F.layer_norm(t(4, 3), (4,)), RuntimeError, r"normalized_shape=\[4\].*\[\*, 4\].*\[4, 3\]"),
-        (lambda: F.layer_norm(t(4, 3), (3,), t(2)), RuntimeError, r"weight to be of same shape as normalized_shape.*\[2\].*\[3\]"),
+        (
+            lambda: F.layer_norm(t(4, 3), (3,), t(2)),
+            RuntimeError,
+            r"weight to be of same shape as normalized_shape.*\[2\].*\[3\]",
+        ),
         (lambda: F.layer_norm(t(4, 3), ()), RuntimeError, "at least 1-dimensional"),
         (lambda: F.group_norm(t(4, 3), 2), RuntimeError, "divisible by num_groups.*num_groups=2"),
         (lambda: F.instance_norm(t(4, 3, 1)), ValueError, "more than 1 spatial element"),

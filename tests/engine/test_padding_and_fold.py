@@ -37,14 +37,22 @@ def test_borders_equal_numpy(mode, numpy_mode):
         (lambda: F.pad(t(2, 3), (1,)), RuntimeError, "divisible by 2"),
         (lambda: F.pad(t(3), (1, 1, 1, 1)), RuntimeError, "two times the input dimension"),
         (lambda: F.pad(t(3), (-2, -2)), RuntimeError, "negative output size"),
-        (lambda: F.pad(t(1, 3), (3, 0), "reflect"), RuntimeError, r"less than the corresponding input dimension.*\(3, 0\)"),
+        (
+            lambda: F.pad(t(1, 3), (3, 0), "reflect"),
+            RuntimeError,
+            r"less than the corresponding input dimension.*\(3, 0\)",
+        ),
         (lambda: F.pad(t(1, 3), (4, 0), "circular"), RuntimeError, "wrapping around more than once"),
         (lambda: F.pad(t(1, 3), (1, 0), "mirror"), NotImplementedError, "mirror"),
         (lambda: F.pad(t(2, 2, 2, 2, 2), (1, 1), "reflect"), NotImplementedError, "non-constant padding"),
         (lambda: F.pad(t(1, 3), (1, 0), "reflect", 2.0), RuntimeError, "doesn't take in value"),
         (lambda: F.unfold(t(3, 3), 2), RuntimeError, "3D or 4D"),
         (lambda: F.unfold(t(1, 1, 3, 3), 4), RuntimeError, r"\(3 x 3\).*kernel_size=\[4, 4\]"),
-        (lambda: F.fold(t(1, 5, 4), (3, 3), 2), RuntimeError, r"divisible by the product of kernel_size.*input.size\(1\)=5"),
+        (
+            lambda: F.fold(t(1, 5, 4), (3, 3), 2),
+            RuntimeError,
+            r"divisible by the product of kernel_size.*input.size\(1\)=5",
+        ),
         (lambda: F.fold(t(1, 4, 5), (3, 3), 2), RuntimeError, r"2 x 2 = 4, but got input.size\(2\)=5"),
         (lambda: engine.pixel_shuffle(t(3, 2, 2), 2), RuntimeError, "divisible by the square of upscale_factor"),
         (lambda: engine.pixel_unshuffle(t(1, 3, 2), 2), RuntimeError, "height to be divisible by downscale_factor"),
@@ -68,7 +76,9 @@ def test_convolution_is_unfold_and_a_product():
     x, w = engine.tensor(rng.normal(size=(2, 3, 5, 6))), engine.tensor(rng.normal(size=(4, 3, 2, 3)))
     columns = F.unfold(x, (2, 3), stride=(1, 2), padding=1)
     direct = F.conv2d(x, w, stride=(1, 2), padding=1)
-    np.testing.assert_allclose((w.reshape(4, -1) @ columns).reshape(direct.shape).numpy(), direct.numpy(), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        (w.reshape(4, -1) @ columns).reshape(direct.shape).numpy(), direct.numpy(), rtol=1e-9, atol=1e-12
+    )
 
 
 def test_unshuffle_inverts_shuffle():

@@ -73,7 +73,11 @@ def test_unpool_inverts_pool():
         (lambda x: F.adaptive_avg_pool2d(x, (1, 2, 3)), RuntimeError, "output_size must have 2"),
         (lambda x: F.adaptive_max_pool2d(x[0, 0], 2), RuntimeError, "Expected 3D or 4D"),
         (lambda x: F.max_unpool2d(x, engine.zeros(1, 2, 4, 4).long() + 99, 2), RuntimeError, "invalid max index"),
-        (lambda x: F.max_unpool2d(x, engine.zeros(1, 2, 4, 4).long(), 2, output_size=(99, 99)), ValueError, "output_size"),
+        (
+            lambda x: F.max_unpool2d(x, engine.zeros(1, 2, 4, 4).long(), 2, output_size=(99, 99)),
+            ValueError,
+            "output_size",
+        ),
     ],
 )
 def test_errors(call, error, text):

@@ -17,8 +17,12 @@ def arrays(name, layers=1, directions=1, inputs=3, hidden=4, batch=3, length=5, 
     weights = []
     for layer in range(layers):
         for _ in range(directions):
-            weights += [rng.normal(size=(gates, inputs if layer == 0 else state * directions)), rng.normal(size=(gates, state)),
-                        rng.normal(size=gates), rng.normal(size=gates)]
+            weights += [
+                rng.normal(size=(gates, inputs if layer == 0 else state * directions)),
+                rng.normal(size=(gates, state)),
+                rng.normal(size=gates),
+                rng.normal(size=gates),
+            ]
             weights += [rng.normal(size=(proj, hidden))] if proj else []
     k = layers * directions
     states = [rng.normal(size=(k, batch, state))] + ([rng.normal(size=(k, batch, hidden))] if name == "lstm" else [])
@@ -56,8 +60,10 @@ def test_packed_sequences_equal_torch(name, layers, both):
     _, states, weights = arrays(name, layers, 1 + both)
     sizes = [3, 3, 2, 1]
     data = np.random.default_rng(1).normal(size=(sum(sizes), 3))
-    assert_same(run(engine, name, data, states, weights, layers, both, sizes),
-                run(torch, name, data, states, weights, layers, both, sizes))
+    assert_same(
+        run(engine, name, data, states, weights, layers, both, sizes),
+        run(torch, name, data, states, weights, layers, both, sizes),
+    )
 
 
 @pytest.mark.parametrize("name", GATES)
@@ -82,7 +88,10 @@ def test_dropout_between_layers_draws_torch_masks(name):
     data, states, weights = arrays(name, layers=3)
     engine.manual_seed(4)
     torch.manual_seed(4)
-    assert_same(run(engine, name, data, states, weights, 3, dropout=0.4), run(torch, name, data, states, weights, 3, dropout=0.4))
+    assert_same(
+        run(engine, name, data, states, weights, 3, dropout=0.4),
+        run(torch, name, data, states, weights, 3, dropout=0.4),
+    )
 
 
 def test_lstm_with_projection_equals_torch():
@@ -106,8 +115,17 @@ def test_one_node_per_layer_and_safe_to_change_the_output(name):
     def gradient(change):
         x = engine.tensor(data).requires_grad_()
         hx = [engine.tensor(s) for s in states]
-        out = getattr(engine, name)(x, tuple(hx) if name == "lstm" else hx[0], [engine.tensor(w) for w in weights], True, 1, 0.0,
-                                    False, False, False)[0]
+        out = getattr(engine, name)(
+            x,
+            tuple(hx) if name == "lstm" else hx[0],
+            [engine.tensor(w) for w in weights],
+            True,
+            1,
+            0.0,
+            False,
+            False,
+            False,
+        )[0]
         y = out.mul_(2) if change else out * 2
         (y * y).sum().backward()
         return x.grad.numpy()
@@ -132,9 +150,20 @@ def test_cells_equal_one_step_of_the_layers():
         w = [engine.tensor(v) for v in weights]
         layer_hx = [engine.tensor(s) for s in states]
         cell_hx = [engine.tensor(s[0]) for s in states]
-        out = getattr(engine, name)(engine.tensor(data), tuple(layer_hx) if name == "lstm" else layer_hx[0], w, True, 1, 0.0, False,
-                                    False, False)
-        cell = getattr(engine, name + "_cell")(engine.tensor(data[0]), tuple(cell_hx) if name == "lstm" else cell_hx[0], *w)
+        out = getattr(engine, name)(
+            engine.tensor(data),
+            tuple(layer_hx) if name == "lstm" else layer_hx[0],
+            w,
+            True,
+            1,
+            0.0,
+            False,
+            False,
+            False,
+        )
+        cell = getattr(engine, name + "_cell")(
+            engine.tensor(data[0]), tuple(cell_hx) if name == "lstm" else cell_hx[0], *w
+        )
         got = cell if name == "lstm" else (cell,)
         for a, b in zip(out[1:], got):
             np.testing.assert_allclose(a.numpy()[0], b.numpy(), rtol=1e-12)

@@ -371,3 +371,23 @@ def test_in_place_makes_no_cycle():
         assert seen() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("change", ["fill_", "zero_", "copy_", "mul_", "clamp_", "normal_", "uniform_", "relu_",
+                                    "setitem", "data"])
+def test_changes_under_no_grad_leave_history_alone(change):
+    x = leaf(engine, 3)
+    y = x * 2
+    node = y.grad_fn
+    arguments = {"fill_": (1.0,), "copy_": (engine.ones(3),), "mul_": (3.0,), "clamp_": (0.0, 1.0)}.get(change, ())
+    with engine.no_grad():
+        for t in (x, y):
+            if change == "setitem":
+                t[0] = 5.0
+            elif change == "data":
+                t.data.mul_(2)
+            elif change == "relu_":
+                engine.relu_(t)
+            else:
+                getattr(t, change)(*arguments)
+    assert x.requires_grad and x.is_leaf and y.requires_grad and y.grad_fn is node

@@ -13,7 +13,7 @@ import engine as torch
 import lit as pl
 from engine.serialization import CheckpointError
 from lit.checkpoint import load_checkpoint
-from tests.lit.models import Net, loader, quiet_trainer
+from tests.lit.models import MemoryLogger, Net, loader, quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no validation loader", "ignore:An epoch has")
 
@@ -192,8 +192,9 @@ def test_last_and_best(tmp_path: Path) -> None:
     [best] = first.test(model, loader(), ckpt_path="best", verbose=False)
     assert best["test_loss"] < current["test_loss"]
     assert first.ckpt_path == first.checkpoint_callback.best_model_path
-    with pytest.warns(UserWarning, match="best checkpoint of the fit before"):
+    with pytest.warns(UserWarning, match="best checkpoint of the fit before") as caught:
         assert first.test(dataloaders=loader(), verbose=False) == [best]
+    assert caught[0].filename == __file__
 
     second, resumed = trainer(3), Net()
     second.fit(resumed, loader(), loader(), ckpt_path="last")
@@ -217,8 +218,9 @@ def test_no_best_and_no_last() -> None:
     with pytest.raises(ValueError, match="no best checkpoint"):
         quiet_trainer().test(Net(), loader(), ckpt_path="best")
     trainer = quiet_trainer()
-    with pytest.warns(UserWarning, match="no last checkpoint"):
+    with pytest.warns(UserWarning, match="no last checkpoint") as caught:
         trainer.fit(Net(), loader(), ckpt_path="last")
+    assert caught[0].filename == __file__
     assert trainer.global_step == 4
     with pytest.raises(NotImplementedError, match="hpc"):
         quiet_trainer().fit(Net(), loader(), ckpt_path="hpc")
@@ -284,16 +286,20 @@ class SaveAt(pl.Callback):
 def test_resumed_run_equals_the_uninterrupted_one(hook: str, step: int, scheduler: str, tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     pl.seed_everything(11, verbose=False)
-    whole, callback = Busy(scheduler), SaveAt(hook, step, path)
-    trainer = quiet_trainer(max_epochs=3, callbacks=callback)
+    whole, callback, logs = Busy(scheduler), SaveAt(hook, step, path), [MemoryLogger(), MemoryLogger()]
+    trainer = quiet_trainer(max_epochs=3, callbacks=callback, logger=logs[0], log_every_n_steps=1)
     trainer.fit(whole, loader(shuffle=True), loader())
 
     pl.seed_everything(99, verbose=False)  # the random state comes from the checkpoint
     resumed = Busy(scheduler)
-    again = quiet_trainer(max_epochs=3)
+    again = quiet_trainer(max_epochs=3, logger=logs[1], log_every_n_steps=1)
     again.fit(resumed, loader(shuffle=True), loader(), ckpt_path=path)
     assert resumed.losses == whole.losses[step:]
     assert resumed.seen == whole.seen[step:]
+    assert logs[1].metrics == logs[0].metrics[-len(logs[1].metrics) :]
+    assert len(logs[1].values("train_loss_epoch")) == 3 - (
+        step // 4 if hook == "on_train_epoch_start" else (step - 1) // 4
+    )
     assert torch.equal(resumed.layer.weight, whole.layer.weight)
     assert (again.global_step, again.current_epoch) == (trainer.global_step, trainer.current_epoch)
     rates = [t.optimizers[0].param_groups[0]["lr"] for t in (again, trainer)]

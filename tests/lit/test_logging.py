@@ -329,6 +329,25 @@ def test_other_arguments_in_the_same_hook() -> None:
         quiet_trainer().fit(Logs(), loader())
 
 
+def test_same_arguments_in_other_words() -> None:
+    class Logs(Net):
+        def test_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("x", float(batch_idx), reduce_fx=["mean", torch.mean, "avg", "mean"][batch_idx], on_epoch=True)
+
+    assert quiet_trainer().test(Logs(), loader(), verbose=False) == [{"x": 1.5}]
+
+
+def test_unfinished_epoch_survives_a_checkpoint() -> None:
+    store, again = Results(training=True), Results(training=True)
+    arguments = (True, None, True, True, torch.mean, True)
+    for value in (1.0, 2.0, 6.0):
+        store.log("training_step", "x", value, arguments, batch_size=2)
+    again.load_state_dict(store.state_dict())
+    assert again.metrics(on_step=True) == store.metrics(on_step=True)
+    again.log("training_step", "x", 11.0, arguments, batch_size=2)
+    assert again.metrics(on_step=False)[2] == {"x_epoch": 5.0}
+
+
 def test_log_dict_needs_a_dict() -> None:
     class Logs(Net):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -354,5 +373,6 @@ def test_ambiguous_batch_size_warns_once() -> None:
 
 
 def test_the_warning_about_few_batches() -> None:
-    with pytest.warns(UserWarning, match="fewer than.*log_every_n_steps=50"):
+    with pytest.warns(UserWarning, match="fewer than.*log_every_n_steps=50") as caught:
         quiet_trainer(logger=MemoryLogger()).fit(Net(), loader())
+    assert {warning.filename for warning in caught} == {__file__}

@@ -241,7 +241,7 @@ LOSSES = [
     Case("nn.TripletMarginWithDistanceLoss(distance_function=nn.PairwiseDistance())", "f(3, 4), f(3, 4), f(3, 4)"),
     Case("nn.AdaptiveLogSoftmaxWithLoss(16, 12, [3, 6])", "f(6, 16), t([0, 2, 3, 11, 5, 7])"),
     Case("nn.AdaptiveLogSoftmaxWithLoss(8, 12, [3], div_value=2, head_bias=True)", "f(8), t(2)"),
-    Case("nn.CTCLoss()", "f(6, 2, 5), t([[1, 2, 3], [4, 4, 1]]), t([6, 5]), t([3, 2])"),
+    Case("nn.CTCLoss()"),
 ]
 
 RECURRENT = [

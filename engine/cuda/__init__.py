@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import backend, random
-from .devices import as_device
+from engine import backend, random
+from engine.devices import as_device
 
 __all__ = ["current_device", "device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
            "get_device_properties", "init", "is_available", "is_initialized", "manual_seed", "manual_seed_all",

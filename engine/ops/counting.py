@@ -1,0 +1,147 @@
+"""Counting: unique, unique_consecutive, bincount, histc, histogram. None of them is differentiable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..tensor import Tensor, check_dim, wrap
+from .base import composite, expect_tensor
+from .extrema import return_type
+from .inplace import write_out
+from .samples import samples_for
+
+_HISTOGRAM = return_type("histogram", "hist bin_edges")
+
+
+def _results(values: Any, inverse: Any, counts: Any, return_inverse: bool, return_counts: bool, shape: tuple) -> Any:
+    out = [wrap(values)]
+    if return_inverse:
+        out.append(wrap(inverse.reshape(shape).astype(np.int64)))
+    if return_counts:
+        out.append(wrap(counts.astype(np.int64)))
+    return out[0] if len(out) == 1 else tuple(out)
+
+
+@composite("unique")
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
+           dim: int | None = None) -> Any:
+    """The distinct elements, sorted; with `dim` the distinct slices along it. On request also each element's place among
+    them (`return_inverse`) and how often each occurs (`return_counts`).
+
+    >>> torch.unique(torch.tensor([3, 1, 3]), return_counts=True)
+    (tensor([1, 3]), tensor([1, 2]))
+    """
+    a = expect_tensor(input, "unique")._array
+    xp = backend.namespace(a)
+    axis = None if dim is None else check_dim(dim, a.ndim)
+    values, inverse, counts = xp.unique(a, return_inverse=True, return_counts=True, axis=axis)
+    return _results(values, inverse, counts, return_inverse, return_counts, a.shape if axis is None else (a.shape[axis],))
+
+
+@composite("unique_consecutive")
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,
+                       dim: int | None = None) -> Any:
+    """The elements (or slices along `dim`) without immediate repetitions; options as in `unique`.
+
+    >>> torch.unique_consecutive(torch.tensor([1, 1, 2, 1]))
+    tensor([1, 2, 1])
+    """
+    a = expect_tensor(input, "unique_consecutive")._array
+    xp = backend.namespace(a)
+    axis = 0 if dim is None else check_dim(dim, a.ndim)
+    rows = a.reshape(-1) if dim is None else xp.moveaxis(a, axis, 0)
+    n = len(rows)
+    new = xp.ones(n, bool)
+    if n:
+        new[1:] = (rows[1:] != rows[:-1]).reshape(n - 1, -1).any(axis=1)
+    starts = xp.nonzero(new)[0]
+    counts = xp.diff(starts, append=xp.asarray([n]))
+    values = rows[starts] if dim is None else xp.moveaxis(rows[starts], 0, axis)
+    shape = a.shape if dim is None else (n,)
+    return _results(values, xp.cumsum(new) - 1, counts, return_inverse, return_counts, shape)
+
+
+@composite("bincount")
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each non-negative integer occurs in a 1-d tensor, or the sum of their `weights`.
+
+    >>> torch.bincount(torch.tensor([0, 2, 2]))
+    tensor([1, 0, 2])
+    """
+    a = expect_tensor(input, "bincount")._array
+    if a.dtype.kind not in "iu":
+        raise RuntimeError(f"\"bincount_cpu\" not implemented for {input.dtype}; expected integers")
+    if a.ndim != 1 or (a.size and int(a.min()) < 0):
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is not None and weights.shape != input.shape:
+        raise RuntimeError("weights should be 1-d and have the same length as input")
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    xp = backend.namespace(a)
+    if weights is None:
+        return wrap(xp.bincount(a, minlength=minlength).astype(np.int64))
+    counts = xp.bincount(a, weights._array, minlength=minlength)
+    return wrap(counts.astype(np.float32 if weights._array.dtype == np.float32 else np.float64))
+
+
+def _range(a: Any, low: float, high: float) -> tuple[float, float]:
+    if low == high == 0 and a.size:
+        low, high = float(a.min()), float(a.max())
+    return (low - 1, high + 1) if low == high else (low, high)
+
+
+@composite("histc")
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out: Tensor | None = None) -> Tensor:
+    """The counts of elements in `bins` equal bins between `min` and `max` (by default those of the data); others are left
+    out.
+
+    >>> torch.histc(torch.tensor([1., 2., 1.]), bins=4, min=0, max=3)
+    tensor([0., 2., 1., 0.])
+    """
+    a = expect_tensor(input, "histc")._array
+    if bins <= 0:
+        raise RuntimeError("bins must be > 0")
+    if min > max:
+        raise RuntimeError("max must be larger than min")
+    low, high = _range(a, min, max)
+    xp = backend.namespace(a)
+    inside = a[(a >= low) & (a <= high)].astype(np.float64)
+    place = xp.minimum(((inside - low) / (high - low) * bins).astype(np.int64), bins - 1)
+    result = wrap(xp.bincount(place, minlength=bins).astype(a.dtype))
+    return result if out is None else write_out(out, result)
+
+
+@composite("histogram")
+def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False,
+              out: Any = None) -> Any:
+    """(hist, bin_edges): counts (or sums of `weight`) in `bins` equal bins over `range`, or between given edges.
+
+    >>> torch.histogram(torch.tensor([1., 2., 1.]), bins=4, range=(0., 3.)).hist
+    tensor([0., 2., 1., 0.])
+    """
+    a = expect_tensor(input, "histogram")._array
+    weights = None if weight is None else weight._array
+    if isinstance(bins, Tensor):
+        counts, edges = np.histogram(a, bins._array, weights=weights, density=density)
+    else:
+        low, high = _range(a, *(range or (0, 0)))
+        counts, edges = np.histogram(a, bins, (low, high), weights=weights, density=density)
+    return _HISTOGRAM(wrap(counts.astype(a.dtype)), wrap(edges.astype(a.dtype)))
+
+
+@samples_for("unique")
+def _samples(make: Any) -> Any:
+    yield make("unique", make.ints((3, 4), 0, 5))
+    yield make("unique", make.ints((3, 4), 0, 5), return_inverse=True, return_counts=True)
+    yield make("unique", make.ints((6, 2), 0, 2), dim=0, return_inverse=True)
+    yield make("unique_consecutive", make.ints((12,), 0, 2), return_inverse=True, return_counts=True)
+    yield make("unique_consecutive", make.ints((8, 1), 0, 2), dim=0, return_counts=True)
+    yield make("bincount", make.ints((9,), 0, 5), minlength=7)
+    yield make("bincount", make.ints((4,), 0, 5), make.uniform((4,), 0, 1, grad=False))
+    yield make("histc", make.uniform((20,), grad=False), 5)
+    yield make("histc", make.uniform((20,), grad=False), bins=4, min=-1, max=1)
+    yield make("histogram", make.uniform((20,), grad=False), 5)
+    yield make("histogram", make.uniform((20,), grad=False), 4, range=(-1.0, 1.0))
