@@ -256,8 +256,9 @@ class finfo:
         info = ml_dtypes.finfo(d.to_real().np)
         self.dtype = d.to_real().name
         self.bits = d.to_real().itemsize * 8
-        for key in ("eps", "max", "min", "tiny", "smallest_normal", "resolution"):
+        for key in ("eps", "max", "min", "tiny", "smallest_normal"):
             setattr(self, key, float(getattr(info, key)))
+        self.resolution = float(f"1e-{info.precision}")
 
     def __repr__(self) -> str:
         return (f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "

@@ -27,7 +27,8 @@ class PrintOptions:
 
 
 OPTIONS = PrintOptions()
-_PROFILES = {"default": PrintOptions(), "short": PrintOptions(precision=2, edgeitems=2), "full": PrintOptions(threshold=math.inf)}
+_PROFILES = {"default": PrintOptions(), "short": PrintOptions(precision=2, edgeitems=2),
+             "full": PrintOptions(threshold=math.inf)}
 _RANGE = 1000.0  # scientific when the largest magnitude is more than this many times the smallest,
 _LARGEST, _SMALLEST = 1e8, 1e-4  # or outside of these
 

@@ -44,9 +44,12 @@ from . import (
     recurrent,
     recurrent_cells,
     reductions,
+    regions,
+    repeating,
     scatter,
     shape,
     softmax,
+    storage,
     sorting,
     special_functions,
     statistics,
@@ -59,4 +62,4 @@ __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smoot
            "embedding", "extrema", "fold", "grids", "indexing", "interop", "interpolation", "joining", "logic",
            "losses", "losses_margin", "losses_pointwise", "matmul", "normalization", "padding", "pooling",
            "products", "random_ops", "readings", "rearranging", "recurrent", "recurrent_cells", "reductions",
-           "scatter", "shape", "softmax", "sorting", "special_functions", "statistics"]
+           "scatter", "shape", "softmax", "storage", "sorting", "special_functions", "statistics"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -87,37 +86,44 @@ class Windows:
         """The inverse of `pad`: a view without the padding."""
         return x[self.interior] if self.is_padded else x
 
-    def view(self, xp: Any, x: Any) -> Any:
-        """All windows of a padded (N, C, *padded) array as a view (C, *kernel, N, *out)."""
-        n, c, *_ = x.shape
-        sn, sc, *steps = x.strides
-        shape = (c, *self.kernel, n, *self.out)
-        strides = (sc, *[t * d for t, d in zip(steps, self.dilation)], sn, *[t * s for t, s in zip(steps, self.stride)])
-        if xp is np and x.flags.c_contiguous and x.size:
-            return np.ndarray(shape, x.dtype, x, 0, strides)  # as_strided without its Python overhead
-        return xp.lib.stride_tricks.as_strided(x, shape, strides)
+    def load(self, xp: Any, x: Any) -> Any:
+        """(N, C, *spatial) as a new padded (C, *padded, N): with images innermost, copies of windows are long runs."""
+        nd = len(self.spatial)
+        out = (xp.zeros if self.is_padded else xp.empty)((x.shape[1], *self.padded, x.shape[0]), x.dtype)
+        out[(slice(None), *self.interior[1:])] = x.transpose(1, *range(2, nd + 2), 0)
+        return out
 
-    def add_back(self, target: Any, columns: Any, first: int = 0, last: int = -1) -> None:
-        """The adjoint of `view`: add columns (C, *kernel, N, *out) into a padded (N, C, *padded) array, in place."""
-        last = self.out[0] if last < 0 else last
+    def unload(self, loaded: Any) -> Any:
+        """The inverse of `load`, as a view (N, C, *spatial)."""
+        inner = loaded[(slice(None), *self.interior[1:])]
+        return inner.transpose(inner.ndim - 1, *range(inner.ndim - 1))
+
+    def view(self, xp: Any, loaded: Any) -> Any:
+        """All windows of a padded (C, *padded, N) array as a view (C, *kernel, *out, N)."""
+        sc, *steps, sn = loaded.strides
+        shape = (loaded.shape[0], *self.kernel, *self.out, loaded.shape[-1])
+        apart = [t * d for t, d in zip(steps, self.dilation)]
+        strides = (sc, *apart, *[t * s for t, s in zip(steps, self.stride)], sn)
+        if xp is np and loaded.size:
+            return np.ndarray(shape, loaded.dtype, loaded, 0, strides)  # as_strided without its Python overhead
+        return xp.lib.stride_tricks.as_strided(loaded, shape, strides)
+
+    def add_back(self, target: Any, columns: Any, first: int, last: int) -> None:
+        """The adjoint of `view`: add rows `first` to `last` of columns into a padded (C, *padded, N) array, in place."""
         whole = first == 0 and last == self.out[0]
         offsets = self.offsets if whole else [(p, self.at(p, first, last)) for p, _ in self.offsets]
         for position, slices in offsets:
-            region = target[slices]
-            region += columns[(slice(None), *position)].swapaxes(0, 1)
+            region = target[(slice(None), *slices[1:])]
+            region += columns[(slice(None), *position)]
 
-    def blocks(self, n: int, columns: int) -> Iterator[tuple[int, int, int, int]]:
-        """Ranges (n0, n1, row0, row1) of images and output rows whose `columns` elements per window stay in cache."""
-        per_image = columns * self.count
-        if per_image <= BLOCK:
-            step = max(1, BLOCK // max(per_image, 1))
-            for start in range(0, n, step):
-                yield start, min(start + step, n), 0, self.out[0]
-            return
-        rows = max(1, BLOCK * self.out[0] // per_image)
-        for image in range(n):
-            for start in range(0, self.out[0], rows):
-                yield image, image + 1, start, min(start + rows, self.out[0])
+    def blocks(self, n: int, columns: int) -> list[tuple[int, int, list]]:
+        """(image0, image1, [(row0, row1), ...]): parts whose `columns` elements per window stay in cache."""
+        per_image = max(columns * self.count, 1)
+        images, rows = max(1, BLOCK // per_image), self.out[0]
+        if per_image > BLOCK:
+            rows = max(1, BLOCK * rows // per_image)
+        parts = [(r, min(r + rows, self.out[0])) for r in range(0, self.out[0], rows)]
+        return [(i, min(i + images, n), parts) for i in range(0, n, images)]
 
 
 def _product(sizes: Any) -> int:

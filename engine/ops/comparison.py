@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..dtypes import promote_types, result_dtype
+from ..dtypes import result_dtype
 from ..tensor import Tensor, wrap
 from .base import F32, F64, Op, apply, composite, expect_tensor, install, op
 from .inplace import write_out
@@ -134,7 +134,8 @@ def _choose(condition: Tensor, x: Any, y: Any, out: Tensor | None) -> Tensor:
     kind = condition._array.dtype.kind
     if kind != "b":
         if condition._array.dtype != np.uint8:
-            raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}")
+            raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
+                               f"{condition.dtype}")
         condition = wrap(condition._array != 0)
     for position, (label, value) in enumerate((("input", x), ("other", y)), 2):
         if not isinstance(value, (Tensor, *_NUMBERS)):
@@ -182,7 +183,7 @@ def _test(name: str, forward: Callable, shown: str, sentence: str) -> None:
 _test("isnan", lambda xp, x: xp.isnan(x), "False,  True, False", "Whether each element is NaN.")
 _test("isinf", lambda xp, x: xp.isinf(x), "False, False,  True", "Whether each element is infinite.")
 _test("isfinite", lambda xp, x: xp.isfinite(x), " True, False, False", "Whether each element is neither infinite nor NaN.")
-_test("isreal", lambda xp, x: xp.isreal(x), " True,  True,  True", "Whether each element has no imaginary part.")
+_test("isreal", lambda xp, x: xp.isreal(x), "True, True, True", "Whether each element has no imaginary part.")
 _test("isposinf", lambda xp, x: x == xp.inf, "False, False, False", "Whether each element is positive infinity.")
 _test("isneginf", lambda xp, x: x == -xp.inf, "False, False,  True", "Whether each element is negative infinity.")
 _test("signbit", lambda xp, x: xp.signbit(x) if x.dtype.kind == "f" else x < 0, "False, False,  True",
@@ -217,7 +218,8 @@ class IsClose(Op):
     def call(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
         expect_tensor(input, "isclose")
         if input.dtype is not expect_tensor(other, "isclose", "other", 2).dtype:
-            raise RuntimeError(f"{_legacy_name(input)} did not match {_legacy_name(other)} (isclose() needs tensors of one dtype)")
+            raise RuntimeError(f"{_legacy_name(input)} did not match {_legacy_name(other)} (isclose() needs tensors of one "
+                               "dtype)")
         if rtol < 0 or atol < 0:
             raise RuntimeError(f"rtol and atol must be greater than or equal to zero, but got rtol={rtol} and atol={atol}")
         return apply(IsClose, (input, other), (rtol, atol, equal_nan))

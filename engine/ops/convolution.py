@@ -10,6 +10,7 @@ each is a card, and derivatives of any order come out of them.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 from ..errors import not_supported
@@ -31,65 +32,78 @@ class Plan:
             self.depth *= size
         self.out_shape = (self.n, self.outputs, *windows.out)
         self.sum_axes = (0, *range(2, len(x_shape)))  # of the bias gradient
-        self.blocks = list(windows.blocks(self.n, self.depth * groups))
+        self.blocks = windows.blocks(self.n, self.depth * groups)
+        self.widest = max([(last - first) * (rows[0][1] - rows[0][0]) for first, last, rows in self.blocks], default=0)
+        self.widest *= windows.count // max(windows.out[0], 1)  # columns of the largest block
+        self.is_one_block = len(self.blocks) == 1 and len(self.blocks[0][2]) == 1
 
     def matrix(self, array: Any, rows: int) -> Any:
         """Weights, outputs or columns as one matrix per group, or as one matrix if there is one group."""
         return array.reshape(rows, -1) if self.groups == 1 else array.reshape(self.groups, rows // self.groups, -1)
 
 
-def _gather(xp: Any, view: Any, block: tuple, plan: Plan) -> Any:
-    """The columns of a block: a copy of its windows as a matrix (one per group)."""
-    n0, n1, r0, r1 = block
-    nd = len(plan.windows.out)
-    part = view[(slice(None), *[slice(None)] * nd, slice(n0, n1), slice(r0, r1))]
-    return plan.matrix(part, plan.depth * plan.groups)
+def _gather(xp: Any, view: Any, rows: tuple, plan: Plan, buffer: Any) -> Any:
+    """The columns of some output rows: a copy of their windows in `buffer` as a matrix (one per group)."""
+    every = slice(None)
+    part = view[(every, *[every] * len(plan.windows.kernel), slice(*rows))]
+    flat = buffer[: part.size]
+    xp.copyto(flat.reshape(part.shape), part)
+    return plan.matrix(flat, plan.depth * plan.groups)
 
 
 def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     """The convolution of raw arrays, and the gathered columns if they are few."""
-    windows = plan.windows
-    view = windows.view(xp, windows.pad(xp, x))
+    windows, nd = plan.windows, len(plan.windows.out)
     weights = plan.matrix(w, plan.outputs)
-    bias = None if b is None else b.reshape(-1, *[1] * len(windows.out))
+    bias = None if b is None else b.reshape(-1, *[1] * nd)
     out = xp.empty(plan.out_shape, x.dtype)
-    columns = None
-    for block in plan.blocks:
-        n0, n1, r0, r1 = block
-        columns = _gather(xp, view, block, plan)
-        product = xp.dot(weights, columns) if plan.groups == 1 else xp.matmul(weights, columns)
-        product = product.reshape(plan.outputs, n1 - n0, r1 - r0, *windows.out[1:]).swapaxes(0, 1)
-        if bias is None:
-            out[n0:n1, :, r0:r1] = product
-        else:
-            xp.add(product, bias, out=out[n0:n1, :, r0:r1])
-    few = len(plan.blocks) == 1 and columns is not None and columns.size <= SAVED_COLUMNS
+    # One buffer for all blocks: fresh memory of this size would cost page faults each time.
+    buffer, columns = xp.empty(plan.depth * plan.groups * plan.widest, x.dtype), None
+    for first, last, parts in plan.blocks:
+        view = windows.view(xp, windows.load(xp, x[first:last]))
+        for rows in parts:
+            columns = _gather(xp, view, rows, plan, buffer)
+            product = xp.matmul(weights, columns).reshape(plan.outputs, rows[1] - rows[0], *windows.out[1:], last - first)
+            product = product.transpose(nd + 1, *range(nd + 1))
+            target = out[first:last, :, rows[0] : rows[1]]
+            if bias is None:
+                target[...] = product
+            else:
+                xp.add(product, bias, out=target)
+    few = plan.is_one_block and columns is not None and columns.size <= SAVED_COLUMNS
     return out, columns if few else None
 
 
 def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) -> tuple:
     """(input gradient, weight gradient) of raw arrays; the first if `w` is given, the second if `x` is."""
-    windows = plan.windows
+    windows, nd = plan.windows, len(plan.windows.out)
     need_x, need_w = w is not None, x is not None
     weights = plan.matrix(w, plan.outputs).swapaxes(-1, -2) if need_x else None
-    view: Any = windows.view(xp, windows.pad(xp, x)) if need_w and columns is None else None
-    gx: Any = xp.zeros((plan.n, plan.channels, *windows.padded), g.dtype) if need_x else None
-    gw = None
-    for block in plan.blocks:
-        n0, n1, r0, r1 = block
-        outputs = plan.matrix(g[n0:n1, :, r0:r1].swapaxes(0, 1), plan.outputs)
-        if need_w:
-            gathered = columns if columns is not None else _gather(xp, view, block, plan)
-            part = xp.matmul(outputs, gathered.swapaxes(-1, -2))
-            gw = part if gw is None else xp.add(gw, part, out=gw)
+    gx: Any = xp.empty(plan.x_shape, g.dtype) if need_x else None
+    gw = view = spread = None
+    buffer = xp.empty(plan.depth * plan.groups * plan.widest, g.dtype)  # columns, and then their gradient
+    for first, last, parts in plan.blocks:
+        if need_w and columns is None:
+            view = windows.view(xp, windows.load(xp, x[first:last]))
         if need_x:
-            spread = xp.matmul(weights, outputs).reshape(
-                plan.channels, *windows.kernel, n1 - n0, r1 - r0, *windows.out[1:]
-            )
-            windows.add_back(gx[n0:n1], spread, r0, r1)
+            spread = xp.zeros((plan.channels, *windows.padded, last - first), g.dtype)
+        for rows in parts:
+            part = g[first:last, :, rows[0] : rows[1]].transpose(1, *range(2, nd + 2), 0)
+            outputs = plan.matrix(part, plan.outputs)
+            if need_w:
+                gathered = _gather(xp, view, rows, plan, buffer) if columns is None else columns
+                product = xp.matmul(outputs, gathered.swapaxes(-1, -2))
+                gw = product if gw is None else xp.add(gw, product, out=gw)
+            if need_x:
+                shape = (plan.channels, *windows.kernel, rows[1] - rows[0], *windows.out[1:], last - first)
+                flat = buffer[: math.prod(shape)]
+                xp.matmul(weights, outputs, out=plan.matrix(flat, plan.depth * plan.groups))
+                windows.add_back(spread, flat.reshape(shape), *rows)
+        if need_x:
+            gx[first:last] = windows.unload(spread)
     if need_w:
         gw = xp.zeros(plan.w_shape, g.dtype) if gw is None else gw.reshape(plan.w_shape)
-    return (xp.ascontiguousarray(windows.crop(gx)) if need_x else None), gw
+    return gx, gw
 
 
 @op("_convolution", function=False, method=False, node="ConvolutionBackward0")

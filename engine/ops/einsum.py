@@ -102,7 +102,7 @@ def _output(terms: list, output: list | None, lead: int) -> list:
     every = [label for term in terms for label in term]
     dots = [("...", k) for k in range(lead)]
     if output is None:
-        once = sorted((s for s in set(every) if not isinstance(s, tuple) and every.count(s) == 1))
+        once = sorted(s for s in set(every) if not isinstance(s, tuple) and every.count(s) == 1)
         return [*[d for d in dots if d in every], *once]
     out: list = []
     for label in output:
@@ -189,11 +189,14 @@ def _samples(make: Any) -> Any:
     u = make.uniform
     for equation, *shapes in (("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("bij,bjk->bik", (2, 3, 4), (2, 4, 5)),
                               ("i,i->", (3,), (3,)), ("i,j->ij", (3,), (4,)), ("ij->ji", (2, 3)), ("ij->", (2, 3)),
-                              ("ij->j", (2, 3)), ("bhqd,bhkd->bhqk", (2, 2, 3, 4), (2, 2, 5, 4)), ("...ij,jk->...ik", (2, 2, 3, 4), (4, 5)),
-                              ("...ij,...jk", (2, 3, 4), (2, 4, 5)), ("ij,ij->ij", (2, 3), (2, 3)), ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
+                              ("ij->j", (2, 3)), ("bhqd,bhkd->bhqk", (2, 2, 3, 4), (2, 2, 5, 4)),
+                              ("...ij,jk->...ik", (2, 2, 3, 4), (4, 5)),
+                              ("...ij,...jk", (2, 3, 4), (2, 4, 5)), ("ij,ij->ij", (2, 3), (2, 3)),
+                              ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
                               ("ij,j->i", (2, 3), (3,)), ("bij,bij->b", (2, 3, 4), (2, 3, 4)), ("ab,cd->dbac", (2, 3), (2, 2)),
                               ("ij,kj->k", (2, 3), (4, 3)), ("...i->...", (2, 3)), ("a...,...b->...ab", (2, 3), (3, 4)),
-                              (" i j , j -> i", (2, 3), (3,)), ("bn,anm,bm->ba", (2, 3), (5, 3, 4), (2, 4)), ("ij,ij", (2, 3), (1, 3))):
+                              (" i j , j -> i", (2, 3), (3,)), ("bn,anm,bm->ba", (2, 3), (5, 3, 4), (2, 4)),
+                              ("ij,ij", (2, 3), (1, 3))):
         yield make("einsum", equation, *[u(s) for s in shapes])
     yield make("einsum", u((2, 3)), [0, 1], u((3, 4)), [1, 2], [0, 2])
     yield make("einsum", u((2, 3)), [0, 1], u((3, 4)), [1, 2])

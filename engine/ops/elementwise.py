@@ -27,6 +27,11 @@ def _sigmoid(x: Any) -> Any:
     return np.reciprocal(y)
 
 
+def _sign(x: Any) -> Any:
+    """-1, 0 or 1; 0 for NaN, as in torch."""
+    return np.subtract(x > 0, x < 0, dtype=x.dtype) if x.dtype.kind == "f" else np.sign(x)
+
+
 def _flat(xp: Any, g: Any, x: Any, y: Any) -> Any:
     """The gradient of a step function: zeros."""
     return g * 0
@@ -231,13 +236,13 @@ The absolute value of each element; the modulus of complex ones.
 >>> torch.abs(torch.tensor([-1., 2.]))
 tensor([1., 2.])
 """)
-unary("sgn", ufunc=np.sign, keep="xy", to_float=False, grad=_sgn_grad, doc="""
+unary("sgn", ufunc=_sign, keep="xy", to_float=False, grad=_sgn_grad, doc="""
 The sign of each element; x / |x| for complex ones.
 
 >>> torch.sgn(torch.tensor([-3., 0., 2.]))
 tensor([-1.,  0.,  1.])
 """)
-unary("sign", ufunc=np.sign, to_float=False, grad=_flat, doc="""
+unary("sign", ufunc=_sign, to_float=False, grad=_flat, doc="""
 The sign of each element: -1, 0 or 1.
 
 >>> torch.sign(torch.tensor([-3., 0., 2.]))

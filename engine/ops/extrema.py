@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -140,7 +139,7 @@ class Amount(Op):
 
     @classmethod
     def backward(cls, xp: Any, s: Any, g: Any) -> tuple:
-        (x,), (axes, keepdim), (np_dtype, kept) = s.inputs, s.params, s.aux
+        (x,), (axes, _), (np_dtype, kept) = s.inputs, s.params, s.aux
         here = x == s.output.reshape(kept)
         return (xp.where(here, g.reshape(kept) / xp.sum(here, axes, True, np_dtype), 0),)
 

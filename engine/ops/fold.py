@@ -16,8 +16,8 @@ class UnfoldWindows(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, windows: Windows) -> Any:
-        view = windows.view(xp, windows.pad(xp, x))  # (C, KH, KW, N, OH, OW)
-        return xp.moveaxis(view, 3, 0).reshape(x.shape[0], -1, windows.count)
+        view = windows.view(xp, windows.load(xp, x))  # (C, KH, KW, OH, OW, N)
+        return view.transpose(5, 0, 1, 2, 3, 4).reshape(x.shape[0], -1, windows.count)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -30,10 +30,10 @@ class FoldWindows(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, windows: Windows) -> Any:
-        columns = x.reshape(x.shape[0], -1, *windows.kernel, *windows.out)
-        out = xp.zeros((x.shape[0], columns.shape[1], *windows.padded), x.dtype)
-        windows.add_back(out, xp.moveaxis(columns, 0, 3))
-        return xp.ascontiguousarray(windows.crop(out))
+        columns = x.reshape(x.shape[0], -1, *windows.kernel, *windows.out).transpose(1, 2, 3, 4, 5, 0)
+        out = xp.zeros((columns.shape[0], *windows.padded, x.shape[0]), x.dtype)
+        windows.add_back(out, columns, 0, windows.out[0])
+        return xp.ascontiguousarray(windows.unload(out))
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

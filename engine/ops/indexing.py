@@ -12,9 +12,9 @@ from ..tensor import Tensor, wrap
 from ._scatter import scatter_rows
 from .base import Op, apply, op, scalar_array
 from .base import _attach_view as attach_view
-from .inplace import assign, check_inplace
 from .conversion import copy_, to_device, to_dtype
 from .creation import tensor
+from .inplace import assign, check_inplace
 
 
 @op("_scatter_view", function=False, method=False, node="CopySlices")
@@ -144,7 +144,7 @@ class AddAt(Op):
             return out
         rows = index[0] if type(index) is tuple and len(index) == 1 else index
         if type(rows) is np.ndarray and shape:
-            return scatter_rows(xp, x.reshape(-1, *shape[1:]), rows.reshape(-1), shape[0]) if x.size else xp.zeros(shape, x.dtype)
+            return scatter_rows(xp, x.reshape(rows.size, *shape[1:]), rows.reshape(-1), shape[0])
         out = xp.zeros(shape, x.dtype)
         if xp is np and out.ndim > 1 and out.size < 4 * x.size:  # flat positions: add.at is fast on 1-D only
             np.add.at(out.reshape(-1), np.arange(out.size).reshape(shape)[index].reshape(-1), x.reshape(-1))
@@ -359,6 +359,7 @@ def _store(target: Tensor, key: Any, value: Any) -> None:
     """`target[key] = value` for a basic key where nothing is recorded; `value` is a raw array."""
     check_inplace(target)
     a = target._array
+    value = value.reshape(()) if value.size == 1 else value  # NumPy keeps [1, 1] out of a single element
     try:
         a[key] = value.real if value.dtype.kind == "c" and a.dtype.kind != "c" else value
     except IndexError as error:

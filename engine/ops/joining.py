@@ -9,9 +9,9 @@ from .. import dtypes
 from ..autograd.modes import state
 from ..tensor import Tensor, check_dim
 from .base import Op, composite, op
-from .inplace import write_out
 from .conversion import to_dtype
 from .indexing import Slice, view_at
+from .inplace import write_out
 from .samples import samples_for
 
 

@@ -22,7 +22,8 @@ class Logic(Op):
     @classmethod
     def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
         if isinstance(error, TypeError):
-            return NotImplementedError(f"{cls.name}(): not implemented for {_dtype_of(tensors)}; expected integer or bool tensors")
+            return NotImplementedError(f"{cls.name}(): not implemented for {_dtype_of(tensors)}; expected integer or bool "
+                                       "tensors")
         return explain_broadcast(tensors)
 
     @classmethod
@@ -82,7 +83,7 @@ _pair("bitwise_or", "__or__", np.bitwise_or, """Bitwise or of integers or bools,
     >>> torch.bitwise_or(torch.tensor([6, 5]), 3)
     tensor([7, 7])
     """)
-_pair("bitwise_xor", "__xor__", np.bitwise_xor, """Bitwise exclusive or of integers or bools, with broadcasting; the operator `^`.
+_pair("bitwise_xor", "__xor__", np.bitwise_xor, """Bitwise exclusive or of integers or bools; the operator `^`.
 
     >>> torch.bitwise_xor(torch.tensor([6, 5]), 3)
     tensor([5, 6])
@@ -103,7 +104,8 @@ def _single(name: str, ufunc: Any, doc: str) -> Callable:
     def call(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         expect_tensor(input, name)
         if name == "bitwise_not" and input._array.dtype.kind not in "iub":
-            raise RuntimeError(f"~ (operator.invert) is only implemented on integer and Boolean-type tensors, got {input.dtype}")
+            raise RuntimeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors, got "
+                               f"{input.dtype}")
         result = apply(card, (input,))
         return result if out is None else write_out(out, result)
 
@@ -122,7 +124,7 @@ _single("logical_not", np.logical_not, """Whether each element is zero.
     >>> torch.logical_not(torch.tensor([True, False]))
     tensor([False,  True])
     """)
-Tensor.__invert__ = _single("bitwise_not", np.invert, """Each integer with all bits flipped, or each bool negated; the operator `~`.
+Tensor.__invert__ = _single("bitwise_not", np.invert, """Integers with all bits flipped, bools negated; the operator `~`.
 
     >>> torch.bitwise_not(torch.tensor([True, False]))
     tensor([False,  True])
@@ -154,12 +156,16 @@ def _test(name: str, reduce: Any, doc: str) -> None:
     card: Any = op(name)(type(name.title(), (Op,), body))
 
 
-_test("all", np.logical_and.reduce, """Whether all elements are non-zero, of all or along `dim`; True for none. uint8 gives uint8.
+_test("all", np.logical_and.reduce, """Whether all elements are non-zero, of all or along `dim`; True for none.
+
+    uint8 gives uint8.
 
     >>> torch.all(torch.tensor([[True, False], [True, True]]), dim=1)
     tensor([False,  True])
     """)
-_test("any", np.logical_or.reduce, """Whether any element is non-zero, of all or along `dim`; False for none. uint8 gives uint8.
+_test("any", np.logical_or.reduce, """Whether any element is non-zero, of all or along `dim`; False for none.
+
+    uint8 gives uint8.
 
     >>> torch.any(torch.tensor([[False, False], [True, False]]), dim=1)
     tensor([False,  True])

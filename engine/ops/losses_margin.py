@@ -200,5 +200,6 @@ def _samples(make: Any) -> Any:
         yield make("multi_margin_loss", make.uniform((5, 3)), make.ints((5,), 0, 3), **f)
         yield make("multi_margin_loss", make.uniform((5, 3)), make.ints((5,), 0, 3), 2, 0.7,
                    make.uniform((3,), 0.5, 2, grad=False), **f)
-        yield make("multilabel_margin_loss", make.uniform((2, 4)), Array(np.array([[3, 0, -1, 1], [-1, 2, 0, 1]]), grad=False), **f)
+        labels = Array(np.array([[3, 0, -1, 1], [-1, 2, 0, 1]]), grad=False)
+        yield make("multilabel_margin_loss", make.uniform((2, 4)), labels, **f)
         yield make("multilabel_soft_margin_loss", make.uniform((5, 3)), make.uniform((5, 3), 0, 1, grad=False), **f)

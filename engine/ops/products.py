@@ -235,8 +235,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
         raise RuntimeError(f"both dimension lists should have same length, got {len(left)} and {len(right)}")
     for i, j in zip(left, right):
         if a.shape[i] != b.shape[j]:
-            raise RuntimeError(f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and second has "
-                               f"size {b.shape[j]} in dim {j}")
+            raise RuntimeError(f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and "
+                               f"second has size {b.shape[j]} in dim {j}")
     keep_a = [i for i in range(a.ndim) if i not in left]
     keep_b = [i for i in range(b.ndim) if i not in right]
     n = int(np.prod([a.shape[i] for i in left], dtype=np.int64))
@@ -295,7 +295,8 @@ def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
             [0., 1.]])
     """
     if input.ndim < 2 or input.shape[-1] != input.shape[-2]:
-        raise RuntimeError(f"linalg.matrix_power: A must be batches of square matrices, but they are of shape {list(input.shape)}")
+        raise RuntimeError("linalg.matrix_power: A must be batches of square matrices, but they are of shape "
+                           f"{list(input.shape)}")
     if n < 0:
         from ..errors import not_supported
 
@@ -359,7 +360,8 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None, *, out: Tensor |
             raise RuntimeError("no dimension of size 3 in input")
     d = check_dim(dim, max(input.ndim, other.ndim))
     if input.shape[d] != 3 or other.shape[d] != 3:
-        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[d]} and {other.shape[d]}")
+        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[d]} and "
+                           f"{other.shape[d]}")
 
     def turned(t: Tensor, by: int) -> Tensor:
         index = (slice(None),) * d + (np.array([(i + by) % 3 for i in range(3)]),)
@@ -389,7 +391,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """
     n_out, n1, n2 = weight.shape
     if input1.shape[-1] != n1 or input2.shape[-1] != n2:
-        raise RuntimeError(f"bilinear(): expected inputs of sizes {n1} and {n2}, got {list(input1.shape)} and {list(input2.shape)}")
+        raise RuntimeError(f"bilinear(): expected inputs of sizes {n1} and {n2}, got {list(input1.shape)} and "
+                           f"{list(input2.shape)}")
     left = Matmul.call(input1, weight.permute(1, 0, 2).reshape(n1, n_out * n2))  # type: ignore[attr-defined]
     left = left.reshape(*input1.shape[:-1], n_out, n2)  # type: ignore[attr-defined]
     result = (left * input2.unsqueeze(-2)).sum(-1)  # type: ignore[attr-defined]

@@ -15,7 +15,6 @@ from ..rng import Generator, assign_in_memory_order
 from ..tensor import Tensor, wrap
 from . import creation
 from .base import composite
-from .inplace import write_out
 from .creation import _sizes, finish
 
 
@@ -111,7 +110,7 @@ def randperm(n: int, *, generator: Generator | None = None, out: Tensor | None =
     """A random permutation of 0 ... n-1.
 
     >>> _ = torch.manual_seed(0); torch.randperm(4)
-    tensor([2, 0, 1, 3])
+    tensor([0, 1, 3, 2])
     """
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")

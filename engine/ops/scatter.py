@@ -9,9 +9,9 @@ import numpy as np
 from .. import backend
 from ..tensor import Tensor, check_dim, wrap
 from .base import Op, composite, op
-from .inplace import write_out
 from .conversion import to_dtype
 from .indexing import GatherIndex, Put, getitem, put
+from .inplace import write_out
 from .samples import samples_for
 
 

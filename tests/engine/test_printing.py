@@ -61,7 +61,8 @@ def test_half_precision_equals_torch():
     torch = pytest.importorskip("torch")
     for name in ("bfloat16", "float16"):
         values = [0.1, 2.5, -300.0]
-        assert repr(engine.tensor(values, dtype=getattr(engine, name))) == repr(torch.tensor(values, dtype=getattr(torch, name)))
+        ours, theirs = [lib.tensor(values, dtype=getattr(lib, name)) for lib in (engine, torch)]
+        assert repr(ours) == repr(theirs)
 
 
 def test_history_is_shown_and_wraps_at_the_line_width():
