@@ -59,7 +59,7 @@ strided = "torch.strided"
 contiguous_format, preserve_format, channels_last = "contiguous", "preserve", "channels_last"
 
 # Sub-packages and what lives in them, loaded on first use.
-_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "hub", "jit", "legacy", "nn", "onnx",
+_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "distributions", "hub", "jit", "legacy", "nn", "onnx",
                  "optim", "serialization", "settings", "sparse", "testing", "utils", "version")
 _LAZY_NAMES = {
     name: module
@@ -102,7 +102,7 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY_NAMES[name]}"), name)
     from .errors import did_you_mean
 
-    raise AttributeError(f"module 'engine' has no attribute '{name}'.{did_you_mean(name, dir())} "
+    raise AttributeError(f"module 'engine' has no attribute '{name}'.{did_you_mean(name, __dir__())} "
                          "HINT: docs/compatibility.md lists what is here and what is not.")
 
 

@@ -6,6 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 
+class LinAlgError(RuntimeError):
+    """A matrix that has no inverse, or a factorisation that does not exist or converge; `engine.linalg.LinAlgError`."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -431,7 +431,7 @@ _UNSHARED = 0
 def calibrate() -> None:
     """Measure `_UNSHARED`. Called once, by engine.ops.base."""
     global _UNSHARED
-    from .autograd.graph import Run
+    from .autograd.driver import Run
 
     seen: list[int] = []
 

@@ -30,7 +30,7 @@ def collect_rng_states() -> dict[str, Any]:
     name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global stream is what users seed
     return {
         "engine": engine.get_rng_state(),
-        "python": {"version": version, "words": engine.tensor(words), "gauss": gauss},
+        "python": {"version": version, "words": engine.tensor(np.asarray(words, dtype=np.int64)), "gauss": gauss},
         "numpy": {
             "name": str(name),
             "keys": engine.tensor(np.asarray(keys, dtype=np.int64)),

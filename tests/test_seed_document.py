@@ -289,14 +289,10 @@ def test_a_trainer_fits_the_module(tmp_path: Path) -> None:
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
+@pytest.mark.filterwarnings("ignore:.*no usable GPU was found")
 def test_the_old_flag_for_gpus_is_still_understood(tmp_path: Path) -> None:
-    def trainer() -> Any:
-        return pl.Trainer(max_epochs=10, gpus=1, default_root_dir=tmp_path, enable_progress_bar=False)
-
     with pytest.warns(DeprecationWarning, match="gpus"):
-        if torch.cuda.is_available():
-            assert trainer().strategy.root_device.type == "cuda"
-            return
-        with pytest.raises(Exception, match="(?i)gpu|cuda") as error:
-            trainer()
-    assert "HINT" in str(error.value)
+        trainer = pl.Trainer(max_epochs=1, gpus=1, default_root_dir=tmp_path, enable_progress_bar=False)
+    assert trainer.strategy.root_device.type == DEVICE  # without a GPU it says so and trains on the CPU
+    trainer.fit(LitModel(), images())
+    assert trainer.global_step == 2

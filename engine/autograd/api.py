@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import graph
+from . import driver, graph
 
 
 def _as_tuple(value: Any) -> tuple:
@@ -33,7 +33,7 @@ def _start(tensors: tuple, grads: tuple, create_graph: bool) -> list:
             continue
         if not hasattr(g, "_array"):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
-        elif g._array.shape != t._array.shape:
+        if g._array.shape != t._array.shape:
             raise RuntimeError(f"Mismatch in shape: grad_output[{len(out)}] has a shape of {g.shape} and output[{len(out)}] "
                                f"has a shape of {t.shape}.")
         out.append(g if create_graph else g._array)
@@ -55,7 +55,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     grads = _start(roots, _as_tuple(grad_tensors), create_graph)
     keep = create_graph if retain_graph is None else retain_graph
     if inputs is None:
-        graph.backward(list(roots), grads, keep, create_graph)
+        driver.backward(list(roots), grads, keep, create_graph)
         return
     targets = _as_tuple(inputs)
     if not targets:
@@ -63,7 +63,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     for t in targets:
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    for t, g in zip(targets, graph.backward(list(roots), grads, keep, create_graph, [t._node for t in targets])):
+    for t, g in zip(targets, driver.backward(list(roots), grads, keep, create_graph, [t._node for t in targets])):
         if g is not None:
             t._accumulate_grad(g, create_graph)
 
@@ -88,7 +88,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     starts = _start(roots, _as_tuple(grad_outputs), create_graph)
     keep = create_graph if retain_graph is None else retain_graph
-    found = graph.backward(list(roots), starts, keep, create_graph, [t._node for t in targets])
+    found = driver.backward(list(roots), starts, keep, create_graph, [t._node for t in targets])
     out: list = []
     for t, g in zip(targets, found):
         if g is None:

@@ -25,7 +25,7 @@ _NAMES = {"absolute": "abs", "conjugate": "conj", "power": "pow", "float_power":
 # NumPy functions (not ufuncs) that differentiate when a tensor requires a gradient; `axis` and `keepdims` are renamed.
 _DIFFERENTIABLE = {"sum", "mean", "prod", "std", "var", "concatenate", "stack", "where", "reshape", "ravel", "squeeze",
                    "expand_dims", "tensordot", "einsum", "dot", "cumsum", "cumprod", "clip", "moveaxis", "swapaxes", "diag",
-                   "trace", "tril", "triu", "roll", "flip", "outer", "kron", "hstack", "vstack", "dot", "split", "amax",
+                   "trace", "tril", "triu", "roll", "flip", "outer", "kron", "hstack", "vstack", "split", "amax",
                    "amin"}
 
 

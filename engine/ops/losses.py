@@ -88,7 +88,7 @@ class CrossEntropy(Op):
         t = target.reshape(-1)
         rows = xp.arange(len(t))
         hit = count = valid = None
-        if weight is not None or 0 <= ignore_index < z.shape[1] or bool((t.view(xp.uint64) >= z.shape[1]).any()):
+        if weight is not None or 0 <= ignore_index < z.shape[1] or _out_of_bounds(xp, t, z.shape[1]):
             t, hit, valid = _row_weights(xp, t, z.shape[1], weight, ignore_index, z.dtype)
             count = hit.sum()
         picked = z[rows, t]
@@ -237,6 +237,11 @@ def _mass(weight: Any, classes: int) -> Any:
     return classes if weight is None else weight.sum()
 
 
+def _out_of_bounds(xp: Any, t: Any, classes: int) -> bool:
+    """Whether any class is negative (then huge, read as unsigned) or too large; ignored rows may be."""
+    return bool(t.size) and t.view(xp.uint64).max() >= classes
+
+
 def _row_weights(xp: Any, t: Any, classes: int, weight: Any, ignore_index: int, np_dtype: Any) -> tuple:
     """(targets with 0 where ignored, each row's weight, which rows count). IndexError for a class out of bounds."""
     valid = t != ignore_index
@@ -269,7 +274,7 @@ def _reduced(losses: Any, reduction: str, count: Any, shape: tuple) -> Any:
     """Row losses under a reduction; "none" gives them the shape of an index target."""
     if reduction == "none":
         return losses.reshape((*shape[:1], *shape[2:]) if len(shape) > 1 else ())
-    total = losses.sum()
+    total = add_up(backend.namespace(losses), losses, None, False)
     return total / count if reduction == "mean" else total
 
 

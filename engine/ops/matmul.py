@@ -166,10 +166,12 @@ class Linear(Op):
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         (x, w, _), (need_x, need_w, need_b) = s.inputs, s.needs
         rows = g if g.ndim == 2 else g.reshape(_product(g.shape[:-1]), g.shape[-1])
-        dw = None
+        dw = db = None
         if need_w:
             dw = rows.T @ (x if x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1]))
-        return (g @ w if need_x else None), dw, (rows.sum(axis=0) if need_b else None)
+        if need_b:
+            db = np.add.reduce(rows, 0) if type(rows) is np.ndarray else rows.sum(axis=0)
+        return (g @ w if need_x else None), dw, db
 
     @staticmethod
     def call(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -250,6 +250,14 @@ _MAX_DOC = """The maximum of every window of the last {nd} dimension{s}; `stride
     """
 
 
+_INDICES_DOC = """`max_pool{nd}d` with `return_indices=True`: (maxima, flat int64 indices).
+
+    >>> values, index = nn.functional.max_pool{nd}d_with_indices(torch.arange({count}.).reshape({ones}), 2)
+    >>> values.item(), index.item()
+    ({last}.0, {last})
+    """
+
+
 def _install_max_pools() -> None:
     for nd in (1, 2, 3):
 
@@ -288,7 +296,7 @@ def _install_max_pools() -> None:
             sizes=", ".join(["2"] * nd),
             last=2**nd - 1,
         )
-        with_indices.__doc__ = f"`max_pool{nd}d` with `return_indices=True`: (maxima, flat int64 indices)."
+        with_indices.__doc__ = _INDICES_DOC.format(nd=nd, count=2**nd, ones=", ".join(["1", "1", *["2"] * nd]), last=2**nd - 1)
         install(pool, f"max_pool{nd}d", method=False, functional=True)
         install(with_indices, f"max_pool{nd}d_with_indices", function=nd == 1, method=False, functional=True)
 

@@ -78,7 +78,7 @@ class LBFGS(Optimizer):
         """The gradients of all parameters in one array; zeros where there is none."""
         arrays = [p._array for p in self.param_groups[0]["params"]]
         grads = [p.grad for p in self.param_groups[0]["params"]]
-        xp = backend.module_of(arrays[0])
+        xp = backend.namespace(arrays[0])
         return xp.concatenate([xp.zeros(a.size, a.dtype) if g is None else g._array.ravel()
                                for a, g in zip(arrays, grads)])
 

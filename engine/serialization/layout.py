@@ -51,8 +51,13 @@ def address(array: Any) -> int:
 
 def reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]:
     """Offsets in bytes of the lowest and the highest element, seen from the first."""
-    ends = [(size - 1) * stride for size, stride in zip(shape, strides)]
-    return sum(end for end in ends if end < 0), sum(end for end in ends if end > 0)
+    below = above = 0
+    for size, stride in zip(shape, strides):
+        if stride < 0:
+            below += (size - 1) * stride
+        else:
+            above += (size - 1) * stride
+    return below, above
 
 
 def plan(held: list[Held]) -> tuple[dict[str, Piece], list[dict[str, Any]]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 from engine.serialization import layout
@@ -18,6 +19,7 @@ from engine.serialization.errors import SaveError
 Path = tuple[str, ...]
 SMALL_INT = 2**53  # larger ones would be rounded by JSON readers that know only doubles
 WORDS = {str, bool, type(None)}
+_is_tag = methodcaller("startswith", "$")
 
 
 class Kind:
@@ -93,7 +95,7 @@ class Writer:
     def _compound(self, value: Any, kind: type, path: Path) -> Any:
         if kind is list:
             return self.values(value, path)
-        if kind is dict and set(map(type, value)) <= {str} and not any(key[:1] == "$" for key in value):
+        if kind is dict and set(map(type, value)) <= {str} and not any(map(_is_tag, value)):
             return {key: self.value(item, (*path, key)) for key, item in value.items()}
         card = EXACT.get(kind) or next((card for card in FAMILIES if isinstance(value, card.matches)), None)
         if card is None:

@@ -48,7 +48,7 @@ BAD = [
     ("3", IndexError), ("-4", IndexError), ("0, 4", IndexError), (":, :, 2", IndexError), ("0, 0, 0, 0", IndexError),
     ("..., 0, 0, 0, 0", IndexError), ("[0, 3]", IndexError), (":, [0, -5]", IndexError), ("t([0.5])", IndexError),
     ("1.5", (IndexError, TypeError)), ("'a'", (IndexError, TypeError)), ("t([True, False])", IndexError), ("::-1", ValueError),
-    ("::0", ValueError), ("[0, 1], [0, 1, 2]", IndexError), 
+    ("::0", ValueError), ("[0, 1], [0, 1, 2]", IndexError),
     ("mask, 0", IndexError), (":, t([True, False, True])", IndexError), ("1.0:2", TypeError),
 ]  # fmt: skip
 

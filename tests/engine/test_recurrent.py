@@ -109,28 +109,20 @@ def test_batch_first_swaps_the_first_two_dimensions():
 
 
 @pytest.mark.parametrize("name", GATES)
-def test_one_node_per_layer_and_safe_to_change_the_output(name):
+def test_the_output_may_be_changed_in_place_before_backward(name):
     data, states, weights = arrays(name)
 
-    def gradient(change):
-        x = engine.tensor(data).requires_grad_()
+    def gradients(change):
+        x, params = engine.tensor(data).requires_grad_(), [engine.tensor(w).requires_grad_() for w in weights]
         hx = [engine.tensor(s) for s in states]
-        out = getattr(engine, name)(
-            x,
-            tuple(hx) if name == "lstm" else hx[0],
-            [engine.tensor(w) for w in weights],
-            True,
-            1,
-            0.0,
-            False,
-            False,
-            False,
-        )[0]
+        hx = tuple(hx) if name == "lstm" else hx[0]
+        out = getattr(engine, name)(x, hx, params, True, 1, 0.0, False, False, False)[0]
         y = out.mul_(2) if change else out * 2
         (y * y).sum().backward()
-        return x.grad.numpy()
+        return [t.grad.numpy() for t in (x, *params)]
 
-    np.testing.assert_allclose(gradient(True), gradient(False), rtol=1e-12)
+    for a, b in zip(gradients(True), gradients(False)):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
 def test_a_final_state_alone_gives_gradients():
