@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from . import autograd, dtypes, ops, random
+from . import autograd, dtypes, memory, ops, random
 from .autograd.modes import (
     enable_grad,
     inference_mode,
@@ -59,8 +59,8 @@ strided = "torch.strided"
 contiguous_format, preserve_format, channels_last = "contiguous", "preserve", "channels_last"
 
 # Sub-packages and what lives in them, loaded on first use.
-_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "distributions", "hub", "jit", "legacy", "nn", "onnx",
-                 "optim", "serialization", "settings", "sparse", "testing", "utils", "version")
+_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "distributions", "hub", "jit", "legacy",
+                 "nn", "onnx", "optim", "serialization", "settings", "sparse", "testing", "utils", "version")
 _LAZY_NAMES = {
     name: module
     for module, names in {
@@ -89,6 +89,7 @@ __all__ = [
 ]
 
 globals().update(ops.FUNCTIONS)
+memory.keep_freed()
 
 
 def __getattr__(name: str) -> Any:

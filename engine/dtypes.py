@@ -7,6 +7,7 @@ tensors do not promote within a kind. Source of the rules: torch's documentation
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import ml_dtypes
@@ -128,10 +129,8 @@ def _promote(a: dtype, b: dtype) -> dtype:
 _TABLE: dict[tuple[dtype, dtype], dtype] = {}
 for _a in ALL:
     for _b in ALL:
-        try:
+        with contextlib.suppress(RuntimeError):  # pairs that torch refuses too
             _TABLE[_a, _b] = _promote(_a, _b)
-        except RuntimeError:
-            pass
 
 
 def promote_types(type1: dtype, type2: dtype) -> dtype:
@@ -227,7 +226,7 @@ def as_dtype(value: Any) -> dtype:
     builtin = {float: _default, int: int64, bool: bool_, complex: _default.to_complex()}
     if value in builtin:
         return builtin[value]
-    if isinstance(value, (np.dtype, type)) or isinstance(value, str):
+    if isinstance(value, (np.dtype, type, str)):
         try:
             return from_numpy_dtype(np.dtype(value))
         except TypeError:

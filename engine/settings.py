@@ -1,12 +1,12 @@
 """Process-wide settings that programs touch at their start: threads, matrix precision, determinism.
 
-Only the number of threads has an effect. The others are kept so that a program can ask for what it has set: on the CPU
-every result is computed in full precision and is the same in every run anyway.
+Only the number of threads has an effect (see `pool.py`). The others are kept so that a program can ask for what it has
+set: on the CPU every result is computed in full precision and is the same in every run anyway.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from .pool import get_num_threads, set_num_threads
 
 __all__ = ["are_deterministic_algorithms_enabled", "get_float32_matmul_precision", "get_num_interop_threads",
            "get_num_threads", "is_deterministic_algorithms_warn_only_enabled", "set_float32_matmul_precision",
@@ -17,31 +17,7 @@ _PRECISIONS = ("highest", "high", "medium")
 _matmul_precision = "highest"
 _deterministic = False
 _warn_only = False
-_thread_limit: Any = None  # the limit lasts as long as threadpoolctl's object
 _interop_threads = 1
-
-
-def set_num_threads(num: int) -> None:
-    """Set how many threads NumPy's BLAS uses for one matrix product.
-
-    Raises: TypeError, RuntimeError: `num` is not a positive int.
-
-    >>> torch.set_num_threads(1)
-    >>> torch.get_num_threads()
-    1
-    """
-    global _thread_limit
-    _check_count(num, "set_num_threads")
-    from threadpoolctl import threadpool_limits
-
-    _thread_limit = threadpool_limits(limits=num, user_api="blas")
-
-
-def get_num_threads() -> int:
-    """How many threads NumPy's BLAS uses for one matrix product."""
-    from threadpoolctl import threadpool_info
-
-    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
 
 
 def set_num_interop_threads(num: int) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import serialization
 from lit.hparams import AttributeDict, storable_hparams
+from lit.preemption import CHECKPOINT_NAME
 from lit.rng import collect_rng_states
 from lit.state import Point
 
@@ -148,7 +149,10 @@ def find_checkpoint(trainer: Trainer, ckpt_path: Any, model_given: bool) -> Path
 
 
 def _last_checkpoint(trainer: Trainer) -> Path | None:
-    """The newest file that a checkpoint callback of this Trainer, or of one like it before, wrote as its last."""
+    """The newest file that a checkpoint callback of this Trainer, or of one like it before, wrote as its last.
+
+    The checkpoint of a preempted run counts too.
+    """
     folders = [Path(trainer.default_root_dir) / "checkpoints"]
     for logger in trainer.loggers:  # every version of the experiment has its own folder
         folders += Path(logger.root_dir).glob("*/checkpoints") if logger.root_dir else []
@@ -157,6 +161,9 @@ def _last_checkpoint(trainer: Trainer) -> Path | None:
         own = getattr(callback, "dirpath", None)
         name = getattr(callback, "CHECKPOINT_NAME_LAST", "last")
         candidates += [path for folder in ([Path(own)] if own else folders) for path in folder.glob(f"*{name}*.ckpt")]
+        folders += [Path(own)] if own else []
+    folders.append(Path(trainer.default_root_dir))
+    candidates += [path for folder in folders if (path := folder / CHECKPOINT_NAME).is_file()]
     if candidates:
         return max(candidates, key=lambda path: path.stat().st_mtime)
     warnings.warn(

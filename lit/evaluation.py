@@ -22,7 +22,8 @@ from lit.loaders import (
     without_shuffling,
 )
 from lit.module import LightningModule
-from lit.state import Point, TrainerFn
+from lit.preemption import SIGTERMException
+from lit.state import Point, RunningStage, TrainerFn
 from lit.transfer import move_data_to_device
 
 if TYPE_CHECKING:
@@ -121,6 +122,13 @@ class _Loop:
         self.with_batch_idx = accepts_batch_idx(step)
         self.transfer = batch_transfer(self.trainer)
 
+    def _end_if_preempted(self) -> None:
+        """Called between batches when a signal has come."""
+        trainer = self.trainer
+        in_accumulation = trainer.state.stage == RunningStage.VALIDATING and not trainer.fit_loop.stepping
+        if trainer.state.fn != TrainerFn.FITTING or not in_accumulation:
+            raise SIGTERMException
+
     def _enter_eval_mode(self) -> ModelMode:
         module = self.trainer.lightning_module
         mode = ModelMode(module)
@@ -201,6 +209,18 @@ class EvaluationLoop(_Loop):
             set_sampler_epoch(loader, trainer.current_epoch)
         reporting.enter(reporting.evaluation)
         mode = self._enter_eval_mode()
+        try:
+            logged = self._run_epoch()
+        except BaseException:
+            mode.restore()
+            raise
+        self._leave_eval_mode(mode)
+        if self.verbose:
+            print_results(logged, self.word)
+        return logged
+
+    def _run_epoch(self) -> list[dict[str, float]]:
+        trainer, reporting = self.trainer, self.trainer.reporting
         self.call("start")
         self.call("epoch_start")
         logged = self._run_batches()
@@ -214,11 +234,7 @@ class EvaluationLoop(_Loop):
                 trainer.state.point = Point.VALIDATED  # a checkpoint written in on_validation_end has seen it all
         self.call("end")
         reporting.gather()
-        reporting.evaluation.reset()
-        reporting.active = None
-        self._leave_eval_mode(mode)
-        if self.verbose:
-            print_results(logged, self.word)
+        reporting.leave_evaluation()
         return logged
 
     def _run_batches(self) -> list[dict[str, Any]]:
@@ -245,6 +261,8 @@ class EvaluationLoop(_Loop):
             if not self.trainer.sanity_checking:
                 reporting.flush_evaluation_step(self._step_of_loader[dataloader_idx])
                 self._step_of_loader[dataloader_idx] += 1
+            if self.trainer.state.preempted:
+                self._end_if_preempted()
         reporting.end_of_batches()
         logged.append(reporting.gather())
         reporting.evaluation.start_batch(None)
@@ -285,6 +303,8 @@ class PredictionLoop(_Loop):
             self.call("batch_end", outputs, *hook_args)
             if self.return_predictions:
                 predictions[dataloader_idx].append(move_data_to_device(outputs, engine.device("cpu")))
+            if self.trainer.state.preempted:
+                self._end_if_preempted()
         self.call("epoch_end")
         self.call("end")
         self._leave_eval_mode(mode)

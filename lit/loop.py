@@ -20,6 +20,7 @@ from lit.hooks import is_overridden
 from lit.loaders import TrainingData, accepts_batch_idx
 from lit.module import LightningModule
 from lit.optimizers import LRSchedulerConfig
+from lit.preemption import SIGTERMException
 from lit.rng import collect_rng_states, set_rng_states
 from lit.state import Point, RunningStage
 
@@ -43,6 +44,7 @@ class FitLoop:
         self.data = TrainingData(trainer)
         self.rng_at_epoch_start: dict[str, Any] | None = None
         self.rng_to_restore: dict[str, Any] | None = None  # set by a resume
+        self.inside_batch = False  # True: an exception now leaves a batch half trained
         self._outputs: dict[str, Any] = {}
 
     @property
@@ -82,8 +84,10 @@ class FitLoop:
             self.hooks.call("on_train_start")
         if self.rng_to_restore is not None and self.state.point == Point.EPOCH_START:
             self._restore_rng()
+        self._end_if_preempted()
         while not self._run_is_over():
             self._run_epoch()
+            self._end_if_preempted()
         if "on_train_end" in self.active:
             self.hooks.call("on_train_end")
 
@@ -91,6 +95,7 @@ class FitLoop:
         """Look up once what stays the same for the whole run."""
         engine.set_grad_enabled(True)
         trainer = self.trainer
+        self.inside_batch = False
         self.active = self.hooks.active
         self.module = module = trainer.lightning_module
         self.automatic = module.automatic_optimization
@@ -106,6 +111,11 @@ class FitLoop:
             or is_overridden("clip_gradients", module, LightningModule)
         )
         self.state.last_validation_time = time.monotonic()
+
+    def _end_if_preempted(self) -> None:
+        # Before the first batch of a resumed epoch the random streams are not back in place: not a safe point.
+        if self.state.preempted and self.state.point == Point.EPOCH_START:
+            raise SIGTERMException
 
     def _run_is_over(self) -> bool:
         if self._steps_reached():
@@ -135,16 +145,38 @@ class FitLoop:
             batches = self._resume_epoch()
             goes_on = self._finish_batch()
         if goes_on:
-            for batch in batches:
-                goes_on = self._train_batch(batch)
-                if not goes_on:
-                    break
+            try:
+                goes_on = self._train_batches(batches)
+            except Exception as error:
+                self._end_if_workers_died(error)
+                raise
         if self.state.batches_done == 0 and goes_on:
             raise MisconfigurationException(
                 "Trainer.fit(...): the training loader yielded no batch. HINT: check its dataset, and that an iterable"
                 " dataset can be iterated over more than once."
             )
         self._end_epoch(cut_short=not (self.state.is_last_batch or goes_on))
+
+    def _train_batches(self, batches: Iterator[Any]) -> bool:
+        """Train on what is left of the epoch; returns whether it could have gone on."""
+        state = self.state
+        for batch in batches:
+            if not self._train_batch(batch):
+                return False
+            if state.preempted and self.stepping:  # half-accumulated gradients are in no checkpoint
+                raise SIGTERMException
+        return True
+
+    def _end_if_workers_died(self, error: Exception) -> None:
+        """A signal to the whole process group ends the loader's workers too: that is no failure of the run."""
+        state = self.state
+        if not state.preempted or self.inside_batch:
+            return
+        if state.point == Point.BETWEEN_BATCHES and self.stepping:
+            raise SIGTERMException from error
+        if state.point == Point.EPOCH_START and self.rng_at_epoch_start is not None:
+            set_rng_states(self.rng_at_epoch_start)
+            raise SIGTERMException from error
 
     def _start_epoch(self) -> Iterator[Any]:
         state = self.state
@@ -154,6 +186,7 @@ class FitLoop:
         self.data.set_epoch(state.current_epoch)
         if "on_train_epoch_start" in self.active:
             self.hooks.call("on_train_epoch_start")
+        self.accumulate = self.trainer.accumulate_grad_batches  # a hook may have changed it
         self.rng_at_epoch_start = collect_rng_states()
         return self.data.batches()
 
@@ -163,6 +196,7 @@ class FitLoop:
         The loader is started with the random state of the epoch's start, so that it shuffles the same way; after the
         finished batches are skipped, the random state of the checkpoint takes over.
         """
+        self.accumulate = self.trainer.accumulate_grad_batches
         self.data.set_epoch(self.state.current_epoch)
         if self.rng_at_epoch_start is not None:
             set_rng_states(self.rng_at_epoch_start)
@@ -202,6 +236,7 @@ class FitLoop:
         state, hooks, active = self.state, self.hooks, self.active
         batch_idx = state.batches_done
         self._locate(batch_idx)
+        self.inside_batch = True
         if self.transfer is not None:
             batch = self.transfer(batch, 0)
         self.reporting.start_train_batch(batch)
@@ -229,6 +264,7 @@ class FitLoop:
         self.stepping = last or (batch_idx + 1) % self.accumulate == 0
 
     def _skip_rest_of_epoch(self) -> bool:
+        self.inside_batch = False
         self.state.is_last_batch = self.stepping = True
         self.state.batches_done += 1
         self.state.total_batches_done += 1
@@ -250,6 +286,7 @@ class FitLoop:
                 self._step_schedulers("step", plateau=True)
             state.batches_that_stepped += self.stepping
         state.point = Point.BETWEEN_BATCHES
+        self.inside_batch = False
         return not (state.is_last_batch or self._steps_reached() or (state.should_stop and self._may_stop()))
 
     # ------------------------------------------------------------------ the optimizer step
@@ -417,8 +454,23 @@ class FitLoop:
         if self.stepping:
             self.hooks.call_on(self.module, "on_validation_model_zero_grad")
         state.stage = RunningStage.VALIDATING
-        self.trainer.val_loop.run()
+        rng = collect_rng_states()
+        try:
+            self.trainer.val_loop.run()
+        except BaseException as error:
+            if not (state.preempted and self.stepping):
+                raise
+            self._undo_validation(before, rng)
+            raise SIGTERMException from error
         state.stage = RunningStage.TRAINING
         state.point = Point.VALIDATED
         state.last_validation_time = time.monotonic()
         self.reporting.enter(*before)
+
+    def _undo_validation(self, before: tuple[Any, bool], rng: dict[str, Any]) -> None:
+        """Take back what a validation did that could not finish: the resumed run does the whole of it again."""
+        self.state.stage = RunningStage.TRAINING
+        self.inside_batch = False
+        self.reporting.leave_evaluation()
+        self.reporting.enter(*before)
+        set_rng_states(rng)

@@ -84,6 +84,11 @@ class Reporting:
         self.active, self.inside_batches = store, inside_batches
         return before
 
+    def leave_evaluation(self) -> None:
+        """An evaluation is over, or was ended in its middle: forget what it logged."""
+        self.evaluation.reset()
+        self.active = None
+
     def start_train_batch(self, batch: Any) -> None:
         """A training batch begins: latest values count from here on."""
         self.inside_batches = True

@@ -15,6 +15,7 @@ from lit.device import place_module
 from lit.hooks import is_overridden
 from lit.module import LightningModule
 from lit.optimizers import LightningOptimizer, configure
+from lit.preemption import Preemption, SIGTERMException, save_preempted
 from lit.rng import isolate_rng
 from lit.state import RunningStage, TrainerFn, TrainerStatus
 
@@ -43,20 +44,49 @@ def start_run(
     ``loaders`` maps each loop of this run to the loaders passed for it.
     """
     _attach_module(trainer, fn, model)
-    try:
-        return _run(trainer, loaders, datamodule, ckpt_path, model_given=model is not None)
-    except BaseException as exception:
-        trainer.state.status = TrainerStatus.INTERRUPTED
-        for callback in trainer.callbacks:
-            trainer.hooks.call_on(callback, "on_exception", trainer, trainer.lightning_module, exception)
-        if trainer.datamodule is not None:
-            trainer.hooks.call_on(trainer.datamodule, "on_exception", exception)
-        for logger in trainer.loggers:
-            logger.finalize("failed")
-        _release(trainer)
-        if isinstance(exception, KeyboardInterrupt):
-            raise SystemExit(1) from exception
-        raise
+    with Preemption(trainer) as preemption:
+        try:
+            result = _run(trainer, loaders, datamodule, ckpt_path, model_given=model is not None)
+        except BaseException as exception:
+            ending = _save_if_preempted(trainer, exception)
+            _report_exception(trainer, ending)
+            if isinstance(ending, KeyboardInterrupt):
+                raise SystemExit(1) from ending
+            if isinstance(ending, SIGTERMException):
+                preemption.raise_what_waited()
+            if ending is exception:
+                raise
+            raise ending from exception
+    if trainer.state.preempted:  # after the last safe point; from here on no handler of ours can miss a signal
+        save_preempted(trainer)
+        preemption.raise_what_waited()
+        raise SIGTERMException
+    return result
+
+
+def _save_if_preempted(trainer: Trainer, exception: BaseException) -> BaseException:
+    """Write the checkpoint if ``exception`` means a preemption; returns what the run ends with."""
+    state = trainer.state
+    if state.preempted and state.fn != TrainerFn.FITTING and isinstance(exception, Exception):
+        return SIGTERMException()  # the signal may have ended the loader's workers too
+    if isinstance(exception, SIGTERMException):
+        try:
+            save_preempted(trainer)
+        except Exception as failure:
+            return failure
+    return exception
+
+
+def _report_exception(trainer: Trainer, exception: BaseException) -> None:
+    """Tell callbacks, datamodule and loggers that ``exception`` ends the run."""
+    trainer.state.status = TrainerStatus.INTERRUPTED
+    for callback in trainer.callbacks:
+        trainer.hooks.call_on(callback, "on_exception", trainer, trainer.lightning_module, exception)
+    if trainer.datamodule is not None:
+        trainer.hooks.call_on(trainer.datamodule, "on_exception", exception)
+    for logger in trainer.loggers:
+        logger.finalize("failed")
+    _release(trainer)
 
 
 def _attach_module(trainer: Trainer, fn: TrainerFn, model: Any) -> None:
@@ -220,7 +250,10 @@ def _sanity_check(trainer: Trainer) -> None:
     trainer.state.stage = RunningStage.SANITY_CHECKING
     with isolate_rng():  # the program's random numbers must not depend on the sanity check
         trainer.hooks.call("on_sanity_check_start")
-        trainer.val_loop.run()
+        try:
+            trainer.val_loop.run()
+        except SIGTERMException:
+            trainer.reporting.leave_evaluation()  # the training loop ends before its first epoch, with a checkpoint
         trainer.hooks.call("on_sanity_check_end")
     trainer.state.stage = RunningStage.TRAINING
     trainer.reporting.clear()

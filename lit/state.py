@@ -74,6 +74,7 @@ class RunState:
     stage: RunningStage | None = None
     status: TrainerStatus = TrainerStatus.INITIALIZING
     should_stop: bool = False
+    preempted: bool = False  # SIGTERM or SIGUSR1 has asked the run to end
     is_last_batch: bool = False
     resuming: bool = False
     last_validation_time: float = 0.0

@@ -121,7 +121,8 @@ class TrainerView:
 
     @property
     def received_sigterm(self) -> bool:
-        return False
+        """Whether SIGTERM (or SIGUSR1) has asked this run to end, or has ended the last one."""
+        return self.state.preempted
 
     @property
     def enable_validation(self) -> bool:

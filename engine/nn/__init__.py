@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.errors import did_you_mean
-from engine.nn import functional, init, modules, parameter, utils
+from engine.nn import functional, init, modules, parallel, parameter, utils
 from engine.nn.activation import (
     CELU,
     ELU,
@@ -279,6 +279,7 @@ __all__ = [
     "functional",
     "init",
     "modules",
+    "parallel",
     "parameter",
     "utils",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.modes import state
 from ..tensor import Tensor
+from ._blocked import is_large, pointwise
 from .base import CARDS, F32, F64, Op, apply, composite, expect_tensor, install, op
 from .inplace import assign, check_inplace
 from .pointwise import unary
@@ -75,9 +76,16 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def row(name: str, forward: Callable, grad: Callable, node: str = "") -> Any:
     """A card of one input: `forward(xp, x, *params)`, `grad(xp, g, x, *params)`."""
+
+    def blocked_forward(xp: Any, x: Any, *params: Any) -> Any:
+        return pointwise(lambda x: forward(xp, x, *params), x) if is_large(x) else forward(xp, x, *params)
+
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        x, params = s.inputs[0], s.params
+        return (pointwise(lambda g, x: grad(xp, g, x, *params), g, x) if is_large(g) else grad(xp, g, x, *params),)
+
     body = {"__doc__": f"`{name}` of each element; see `nn.functional.{name}`.", "keep": (0,),
-            "forward": staticmethod(forward),
-            "backward": staticmethod(lambda xp, s, g: (grad(xp, g, s.inputs[0], *s.params),))}
+            "forward": staticmethod(blocked_forward), "backward": staticmethod(backward)}
     return op("_" + name, function=False, method=False, node=node or name.title().replace("_", "") + "Backward0")(
         type(name.title().replace("_", ""), (Op,), body))
 
@@ -95,7 +103,7 @@ def public(**where: bool) -> Callable:
     """Install an activation in nn.functional (and in `engine` where torch has it there), with its `name_` form."""
 
     def register(fn: Callable) -> Callable:
-        install(fn, fn.__name__, method=False, functional=True, **{"function": False, **where})
+        install(fn, fn.__name__, method=False, functional=True, function=where.get("function", False))
         return fn
 
     return register

@@ -9,7 +9,7 @@ import numpy as np
 from ..tensor import Tensor
 from .base import CARDS, Op, apply, install, op
 from .inplace import write_out
-from .pointwise import _NUMBERS, _install_inplace, binary, unary
+from .pointwise import _NUMBERS, binary, inplace_function, unary
 
 
 def _conj(xp: Any, x: Any) -> Any:
@@ -31,7 +31,6 @@ DIV = binary("true_divide", ufunc=np.true_divide, to_float=True, keep={0: (1,), 
              domain_b=(0.5, 2.0), public=False,
              grads=(lambda xp, g, a, b: g / xp.conj(b), lambda xp, g, a, b: -g * xp.conj(a / (b * b))),
              doc="Elementwise quotient; integers divide to the default floating dtype.")
-MUL.keep = {0: (1,), 1: (0,)}
 NEG = unary("neg", "negative", ufunc=np.negative, grad=lambda xp, g, x, y: -g, to_float=False, doc="""
 Each element with its sign changed.
 
@@ -273,10 +272,8 @@ for _name, _fn in (("add", add), ("sub", sub), ("div", div)):
     install(_fn, _name, *_aliases, inplace=True)
 install(rsub, "rsub")
 install(DIV.call, "true_divide", inplace=True, doc=DIV.__doc__)
-for _card, _name in ((ADD, "__iadd__"), (SUB, "__isub__"), (MUL, "__imul__"), (DIV, "__itruediv__")):
-    _install_inplace(_card, (_name,), False)
-    setattr(Tensor, _name, getattr(Tensor, _name + "_"))
-    delattr(Tensor, _name + "_")
+for _card, _what in ((ADD, "add_"), (SUB, "sub_"), (MUL, "mul_"), (DIV, "div_")):
+    setattr(Tensor, f"__i{'truediv' if _what == 'div_' else _what[:-1]}__", inplace_function(_card, _what))
 
 
 def _dunder(call: Any, swap: bool = False) -> Any:

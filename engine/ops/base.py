@@ -222,9 +222,9 @@ def _result(card: type[Op], tensors: Sequence, params: Sequence, out: Any) -> Te
 
 def _attach_view(card: type[Op], out: Tensor, source: Tensor, params: Sequence) -> None:
     """Make `out` a view of `source` if they share memory: one version counter, and the way back to the base."""
-    if card.view == "maybe" and not source._array.flags.c_contiguous:
-        if not backend.namespace(out._array).may_share_memory(out._array, source._array):
-            return
+    a = source._array
+    if card.view == "maybe" and not a.flags.c_contiguous and not backend.namespace(a).may_share_memory(out._array, a):
+        return
     vc = out._vc = source._version_counter()
     step = (card, params)
     before = source._view

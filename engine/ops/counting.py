@@ -115,7 +115,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
 
 
 @composite("histogram")
-def histogram(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False,
+def histogram(input: Tensor, bins: Any = 100, *, range: Any = None, weight: Tensor | None = None, density: bool = False,
               out: Any = None) -> Any:
     """(hist, bin_edges): counts (or sums of `weight`) in `bins` equal bins over `range`, or between given edges.
 

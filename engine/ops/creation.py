@@ -62,7 +62,7 @@ _ZERO = 0.0
 
 
 @composite("zeros", method=False)
-def zeros(*size: Any, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+def zeros(*sizes: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
           pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros of the given size.
 
@@ -70,29 +70,29 @@ def zeros(*size: Any, out: Tensor | None = None, dtype: Any = None, layout: Any 
     tensor([[0., 0., 0.],
             [0., 0., 0.]])
     """
-    return finish(filled(_sizes(size, "zeros"), _ZERO, dtype, device), requires_grad, out)
+    return finish(filled(_sizes(sizes if size is None else (size,), "zeros"), _ZERO, dtype, device), requires_grad, out)
 
 
 @composite("ones", method=False)
-def ones(*size: Any, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+def ones(*sizes: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
          pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A tensor of ones of the given size.
 
     >>> torch.ones(2, dtype=torch.int64)
     tensor([1, 1])
     """
-    return finish(filled(_sizes(size, "ones"), 1, dtype, device), requires_grad, out)
+    return finish(filled(_sizes(sizes if size is None else (size,), "ones"), 1, dtype, device), requires_grad, out)
 
 
 @composite("empty", method=False)
-def empty(*size: Any, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+def empty(*sizes: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
           requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None) -> Tensor:
     """A tensor of the given size with whatever was in memory.
 
     >>> torch.empty(2, 3).shape
     torch.Size([2, 3])
     """
-    return finish(filled(_sizes(size, "empty"), None, dtype, device), requires_grad, out)
+    return finish(filled(_sizes(sizes if size is None else (size,), "empty"), None, dtype, device), requires_grad, out)
 
 
 @composite("full", method=False)
@@ -237,7 +237,7 @@ def from_numpy(ndarray: Any) -> Tensor:
     return wrap(native.view(np.ndarray))
 
 
-@composite("as_tensor", "asarray", method=False)
+@composite("as_tensor", method=False)
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, without a copy where it is a tensor or NumPy array of that dtype already.
 
@@ -250,6 +250,33 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
             return tensor(data, dtype=dtype, device=device)
         data = from_numpy(data)
     return data.to(device=device, dtype=None if dtype is None else dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
+
+
+@composite("asarray", method=False)
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None,
+            requires_grad: bool = False) -> Tensor:
+    """`obj` as a tensor without history: sharing memory where possible, or always (`copy=False`), or never (`copy=True`).
+
+    Takes tensors, NumPy arrays, objects with `__dlpack__` or the buffer protocol, and (nested) sequences of numbers.
+    ValueError where `copy=False` is impossible.
+
+    >>> x = torch.ones(2)
+    >>> torch.asarray(x, copy=True) is x
+    False
+    """
+    if isinstance(obj, (bytes, bytearray, memoryview)):
+        obj = np.frombuffer(obj, (dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)).np)
+    elif not isinstance(obj, (Tensor, np.ndarray, np.generic)) and hasattr(obj, "__dlpack__"):
+        obj = np.from_dlpack(obj)
+    out = as_tensor(obj, dtype=dtype, device=device)
+    shares = isinstance(obj, (Tensor, np.ndarray)) and out.data_ptr() == as_tensor(obj).data_ptr()
+    if copy is False and not shares:
+        raise ValueError(f"can't alias arbitrary sequence or object of type {type(obj).__name__} with this dtype and device")
+    if isinstance(obj, Tensor) and (out is obj or out.requires_grad):
+        out = out.detach() if obj.requires_grad or requires_grad else out
+    if copy and shares:
+        out = wrap(out._array.copy())
+    return out.requires_grad_() if requires_grad else out
 
 
 def _number(value: Any) -> Any:

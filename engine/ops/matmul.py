@@ -9,6 +9,7 @@ import numpy as np
 from ..autograd.graph import next_seq
 from ..autograd.modes import state
 from ..tensor import Tensor
+from ._blocked import product
 from .base import F32, F64, Op, _new, apply, expect_tensor, op
 from .inplace import write_out
 from .pointwise import _trace
@@ -16,22 +17,24 @@ from .pointwise import _trace
 
 def _times(xp: Any, a: Any, b: Any) -> Any:
     """The product; a single matrix on the right of a batch is multiplied in one piece."""
+    if xp is not np:
+        return xp.matmul(a, b)
     if b.ndim == 2 and a.ndim > 2 and a.size and a.flags.c_contiguous:
-        return xp.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
-    return xp.matmul(a, b)
+        return product(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
+    return product(a, b)
 
 
-def _matrix_grads(g: Any, a: Any, b: Any, needs: tuple, shared: bool) -> tuple:
+def _matrix_grads(times: Any, g: Any, a: Any, b: Any, needs: tuple, shared: bool) -> tuple:
     """Gradients of `a @ b` for operands of two or more dimensions; arrays and Tensors alike.
 
     `shared`: one matrix `b` for a whole batch; its gradient is one product and not a sum of many.
     """
-    da = g @ b.swapaxes(-1, -2) if needs[0] else None
+    da = times(g, b.swapaxes(-1, -2)) if needs[0] else None
     if not needs[1]:
         return da, None
     if shared and a.shape[-1] and g.shape[-1]:
-        return da, a.reshape(-1, a.shape[-1]).T @ g.reshape(-1, g.shape[-1])
-    return da, a.swapaxes(-1, -2) @ g
+        return da, times(a.reshape(-1, a.shape[-1]).T, g.reshape(-1, g.shape[-1]))
+    return da, times(a.swapaxes(-1, -2), g)
 
 
 @op("matmul")
@@ -56,10 +59,11 @@ class Matmul(Op):
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         (a, b), needs, (nd_a, nd_b) = s.inputs, s.needs, s.aux
+        times = product if type(g) is np.ndarray else xp.matmul
         if nd_a == 2 and nd_b == 2:
-            return (g @ b.T if needs[0] else None), (a.T @ g if needs[1] else None)
+            return (times(g, b.T) if needs[0] else None), (times(a.T, g) if needs[1] else None)
         if nd_a > 1 and nd_b > 1:
-            return _matrix_grads(g, a, b, needs, nd_b == 2)
+            return _matrix_grads(times, g, a, b, needs, nd_b == 2)
         if nd_a == 1 and nd_b == 1:
             return (g * b if needs[0] else None), (g * a if needs[1] else None)
         if nd_b == 1:  # (..., n, k) @ (k)
@@ -166,12 +170,13 @@ class Linear(Op):
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         (x, w, _), (need_x, need_w, need_b) = s.inputs, s.needs
         rows = g if g.ndim == 2 else g.reshape(_product(g.shape[:-1]), g.shape[-1])
+        times = product if type(g) is np.ndarray else xp.matmul
         dw = db = None
         if need_w:
-            dw = rows.T @ (x if x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1]))
+            dw = times(rows.T, x if x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1]))
         if need_b:
             db = np.add.reduce(rows, 0) if type(rows) is np.ndarray else rows.sum(axis=0)
-        return (g @ w if need_x else None), dw, db
+        return (times(g, w) if need_x else None), dw, db
 
     @staticmethod
     def call(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -208,7 +213,7 @@ def _plain_linear(input: Tensor, weight: Tensor, bias: Tensor | None, x: Any, w:
         if t is not None and t._view is not None:
             t._sync()
     try:
-        y = x @ w.T
+        y = product(x, w.T)
     except ValueError as error:
         raise Linear.explain(error, (input, weight), ()) from None
     if b is not None:

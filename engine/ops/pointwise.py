@@ -15,7 +15,9 @@ import numpy as np
 from .. import backend, dtypes
 from ..autograd.graph import Version, next_seq
 from ..autograd.modes import state
+from ..pool import LARGE
 from ..tensor import Tensor
+from ._blocked import SINGLE, is_large, pointwise
 from .base import F32, F64, Op, apply, expect_tensor, install, op
 from .inplace import check_inplace, write_out
 
@@ -83,9 +85,13 @@ def unary(name: str, *aliases: str, ufunc: Callable, grad: Any = None, keep: str
 
 
 def _unary_backward(grad: Any, keeps_input: bool) -> Callable:
-    if keeps_input:
-        return lambda xp, s, g: (grad(xp, g, s.inputs[0], s.output),)
-    return lambda xp, s, g: (grad(xp, g, None, s.output),)
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        x, y = s.inputs[0] if keeps_input else None, s.output
+        if is_large(g):
+            return (pointwise(lambda g, x, y: grad(xp, g, x, y), g, x, y),)
+        return (grad(xp, g, x, y),)
+
+    return backward
 
 
 def _unary_function(card: Any) -> Callable:
@@ -104,7 +110,7 @@ def _unary_function(card: Any) -> Callable:
             input._sync()
         quiet = hush()
         try:
-            y = ufunc(a)
+            y = ufunc(a) if a.size < LARGE or type(a) is not ndarray else pointwise(ufunc, a, longest=SINGLE)
         finally:
             unhush(quiet)
         t = _new(Tensor)
@@ -161,6 +167,9 @@ def _binary_backward(grads: tuple, keeps: bool) -> Callable:
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         need_a, need_b = s.needs
         a, b = s.inputs if keeps else (None, None)
+        if keeps and is_large(g):
+            return tuple([pointwise(lambda g, a, b: d(xp, g, a, b), g, a, b) if need and d else None
+                          for d, need in ((da, need_a), (db, need_b))])
         return (da(xp, g, a, b) if need_a and da else None, db(xp, g, a, b) if need_b and db else None)
 
     return backward
@@ -169,12 +178,12 @@ def _binary_backward(grads: tuple, keeps: bool) -> Callable:
 def _keep_flags(keep: Any) -> tuple[bool, bool, bool, bool]:
     """(keep a for da, keep a for db, keep b for da, keep b for db)."""
     if not isinstance(keep, dict):
-        keep = {i: (0, 1) for i in keep}
+        keep = dict.fromkeys(keep, (0, 1))
     return 0 in keep.get(0, ()), 1 in keep.get(0, ()), 0 in keep.get(1, ()), 1 in keep.get(1, ())
 
 
 def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
-    ufunc, node_type, records, name = card.ufunc, card.Node, card.differentiable, card.name
+    ufunc, node_type, records = card.ufunc, card.Node, card.differentiable
     a_for_a, a_for_b, b_for_a, b_for_b = _keep_flags(card.keep)
 
     def call(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
@@ -192,7 +201,10 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
             other._sync()
         token: Any = hush() if quiet else None
         try:
-            y = ufunc(a, b)
+            if a.size < LARGE or type(a) is not ndarray or (not scalar and type(b) is not ndarray):
+                y = ufunc(a, b)
+            else:
+                y = pointwise(ufunc, a, b, longest=SINGLE)
         except (ValueError, TypeError):
             return _binary_slow(card, input, other, None, dunder)
         finally:
@@ -279,11 +291,18 @@ Binary.explain = classmethod(lambda cls, error, tensors, params: (  # type: igno
 
 
 def _install_inplace(card: Any, names: tuple, functional: bool) -> None:
-    """`name_`: with a graph as every in-place form; without one the ufunc writes straight into the tensor."""
+    """Install `name_` for a row and its aliases."""
+    inplace = inplace_function(card, names[0] + "_")
+    doc = f"In-place form of `{names[0]}`: changes and returns the tensor."
+    for name in names:
+        install(inplace, name + "_", functional=functional, doc=doc)
+
+
+def inplace_function(card: Any, what: str) -> Callable:
+    """The in-place form: with a graph as for every operator; without one the ufunc writes straight into the tensor."""
     from .inplace import inplace_form
 
-    recorded, ufunc = inplace_form(card.call, names[0]), card.ufunc
-    what = names[0] + "_"
+    recorded, ufunc = inplace_form(card.call, what[:-1]), card.ufunc
 
     def inplace(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         other = args[0] if len(args) == 1 and not kwargs else None
@@ -295,8 +314,7 @@ def _install_inplace(card: Any, names: tuple, functional: bool) -> None:
                 return _write_ufunc(input, a, other, ufunc, what, recorded)
         return recorded(input, *args, **kwargs)
 
-    for name in names:
-        install(inplace, name + "_", functional=functional, doc=f"In-place form of `{names[0]}`: changes and returns the tensor.")
+    return inplace
 
 
 def _write_ufunc(input: Tensor, a: Any, other: Any, ufunc: Any, what: str, recorded: Callable) -> Tensor:

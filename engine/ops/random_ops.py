@@ -54,25 +54,25 @@ def _uniforms(shape: tuple, d: dtypes.dtype, generator: Generator | None) -> np.
 
 
 @composite("rand", method=False)
-def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: Any = None,
+def rand(*sizes: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None, dtype: Any = None,
          layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """Uniform numbers on [0, 1).
 
     >>> _ = torch.manual_seed(0); torch.rand(2)
     tensor([0.4963, 0.7682])
     """
-    return _deliver(_uniforms(_sizes(size, "rand"), _floating(dtype), generator), device, requires_grad, out)
+    return _deliver(_uniforms(_sizes(sizes if size is None else (size,), "rand"), _floating(dtype), generator), device, requires_grad, out)
 
 
 @composite("randn", method=False)
-def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: Any = None,
+def randn(*sizes: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None, dtype: Any = None,
           layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """Standard normal numbers.
 
     >>> _ = torch.manual_seed(0); torch.randn(2)
     tensor([ 1.5410, -0.2934])
     """
-    return _deliver(_normals(_sizes(size, "randn"), _floating(dtype), generator), device, requires_grad, out)
+    return _deliver(_normals(_sizes(sizes if size is None else (size,), "randn"), _floating(dtype), generator), device, requires_grad, out)
 
 
 def _integers(low: int, high: int, shape: tuple, d: dtypes.dtype, generator: Generator | None) -> np.ndarray:

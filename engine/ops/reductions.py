@@ -68,7 +68,7 @@ _SMALL = 1 << 15
 def add_up(xp: Any, x: Any, axes: Any, keepdim: bool, np_dtype: Any = None) -> Any:
     """The sum; NumPy's ufunc is called directly because `ndarray.sum` spends longer on its way there than on small arrays."""
     if xp is np:
-        return np.add.reduce(x, axes, np_dtype, None, keepdim)
+        return np.add.reduce(x, axes, np_dtype, None, keepdim)  # type: ignore[call-overload]
     return x.sum(axis=axes, keepdims=keepdim, dtype=np_dtype)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..dtypes import as_dtype
 from ..tensor import Tensor, check_dim
+from ._blocked import along
 from .base import Op, composite, expect_tensor, install, op
 from .inplace import write_out
 from .reductions import add_up
@@ -21,6 +22,11 @@ def shifted(xp: Any, x: Any, dim: int) -> Any:
     return x - xp.maximum.reduce(x, axis=dim, keepdims=True) if xp is np else x - x.max(axis=dim, keepdims=True)
 
 
+def _softmax_gradient(g: Any, y: Any, dim: int) -> Any:
+    gy = g * y
+    return gy - y * gy.sum(axis=dim, keepdims=True)
+
+
 @op("_softmax", function=False, method=False, node="SoftmaxBackward0")
 class Softmax(Op):
     """exp(x - max) / sum(exp(x - max)) along `dim`."""
@@ -31,18 +37,21 @@ class Softmax(Op):
     def forward(xp: Any, x: Any, dim: int) -> Any:
         if not x.ndim:
             return x - x + 1
-        y = shifted(xp, x, dim)
-        xp.exp(y, out=y)
-        y /= add_up(xp, y, dim, True)
-        return y
+
+        def lines(x: Any, dim: int) -> Any:
+            y = shifted(xp, x, dim)
+            xp.exp(y, out=y)
+            y /= add_up(xp, y, dim, True)
+            return y
+
+        return along(lines, dim, x)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         y, dim = s.output, s.params[0]
         if not y.ndim:
             return (g * 0,)
-        gy = g * y
-        return (gy - y * gy.sum(axis=dim, keepdims=True),)
+        return (along(_softmax_gradient, dim, g, y),)
 
     @staticmethod
     def samples(make: Any) -> Any:
@@ -61,16 +70,20 @@ class LogSoftmax(Op):
     def forward(xp: Any, x: Any, dim: int) -> Any:
         if not x.ndim:
             return x - x
-        y = shifted(xp, x, dim)
-        y -= xp.log(add_up(xp, xp.exp(y), dim, True))
-        return y
+
+        def lines(x: Any, dim: int) -> Any:
+            y = shifted(xp, x, dim)
+            y -= xp.log(add_up(xp, xp.exp(y), dim, True))
+            return y
+
+        return along(lines, dim, x)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         y, dim = s.output, s.params[0]
         if not y.ndim:
             return (g * 0,)
-        return (g - xp.exp(y) * g.sum(axis=dim, keepdims=True),)
+        return (along(lambda g, y, dim: g - xp.exp(y) * g.sum(axis=dim, keepdims=True), dim, g, y),)
 
     @staticmethod
     def samples(make: Any) -> Any:

@@ -7,10 +7,10 @@ from typing import Any
 
 from . import data
 
-__all__ = ["checkpoint", "data", "tensorboard"]
+__all__ = ["checkpoint", "data", "dlpack", "tensorboard"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("checkpoint", "tensorboard"):
+    if name in ("checkpoint", "dlpack", "tensorboard"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

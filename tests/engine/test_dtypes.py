@@ -11,7 +11,8 @@ import pytest
 
 import engine
 
-NAMES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
+NAMES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
+         "complex64", "complex128"]
 # (first, second) -> common dtype: a few rows that hold without torch installed
 KNOWN = [("uint8", "int8", "int16"), ("float16", "bfloat16", "float32"), ("int64", "float16", "float16"),
          ("bool", "uint8", "uint8"), ("float64", "complex64", "complex128"), ("int64", "complex64", "complex64")]
@@ -52,7 +53,9 @@ def test_tensors_zero_dim_tensors_and_numbers_equal_torch():
 @pytest.mark.parametrize("name", NAMES)
 def test_division_and_unary_functions_of_every_dtype(name):
     torch = pytest.importorskip("torch")
-    for fn in (lambda lib, x: x / 2, lambda lib, x: lib.exp(x), lambda lib, x: x.sum(), lambda lib, x: x * 2, lambda lib, x: x.mean()):
+    functions = (lambda lib, x: x / 2, lambda lib, x: lib.exp(x), lambda lib, x: x.sum(), lambda lib, x: x * 2,
+                 lambda lib, x: x.mean())
+    for fn in functions:
         results = []
         for lib in (engine, torch):
             try:

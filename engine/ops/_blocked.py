@@ -1,0 +1,169 @@
+"""Large arrays, block by block: the forms in which operators run on the pool of `engine/pool.py`.
+
+A block is small enough to stay in the processor's cache while a chain of ufuncs goes over it, so that the chain reads
+and writes memory once. Everything here is for NumPy arrays; cards ask with `is_large` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..pool import LARGE, blas_limit, parallel_for, spans
+
+ndarray = np.ndarray
+
+CHAIN = 1 << 15  # elements per block of a chain of ufuncs: a handful of such arrays fits into the second-level cache
+SINGLE = 1 << 17  # elements per block of one ufunc, which gains from threads only
+
+# Products of (m, k) and (k, n), by m * k * n.
+_QUIET = 1 << 18  # OpenBLAS uses one thread up to here
+_SPLIT = 1 << 22  # from here on, a second thread is worth being woken
+_LEAST = 1 << 21  # of one block
+_SHORT = 64  # rows or columns of one block
+
+
+def is_large(array: Any) -> bool:
+    """Whether an array is NumPy's and worth running in blocks."""
+    return type(array) is ndarray and array.size >= LARGE
+
+
+# -- element by element, and row by row -------------------------------------------------------------------------------
+
+
+def pointwise(fn: Callable, *arrays: Any, longest: int = 0) -> Any:
+    """`fn(*arrays)` for a function of elements, with the blocks on the pool. Arrays broadcast; None is handed through."""
+    given = [a for a in arrays if type(a) is ndarray and a.ndim]
+    shape = given[0].shape
+    if all(a.shape == shape and a.flags.c_contiguous for a in given):
+        flat = [a.reshape(-1) if type(a) is ndarray and a.ndim else a for a in arrays]
+        return by_rows(fn, flat, longest).reshape(shape)
+    return by_rows(fn, arrays, longest)
+
+
+def along(fn: Callable, dim: int, *arrays: Any) -> Any:
+    """`fn(*arrays, dim)` for a function that treats every line along `dim` alike; large arrays in blocks of lines."""
+    first = arrays[0]
+    if not is_large(first):
+        return fn(*arrays, dim)
+    last = first.ndim - 1
+    if dim in (-1, last) and all(a.flags.c_contiguous for a in arrays):
+        lines = [a.reshape(-1, a.shape[-1]) for a in arrays]
+        return by_rows(lambda *parts: fn(*parts, 1), lines).reshape(first.shape)
+    if dim % (last + 1) == 0:
+        return fn(*arrays, dim)
+    return by_rows(lambda *parts: fn(*parts, dim), arrays)
+
+
+def row_blocks(rows: int, per_row: int, longest: int = 0) -> list[slice]:
+    """`rows` of so many elements each in blocks of at most `longest` elements (0: CHAIN), whole rows."""
+    return spans(rows, max(1, (longest or CHAIN) // max(per_row, 1)))
+
+
+def by_rows(fn: Callable, arrays: Sequence, longest: int = 0) -> Any:
+    """`fn(*arrays)` for a function that treats every index of the first dimension alike, in blocks of such rows.
+
+    `fn` returns an array, or a tuple of arrays, with as many rows as it got. Arrays with fewer dimensions than the
+    first, or one row, belong to all rows.
+    """
+    shape = np.broadcast(*[a for a in arrays if type(a) is ndarray]).shape
+    rows = shape[0] if shape else 0
+    if not rows:
+        return fn(*arrays)
+    per_row = 1
+    for n in shape[1:]:
+        per_row *= n
+    blocks = row_blocks(rows, per_row, longest)
+    if len(blocks) == 1:
+        return fn(*arrays)
+    split = [type(a) is ndarray and a.ndim == len(shape) and a.shape[0] == rows for a in arrays]
+
+    def part(block: slice) -> list:
+        return [a[block] if s else a for a, s in zip(arrays, split)]
+
+    head = fn(*part(blocks[0]))  # also says which dtypes and shapes come out
+    many = type(head) is tuple
+    outs = [np.empty((rows, *h.shape[1:]), h.dtype) for h in (head if many else (head,))]
+    in_place = isinstance(fn, np.ufunc)
+
+    def run(i: int) -> None:
+        block = blocks[i]
+        if i == 0:
+            results = head
+        elif in_place:
+            fn(*part(block), out=outs[0][block])
+            return
+        else:
+            results = fn(*part(block))
+        for out, result in zip(outs, results if many else (results,)):
+            out[block] = result
+
+    parallel_for(run, len(blocks))
+    return tuple(outs) if many else outs[0]
+
+
+# -- products of matrices ---------------------------------------------------------------------------------------------
+
+
+def product(a: Any, b: Any) -> Any:
+    """`a @ b`, with one BLAS thread per block of the result."""
+    if a.size * b.shape[-1] <= _QUIET or a.ndim < 2 or b.ndim < 2:
+        return a @ b
+    m, k = a.shape[-2:]
+    n = b.shape[-1]
+    if a.ndim == 2 and b.ndim == 2:
+        work = m * k * n
+        return _product_of_matrices(a, b, m, n, work) if _is_blas(a) else a @ b
+    return _product_of_batches(a, b, m * k * n)
+
+
+def _is_blas(a: Any) -> bool:
+    return type(a) is ndarray and a.dtype.kind in "fc" and blas_limit.known
+
+
+def _product_of_matrices(a: Any, b: Any, m: int, n: int, work: int) -> Any:
+    """Blocks of rows of the result, or of columns if it is wider than high."""
+    along = max(m, n)
+    count = min(32, work // _LEAST, along // _SHORT)
+    if a is b or work < _SPLIT or count < 2 or b.shape[-2] != a.shape[-1]:
+        with blas_limit:
+            return a @ b
+    count = 1 << (count.bit_length() - 1)  # a power of two: the same share for each of two or four threads
+    blocks = spans(along, -(-along // count))
+    out = np.empty((m, n), a.dtype)
+    if m >= n:
+        parallel_for(lambda i: np.matmul(a[blocks[i]], b, out=out[blocks[i]]), len(blocks))
+    else:
+        parallel_for(lambda i: np.matmul(a, b[:, blocks[i]], out=out[:, blocks[i]]), len(blocks))
+    return out
+
+
+def _product_of_batches(a: Any, b: Any, work: int) -> Any:
+    """Blocks of the first dimension that is longer than one."""
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    total = work
+    for size in batch:
+        total *= size
+    if total < _SPLIT or not _is_blas(a) or a.shape[-1] != b.shape[-2]:
+        if total <= _QUIET or not _is_blas(a):
+            return np.matmul(a, b)
+        with blas_limit:
+            return np.matmul(a, b)
+    out = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+    at = next((i for i, size in enumerate(batch) if size > 1), 0)
+    lead = (slice(None),) * at
+    blocks = spans(batch[at], max(1, -(-batch[at] * _LEAST // total)))
+    pick_a, pick_b = (len(x.shape) - len(batch) - 2 for x in (a, b))
+
+    def part(x: Any, missing: int, block: slice) -> Any:
+        place = at + missing
+        return x if place < 0 or x.shape[place] == 1 else x[(slice(None),) * place + (block,)]
+
+    def run(i: int) -> None:
+        block = blocks[i]
+        np.matmul(part(a, pick_a, block), part(b, pick_b, block), out=out[(*lead, block)])
+
+    parallel_for(run, len(blocks))
+    return out

@@ -1,0 +1,336 @@
+"""The engine's own threads: large kernels cut their work into blocks, and the blocks run here.
+
+NumPy lets go of the interpreter inside ufuncs, copies and matrix products, so plain threads run blocks side by side.
+Three rules make this fast and predictable:
+
+- BLAS runs one thread per call while a kernel of ours runs, and gets its own number back afterwards. Two pools of
+  threads that compete for the same cores cost a factor of two to twelve.
+- What the blocks are depends on the sizes of the arrays alone, never on the number of threads: so neither do results.
+- Small arrays never come here. Nothing is started before the first large kernel asks for it.
+
+Only one kernel at a time uses the threads. A caller that finds them busy (another user thread, or a kernel inside a
+kernel) runs its blocks itself. A forked child starts without threads, with a count of one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from . import backend
+
+__all__ = ["LARGE", "blas_limit", "get_num_threads", "map_blocks", "parallel_for", "scratch", "set_num_threads", "spans"]
+
+LARGE = 1 << 16  # elements; below, a plain NumPy call costs less than waking a thread
+
+_count: int | None = None  # threads per kernel, the caller's among them; None: not asked for yet
+_crew: _Crew | None = None
+_turn = threading.Lock()  # held by the one caller whose kernel uses the crew
+_local = threading.local()
+
+
+def get_num_threads() -> int:
+    """How many threads a large kernel uses, the calling one among them.
+
+    Until `set_num_threads` is called: the environment's LITENGINE_NUM_THREADS, else its OMP_NUM_THREADS, else the
+    number of processors that this process may use.
+    """
+    global _count
+    if _count is None:
+        _count = _from_environment() or _processors()
+    return _count
+
+
+def set_num_threads(num: int) -> None:
+    """Set how many threads a large kernel uses, the calling one among them. Results do not depend on it.
+
+    Raises: TypeError, RuntimeError: `num` is not a positive int.
+
+    >>> torch.set_num_threads(1)
+    >>> torch.get_num_threads()
+    1
+    """
+    global _count
+    if not isinstance(num, int) or isinstance(num, bool):
+        raise TypeError(f"set_num_threads expects an int, but got {type(num).__name__}")
+    if num <= 0:
+        raise RuntimeError(f"set_num_threads expects a positive integer, but got {num}")
+    _count = num
+    if _turn.acquire(blocking=False):  # otherwise the kernel that runs now is the last of the old crew
+        try:
+            _dismiss_if_wrong()
+        finally:
+            _turn.release()
+
+
+def _from_environment() -> int | None:
+    for name in ("LITENGINE_NUM_THREADS", "OMP_NUM_THREADS"):
+        first = os.environ.get(name, "").split(",")[0].strip()  # OpenMP allows a list, one number per nesting level
+        if first.isdigit() and int(first) > 0:
+            return int(first)
+    return None
+
+
+def _processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+# -- blocks -----------------------------------------------------------------------------------------------------------
+
+
+def parallel_for(fn: Callable[[int], Any], n_blocks: int) -> None:
+    """Call `fn(i)` for every i below `n_blocks`, on several threads, and return when all have returned.
+
+    Which thread runs which block, and in which order, is left open: blocks must not depend on each other. The first
+    exception is raised here, after the blocks that were running have ended; the others are not begun.
+    """
+    wanted = min(get_num_threads(), n_blocks) - 1
+    if wanted < 1 or not _turn.acquire(blocking=False):
+        with blas_limit:
+            for i in range(n_blocks):
+                fn(i)
+        return
+    try:
+        with blas_limit:
+            _assembled().run(fn, n_blocks, wanted)
+    finally:
+        _dismiss_if_wrong()
+        _turn.release()
+
+
+def map_blocks(fn: Callable[[int], Any], n_blocks: int) -> list:
+    """`[fn(0), fn(1), ...]`, computed by `parallel_for`; the order is that of the blocks."""
+    results: list = [None] * n_blocks
+
+    def keep(i: int) -> None:
+        results[i] = fn(i)
+
+    parallel_for(keep, n_blocks)
+    return results
+
+
+def spans(total: int, longest: int) -> list[slice]:
+    """`range(total)` as equal slices of at most `longest`."""
+    count = max(1, -(-total // longest))
+    edges = [total * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in zip(edges, edges[1:])]
+
+
+def scratch(size: int, dtype: Any, slot: int = 0) -> np.ndarray:
+    """`size` elements of memory that this thread uses again and again; what they hold at first is left open.
+
+    A kernel that needs several pieces at once asks for them by different `slot`s. Valid until the kernel returns.
+    """
+    buffers = _local.__dict__
+    key = (slot, dtype)
+    buffer = buffers.get(key)
+    if buffer is None or buffer.size < size:
+        buffer = buffers[key] = np.empty(size, dtype)
+    return buffer[:size]
+
+
+# -- threads ----------------------------------------------------------------------------------------------------------
+
+
+class _Job:
+    """One kernel: its function, and the blocks that nobody has begun."""
+
+    __slots__ = ("error", "fn", "rest")
+
+    def __init__(self, fn: Callable[[int], Any], rest: Iterator[int]) -> None:
+        self.fn, self.rest = fn, rest
+        self.error: BaseException | None = None
+
+    def work(self) -> None:
+        """Take blocks until none is left."""
+        fn, rest = self.fn, self.rest
+        try:
+            for i in rest:
+                fn(i)
+        except BaseException as error:  # raised again by the caller's thread
+            self.error = self.error or error
+            for _ in rest:
+                pass
+
+
+class _Member(threading.Thread):
+    """A thread that sleeps until it is given a job. `begin` and `done` are locks used as signals."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(name=f"litengine-{number}", daemon=True)  # must not keep the interpreter from exiting
+        self.job: _Job | None = None
+        self.begin, self.done = threading.Lock(), threading.Lock()
+        self.begin.acquire()
+        self.done.acquire()
+
+    def run(self) -> None:
+        backend.hush()  # warnings are silenced per thread
+        while True:
+            self.begin.acquire()
+            job = self.job
+            if job is None:
+                return
+            job.work()
+            self.job = job = None  # the arrays of a finished kernel are not ours to keep
+            self.done.release()
+
+
+class _Crew:
+    """The threads beside the caller's."""
+
+    def __init__(self, size: int) -> None:
+        self.members = [_Member(i) for i in range(1, size + 1)]
+        for member in self.members:
+            member.start()
+
+    def run(self, fn: Callable[[int], Any], n_blocks: int, wanted: int) -> None:
+        """Run the blocks on the caller's thread and `wanted` others."""
+        job = _Job(fn, iter(range(n_blocks)))
+        helpers = self.members[:wanted]
+        for member in helpers:
+            member.job = job
+            member.begin.release()
+        job.work()
+        for member in helpers:
+            self._wait(member, job)
+        if job.error is not None:
+            raise job.error
+
+    @staticmethod
+    def _wait(member: _Member, job: _Job) -> None:
+        """Wait for a member even through Ctrl-C: it may still be writing into arrays that the caller would free."""
+        while True:
+            try:
+                member.done.acquire()
+                return
+            except BaseException as error:  # raised when the last member is done
+                job.error = job.error or error
+
+    def dismiss(self) -> None:
+        """End the threads."""
+        for member in self.members:
+            member.begin.release()
+        for member in self.members:
+            member.join()
+
+
+def _assembled() -> _Crew:
+    """The crew of the right size. Call only in turn."""
+    global _crew
+    if _crew is None:
+        _crew = _Crew(get_num_threads() - 1)
+    return _crew
+
+
+def _dismiss_if_wrong() -> None:
+    """End the threads if their number is no longer the one that is wanted. Call only in turn."""
+    global _crew
+    if _crew is not None and len(_crew.members) != get_num_threads() - 1:
+        _crew, leaving = None, _crew
+        leaving.dismiss()
+
+
+def _at_exit() -> None:
+    """End the threads before the interpreter takes NumPy apart."""
+    global _crew
+    if _turn.acquire(timeout=1):
+        try:
+            if _crew is not None:
+                _crew, leaving = None, _crew
+                leaving.dismiss()
+        finally:
+            _turn.release()
+
+
+def _after_fork() -> None:
+    """In a forked child: its parent's threads do not exist here, and one thread is what a worker process is given."""
+    global _count, _crew, _turn, _local
+    _count, _crew = 1, None
+    _turn, _local = threading.Lock(), threading.local()
+    blas_limit.forget()
+
+
+# -- BLAS -------------------------------------------------------------------------------------------------------------
+
+_OPENBLAS = (("scipy_openblas_set_num_threads64_", "scipy_openblas_get_num_threads64_"),
+             ("scipy_openblas_set_num_threads", "scipy_openblas_get_num_threads"),
+             ("openblas_set_num_threads64_", "openblas_get_num_threads64_"),
+             ("openblas_set_num_threads", "openblas_get_num_threads"))
+
+
+class _BlasLimit:
+    """`with blas_limit:` one thread per BLAS call inside; the user's number again after the last one has left.
+
+    Entering and leaving costs about a microsecond: the two functions come from the OpenBLAS that NumPy has loaded.
+    `known` is False for another BLAS, whose threads are then left as they are.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = 1
+        self._functions: tuple[Callable, Callable] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether NumPy's BLAS can be limited."""
+        return self._find()[0] is not _nothing
+
+    def _find(self) -> tuple[Callable, Callable]:
+        if self._functions is None:
+            self._functions = _blas_functions()
+        return self._functions
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                setter, getter = self._functions or self._find()
+                self._before = getter()
+                if self._before != 1:
+                    setter(1)
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._before != 1:
+                self._find()[0](self._before)
+
+    def forget(self) -> None:
+        """In a forked child: whoever was inside is not here."""
+        self._lock = threading.Lock()
+        if self._inside:
+            self._inside = 0
+            self._find()[0](self._before)
+
+
+def _nothing(number: int = 1) -> int:
+    return number
+
+
+def _blas_functions() -> tuple[Callable, Callable]:
+    """(set, get) of NumPy's own OpenBLAS, looked up in the library that NumPy loaded it for."""
+    import ctypes
+    from importlib import import_module
+
+    library = ctypes.PyDLL(import_module("numpy.linalg._umath_linalg").__file__)
+    for set_name, get_name in _OPENBLAS:
+        setter, getter = getattr(library, set_name, None), getattr(library, get_name, None)
+        if setter is not None and getter is not None:
+            setter.argtypes, setter.restype = [ctypes.c_int], None
+            getter.argtypes, getter.restype = [], ctypes.c_int
+            return setter, getter
+    return _nothing, _nothing
+
+
+blas_limit = _BlasLimit()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

@@ -1,0 +1,53 @@
+"""Operators in blocks on several threads give what they give in one piece: every sample, with the bounds set very low."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import engine
+from engine import pool
+from engine.ops import _blocked
+from engine.ops import pointwise as pointwise_rows
+from engine.ops.samples import all_samples
+from tests.engine.ops_harness import array, call
+
+CASES = [(f"{name}-{i}", sample) for name, i, sample in all_samples()]
+
+
+def results(sample):
+    """Outputs and gradients of a sample in float64."""
+    engine.manual_seed(0)
+    outs, leaves = call(sample, engine, grad=True)
+    total = sum((o * o).sum() for o in outs if getattr(o, "requires_grad", False) and not o.is_complex())
+    if isinstance(total, engine.Tensor):
+        total.backward()
+    return [array(o) for o in outs], [None if leaf.grad is None else array(leaf.grad) for leaf in leaves]
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Everything counts as large; two threads."""
+    before = pool.get_num_threads()
+    for module in (_blocked, pointwise_rows):
+        monkeypatch.setattr(module, "LARGE", 2)
+    for name, value in {"CHAIN": 4, "SINGLE": 4, "_QUIET": 1, "_SPLIT": 1, "_LEAST": 2, "_SHORT": 1}.items():
+        monkeypatch.setattr(_blocked, name, value)
+    monkeypatch.setattr(pointwise_rows, "SINGLE", 4)
+    engine.set_num_threads(2)
+    yield
+    engine.set_num_threads(before)
+
+
+@pytest.mark.parametrize("sample", [sample for _, sample in CASES], ids=[name for name, _ in CASES])
+def test_blocks_give_what_one_piece_gives(sample, request):
+    expected, expected_grads = results(sample)
+    request.getfixturevalue("small_blocks")
+    got, grads = results(sample)
+    for a, b in zip(got, expected, strict=True):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    for a, b in zip(grads, expected_grads, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
