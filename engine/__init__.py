@@ -54,12 +54,14 @@ bool = dtypes.bool_
 half, float, double = float16, float32, float64
 short, int, long = int16, int32, int64
 cfloat, cdouble = complex64, complex128
+newaxis = None
 inf, nan, pi, e = dtypes.INF, dtypes.NAN, dtypes.PI, dtypes.E
 strided = "torch.strided"
 contiguous_format, preserve_format, channels_last = "contiguous", "preserve", "channels_last"
 
 # Sub-packages and what lives in them, loaded on first use.
-_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "distributions", "hub", "jit", "legacy",
+_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "distributions", "hub",
+                 "jit", "legacy", "linalg",
                  "nn", "onnx", "optim", "serialization", "settings", "sparse", "testing", "utils", "version")
 _LAZY_NAMES = {
     name: module
@@ -83,7 +85,7 @@ __all__ = [
     "complex128", "default_generator", "device", "double", "dtype", "e", "enable_grad", "finfo", "float", "float16",
     "float32", "float64", "get_default_device", "get_default_dtype", "get_rng_state", "half", "iinfo", "inf",
     "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_grad_enabled",
-    "is_inference_mode_enabled", "is_tensor", "long", "manual_seed", "nan", "no_grad", "ops", "pi", "promote_types",
+    "is_inference_mode_enabled", "is_tensor", "long", "manual_seed", "nan", "newaxis", "no_grad", "ops", "pi", "promote_types",
     "random", "seed", "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state",
     "short", "strided", "tensor", "uint8", "uint16", "uint32", "uint64", *ops.FUNCTIONS,
 ]

@@ -75,6 +75,8 @@ class FitLoop:
             self._close_epoch()
         if not self._run_is_over():
             self._run_epochs()
+        elif self.rng_to_restore is not None:
+            self._restore_rng()
         self.reporting.enter(None)
 
     def _run_epochs(self) -> None:

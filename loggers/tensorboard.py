@@ -83,7 +83,7 @@ class TensorBoardLogger(FolderLogger):
     def experiment(self) -> SummaryWriter:
         """The ``tensorboardX.SummaryWriter``, for images, histograms, text and all else that it can write.
 
-        Its methods take whatever NumPy can read as an array, tensors of ours on the CPU included.
+        Its methods take whatever NumPy can read as an array, and tensors.
         """
         if self._experiment is None:
             # tensorboardX names a file by the second, and would overwrite what a run in the same second wrote.
@@ -190,6 +190,8 @@ def _with_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
     """``method`` with every argument that can be read as an array turned into one."""
 
     def read(value: Any) -> Any:
+        if hasattr(value, "detach"):  # a tensor, which may require grad and be on a GPU
+            value = value.detach().cpu()
         return np.asarray(value) if hasattr(value, "__array__") else value
 
     @functools.wraps(method)

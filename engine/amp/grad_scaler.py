@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from engine import cuda
+from engine import backend, cuda
 from engine.tensor import Tensor
 
 __all__ = ["GradScaler"]
@@ -85,7 +85,7 @@ class GradScaler:
                     array = parameter.grad._array
                     array *= array.dtype.type(1.0 / self._scale)
                     parameter.grad._bump("unscale_")
-                    overflow = overflow or not bool((array * 0 == 0).all())
+                    overflow = overflow or not bool(backend.namespace(array).isfinite(array).all())
         self._stages[id(optimizer)], self._overflows[id(optimizer)] = _UNSCALED, overflow
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:

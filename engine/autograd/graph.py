@@ -277,3 +277,18 @@ def modified(node: Node, array: Any, vc: Version, expected: int) -> RuntimeError
         f"is at version {vc.count}; expected version {expected} instead. It was last changed by {what} at {file}:{line}. "
         "HINT: use the out-of-place form of that operator, or clone() the tensor first."
     )
+
+
+class saved_tensors_hooks:  # noqa: N801 - torch's name
+    """Not supported: raises NotImplementedError. `torch.utils.checkpoint.checkpoint` saves the same memory."""
+
+    def __init__(self, pack_hook: Any = None, unpack_hook: Any = None) -> None:
+        raise NotImplementedError(f"{type(self).__name__} is not supported: what backward needs is kept as arrays, without "
+                                  "hooks. HINT: torch.utils.checkpoint.checkpoint keeps less memory.")
+
+
+class save_on_cpu(saved_tensors_hooks):  # noqa: N801 - torch's name
+    """Not supported: raises NotImplementedError. `torch.utils.checkpoint.checkpoint` saves the same memory."""
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
+        super().__init__()

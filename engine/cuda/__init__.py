@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from engine import backend, random
 from engine.devices import as_device
+from engine.errors import did_you_mean
 
 __all__ = ["current_device", "device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
-           "get_device_properties", "init", "is_available", "is_initialized", "manual_seed", "manual_seed_all",
+           "get_device_properties", "get_rng_state_all", "init",
+           "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all",
            "max_memory_allocated", "mem_get_info", "memory_allocated", "memory_reserved", "reset_peak_memory_stats",
-           "set_device", "synchronize"]
+           "set_device", "set_rng_state_all", "synchronize"]
 
 
 def is_available() -> bool:
@@ -143,3 +146,26 @@ def manual_seed(seed: int) -> None:
 def manual_seed_all(seed: int) -> None:
     """As `manual_seed`."""
     manual_seed(seed)
+
+
+def get_rng_state_all() -> list[Any]:
+    """The random state that a GPU's draws come from, the CPU's, once per GPU; empty without one."""
+    return [random.get_rng_state() for _ in range(device_count())]
+
+
+def set_rng_state_all(new_states: Any) -> None:
+    """Take up what `get_rng_state_all` gave; nothing for an empty list."""
+    for state in new_states:
+        random.set_rng_state(state)
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether there is a GPU: bfloat16 tensors work on every one, by way of float32."""
+    return is_available()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "amp":  # the old names of engine.amp, loaded when they are used
+        return importlib.import_module(f"{__name__}.amp")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'.{did_you_mean(name, __all__)} "
+                         "HINT: docs/compatibility.md lists what is here and what is not.")

@@ -18,7 +18,7 @@ class DataParallel(Module):
         device_ids: at most one device.
 
     Raises:
-        NotImplementedError: if several devices are given; train with the Trainer's strategies instead.
+        NotImplementedError: if several devices are given.
 
     Example::
 
@@ -32,8 +32,7 @@ class DataParallel(Module):
         super().__init__()
         if device_ids is not None and len(device_ids) > 1:
             raise NotImplementedError(
-                f"DataParallel over {len(device_ids)} devices is not supported: use one process per device "
-                "(the Trainer's strategy)"
+                f"DataParallel over {len(device_ids)} devices is not supported. HINT: give one device, or none."
             )
         self.module = module
         self.device_ids = [] if device_ids is None else list(device_ids)

@@ -29,6 +29,10 @@ from . import (
     interop,
     interpolation,
     joining,
+    linear_algebra,
+    linear_algebra_factors,
+    linear_algebra_norms,
+    linear_algebra_spectra,
     logic,
     losses,
     losses_margin,
@@ -49,17 +53,19 @@ from . import (
     scatter,
     shape,
     softmax,
-    storage,
     sorting,
     special_functions,
     statistics,
+    storage,
 )
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
 __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smooth", "adaptive_pooling", "arithmetic",
            "attention", "average_pooling", "channel_norms", "comparison", "conversion", "convolution", "counting",
            "creation", "cumulative", "distances", "dropout", "einsum", "elementwise", "elementwise_pairs",
-           "embedding", "extrema", "fold", "grids", "indexing", "interop", "interpolation", "joining", "logic",
+           "embedding", "extrema", "fold", "grids", "indexing", "interop", "interpolation", "joining",
+           "linear_algebra", "linear_algebra_factors",
+           "linear_algebra_norms", "linear_algebra_spectra", "logic",
            "losses", "losses_margin", "losses_pointwise", "matmul", "normalization", "padding", "pooling",
            "products", "random_ops", "readings", "rearranging", "recurrent", "recurrent_cells", "reductions",
-           "scatter", "shape", "softmax", "storage", "sorting", "special_functions", "statistics"]
+           "regions", "repeating", "scatter", "shape", "softmax", "sorting", "special_functions", "statistics", "storage"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..pool import LARGE, blas_limit, parallel_for, spans
+from ..pool import LARGE, blas_limit, map_blocks, parallel_for, spans
 
 ndarray = np.ndarray
 
@@ -28,6 +28,11 @@ _SHORT = 64  # rows or columns of one block
 def is_large(array: Any) -> bool:
     """Whether an array is NumPy's and worth running in blocks."""
     return type(array) is ndarray and array.size >= LARGE
+
+
+def run_blocks(fn: Callable[[int], Any], n_blocks: int, array: Any) -> list:
+    """`[fn(0), fn(1), ...]`: on the pool if `array`, which the blocks are of, is large, and here if not."""
+    return map_blocks(fn, n_blocks) if is_large(array) else [fn(i) for i in range(n_blocks)]
 
 
 # -- element by element, and row by row -------------------------------------------------------------------------------
@@ -62,13 +67,14 @@ def row_blocks(rows: int, per_row: int, longest: int = 0) -> list[slice]:
     return spans(rows, max(1, (longest or CHAIN) // max(per_row, 1)))
 
 
-def by_rows(fn: Callable, arrays: Sequence, longest: int = 0) -> Any:
+def by_rows(fn: Callable, arrays: Sequence, longest: int = 0, split: Sequence[bool] | None = None) -> Any:
     """`fn(*arrays)` for a function that treats every index of the first dimension alike, in blocks of such rows.
 
-    `fn` returns an array, or a tuple of arrays, with as many rows as it got. Arrays with fewer dimensions than the
-    first, or one row, belong to all rows.
+    `fn` returns an array, or a tuple of arrays, with as many rows as it got. `split` says which of the arrays have
+    these rows (the first has); without it the arrays broadcast, and those that have fewer dimensions or one row are
+    handed to all blocks.
     """
-    shape = np.broadcast(*[a for a in arrays if type(a) is ndarray]).shape
+    shape = arrays[0].shape if split else np.broadcast(*[a for a in arrays if type(a) is ndarray]).shape
     rows = shape[0] if shape else 0
     if not rows:
         return fn(*arrays)
@@ -78,7 +84,7 @@ def by_rows(fn: Callable, arrays: Sequence, longest: int = 0) -> Any:
     blocks = row_blocks(rows, per_row, longest)
     if len(blocks) == 1:
         return fn(*arrays)
-    split = [type(a) is ndarray and a.ndim == len(shape) and a.shape[0] == rows for a in arrays]
+    split = split or [type(a) is ndarray and a.ndim == len(shape) and a.shape[0] == rows for a in arrays]
 
     def part(block: slice) -> list:
         return [a[block] if s else a for a, s in zip(arrays, split)]

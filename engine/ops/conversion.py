@@ -174,7 +174,11 @@ for _name, _d in (("float", dtypes.float32), ("double", dtypes.float64), ("half"
 
 @composite("type_as", function=False)
 def type_as(input: Tensor, other: Tensor) -> Tensor:
-    """The tensor in `other`'s dtype and on its device."""
+    """The tensor in `other`'s dtype and on its device.
+
+    >>> torch.tensor([1.5]).type_as(torch.tensor(1))
+    tensor([1])
+    """
     return to(input, other)
 
 
@@ -205,7 +209,11 @@ _LEGACY = {dtypes.float32: "FloatTensor", dtypes.float64: "DoubleTensor", dtypes
 
 @composite("cpu", function=False)
 def cpu(input: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor in main memory: itself when it is there already."""
+    """The tensor in main memory: itself when it is there already.
+
+    >>> torch.tensor([1]).cpu()
+    tensor([1])
+    """
     return to_device(input, devices.CPU)
 
 

@@ -135,7 +135,11 @@ for _name, _make, _value in (("zeros_like", zeros, _ZERO), ("ones_like", ones, 1
 @composite("full_like", method=False)
 def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None,
               requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False) -> Tensor:
-    """A tensor of `input`'s shape, dtype and device filled with one value."""
+    """A tensor of `input`'s shape, dtype and device filled with one value.
+
+    >>> torch.full_like(torch.zeros(2), 7)
+    tensor([7., 7.])
+    """
     d, where = input.dtype if dtype is None else dtype, input.device if device is None else device
     return full(input.shape, fill_value, dtype=d, device=where, requires_grad=requires_grad)
 
@@ -143,7 +147,11 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, layout: Any 
 @composite("new_full", function=False)
 def new_full(input: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None,
              requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
-    """As `full`, with the dtype and device of this tensor."""
+    """As `full`, with the dtype and device of this tensor.
+
+    >>> torch.zeros(1).new_full((2,), 7)
+    tensor([7., 7.])
+    """
     d, where = input.dtype if dtype is None else dtype, input.device if device is None else device
     return full(size, fill_value, dtype=d, device=where, requires_grad=requires_grad)
 
@@ -217,7 +225,11 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
 @composite("new_tensor", function=False)
 def new_tensor(input: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
                layout: Any = None, pin_memory: bool = False) -> Tensor:
-    """A new tensor with a copy of `data`, with this tensor's dtype and device unless given."""
+    """A new tensor with a copy of `data`, with this tensor's dtype and device unless given.
+
+    >>> torch.zeros(1).new_tensor([1, 2])
+    tensor([1., 2.])
+    """
     d = input.dtype if dtype is None else dtypes.as_dtype(dtype)
     where = input.device if device is None else devices.as_device(device)
     return finish(devices.place(array_from(data, d), where), requires_grad)

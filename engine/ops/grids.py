@@ -68,13 +68,22 @@ def vstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
 
 @composite("dstack", method=False)
 def dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    """Joined along the third dimension."""
+    """Joined along the third dimension.
+
+    >>> torch.dstack([torch.tensor([1, 2]), torch.tensor([3, 4])]).shape
+    torch.Size([1, 2, 2])
+    """
     return Cat.call(atleast_3d(list(same_dtype(tensors, "dstack"))), 2, out=out)
 
 
 @composite("column_stack", method=False)
 def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    """Joined along the columns; vectors become columns."""
+    """Joined along the columns; vectors become columns.
+
+    >>> torch.column_stack([torch.tensor([1, 2]), torch.tensor([3, 4])])
+    tensor([[1, 3],
+            [2, 4]])
+    """
     parts = [Reshape.apply(t, (t._array.size, 1)) if t._array.ndim <= 1 else t for t in same_dtype(tensors, "column_stack")]
     return Cat.call(parts, 1, out=out)
 
@@ -122,7 +131,12 @@ def block_diag(*tensors: Tensor) -> Tensor:
 
 @composite("cartesian_prod", method=False)
 def cartesian_prod(*tensors: Tensor) -> Tensor:
-    """All combinations of one element from each vector, a row each."""
+    """All combinations of one element from each vector, a row each.
+
+    >>> torch.cartesian_prod(torch.tensor([1, 2]), torch.tensor([3]))
+    tensor([[1, 3],
+            [2, 3]])
+    """
     if len(tensors) == 1:
         return tensors[0]
     return stack([g.reshape(-1) for g in meshgrid(*tensors, indexing="ij")], 1)
@@ -146,7 +160,11 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 @composite("logspace", method=False)
 def logspace(start: float, end: float, steps: int, base: float = 10.0, *, out: Tensor | None = None, dtype: Any = None,
              layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """`steps` numbers from base**start to base**end, evenly spaced in their exponents."""
+    """`steps` numbers from base**start to base**end, evenly spaced in their exponents.
+
+    >>> torch.logspace(0, 2, 3)
+    tensor([  1.,  10., 100.])
+    """
     exponents = creation.linspace(start, end, steps, dtype=dtypes.float64, device=device)._array
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     return finish((base**exponents).astype(d.np), requires_grad, out)
@@ -155,7 +173,11 @@ def logspace(start: float, end: float, steps: int, base: float = 10.0, *, out: T
 @composite("range", method=False)
 def range_(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: Any = None,
            layout: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """The deprecated `arange` that includes `end`; always floating unless `dtype` says otherwise."""
+    """The deprecated `arange` that includes `end`; always floating unless `dtype` says otherwise.
+
+    >>> torch.range(0, 2)
+    tensor([0., 1., 2.])
+    """
     if end is None:
         start, end = 0, start
     count = int((end - start) / step + 1)
@@ -166,7 +188,12 @@ def range_(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None
 
 @composite("vander", method=False)
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The Vandermonde matrix of a vector: its powers as columns, decreasing unless `increasing`."""
+    """The Vandermonde matrix of a vector: its powers as columns, decreasing unless `increasing`.
+
+    >>> torch.vander(torch.tensor([2, 3]))
+    tensor([[2, 1],
+            [3, 1]])
+    """
     n = x._array.size if N is None else N
     powers = range(n) if increasing else range(n - 1, -1, -1)
     return stack([x**p for p in powers], 1) if n else x.new_empty(x._array.size, 0)  # type: ignore[operator, attr-defined]
@@ -209,7 +236,11 @@ class Complex(Op):
 
 @composite("polar", method=False)
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """A complex tensor of absolute values and angles (radians)."""
+    """A complex tensor of absolute values and angles (radians).
+
+    >>> torch.polar(torch.tensor([2.]), torch.tensor([0.]))
+    tensor([2.+0.j])
+    """
     return Complex.call(abs * angle.cos(), abs * angle.sin())  # type: ignore[attr-defined, operator]
 
 

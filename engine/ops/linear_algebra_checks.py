@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dtypes import result_dtype
 from ..errors import LinAlgError
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor
 from .base import CARDS, Op, expect_tensor, op
 
 _KINDS = {"float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
@@ -80,11 +80,6 @@ def expect_same_dtype(name: str, a: Tensor, b: Tensor) -> None:
         kinds = [_KINDS.get(t.dtype.name, t.dtype.name) for t in (a, b)]
         raise RuntimeError(f"{name}: Expected A and B to have the same dtype, but found A of type {kinds[0]} and B of type "
                            f"{kinds[1]} instead (common dtype: {result_dtype([a, b])})")
-
-
-def no_int_info(a: Tensor) -> Tensor:
-    """The `info` of a factorisation that succeeded: int32 zeros, one per matrix."""
-    return wrap(np.zeros(a.shape[:-2], np.int32))
 
 
 @op("_eye_for", function=False, method=False)

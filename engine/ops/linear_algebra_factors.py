@@ -15,7 +15,7 @@ from ..tensor import Tensor, wrap
 from .base import CARDS, Op, composite, op
 from .extrema import return_type
 from .joining import Cat
-from .linear_algebra import Substitute, finish, solve_triangular, well_conditioned
+from .linear_algebra import Substitute, finish, well_conditioned
 from .linear_algebra_checks import adj, adjoint_of, batch_phrase, expect_matrix, expect_square, eye_for
 from .linear_algebra_kernels import factor, order_of
 from .samples import Array, samples_for
@@ -176,7 +176,8 @@ def qr_factors(a: Tensor, mode: str = "reduced") -> tuple[Tensor, Tensor]:
     """(Q, R) of A; `mode` is "reduced", "complete" or "r" (Q is empty)."""
     expect_matrix("linalg.qr", a)
     if mode not in ("reduced", "complete", "r"):
-        raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'")
+        raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or "
+                           "'complete'")
     m, n = a.shape[-2:]
     if mode == "r" or (mode == "complete" and m > n):
         return QRWithoutGradient.apply(a, mode)
@@ -346,7 +347,7 @@ def orgqr(input: Tensor, tau: Tensor, *, out: Tensor | None = None) -> Tensor:
         raise RuntimeError("linalg.householder_product: input.shape[-1] must be greater than or equal to tau.shape[-1]")
     eye = np.zeros((m, n), input._array.dtype)
     eye[np.arange(n), np.arange(n)] = 1
-    result = wrap(eye) + input[..., :1, :1] * 0 if input.numel() else wrap(np.broadcast_to(eye, input.shape).copy())  # type: ignore[attr-defined]
+    result = wrap(np.broadcast_to(eye, input.shape).copy())
     vectors = input.tril(-1) + wrap(eye)  # type: ignore[attr-defined]
     for i in reversed(range(tau.shape[-1])):
         v = vectors[..., i : i + 1]
@@ -367,10 +368,12 @@ def _factor_samples(make: Any) -> Any:
     yield make("lu_factor", make.uniform((40, 40)), _grad=False, _module="linalg")
     yield make("orgqr", make.uniform((4, 3)), make.uniform((2,)))
     yield make("householder_product", make.uniform((2, 4, 3)), make.uniform((2, 3)), _module="linalg")
-    lower = Array(np.tril(make.rng.uniform(0.2, 1, (3, 3))) + np.eye(3))
+    lower = make.rng.uniform(0.2, 1, (3, 3)) + np.eye(3)
     for upper in (False, True):
-        yield make("cholesky_solve", make.uniform((3, 2)), lower, upper)
-        yield make("cholesky_inverse", lower, upper)
+        triangle = Array(np.triu(lower) if upper else np.tril(lower))
+        for options in ({"_grad": False}, {"_oracle": False}):  # torch's gradient also fills the triangle that is not read
+            yield make("cholesky_solve", make.uniform((3, 2)), triangle, upper, **options)
+            yield make("cholesky_inverse", triangle, upper, **options)
     definite = well_conditioned(make, (2, 3, 3)).values
     definite = Array(definite @ definite.swapaxes(-1, -2))
     yield make("cholesky", definite, _grad=False)

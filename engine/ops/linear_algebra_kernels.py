@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 _BLOCK = 32  # columns that are eliminated one by one before a matrix product updates the rest
-
-
-def adjoint(x: Any) -> Any:
-    """The conjugate transpose of every matrix of a raw batch."""
-    return x.conj().swapaxes(-1, -2)
 
 
 def factor(xp: Any, a: Any) -> tuple:
@@ -71,7 +68,7 @@ def substitute(xp: Any, a: Any, b: Any, upper: bool, unit: bool) -> Any:
         return substitute(xp, a[..., ::-1, ::-1], b[..., ::-1, :], False, unit)[..., ::-1, :]
     n = a.shape[-1]
     kind = xp.result_type(a.dtype, b.dtype)
-    lead = xp.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if hasattr(xp, "broadcast_shapes") else (a[..., 0, 0] * b[..., 0, 0]).shape
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     x = xp.empty((*lead, n, b.shape[-1]), dtype=kind)
     x[...] = b
     for start in range(0, n, _BLOCK):

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import backend
 from ..tensor import Tensor, wrap
+from ._blocked import by_rows, is_large
 from .base import Op, expect_tensor, install, op
 from .reductions import add_up
 from .softmax import shifted
@@ -77,8 +78,8 @@ class CrossEntropy(Op):
     @staticmethod
     def forward(xp: Any, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int, smoothing: float) -> Any:
         z = _classes_last(x)
-        z = shifted(xp, z, 1)
         if target.dtype.kind == "f":
+            z = shifted(xp, z, 1)
             a = _row_targets(xp, _classes_last(target), weight, smoothing)
             e = xp.exp(z)
             total = e.sum(axis=1)
@@ -91,16 +92,17 @@ class CrossEntropy(Op):
         if weight is not None or 0 <= ignore_index < z.shape[1] or _out_of_bounds(xp, t, z.shape[1]):
             t, hit, valid = _row_weights(xp, t, z.shape[1], weight, ignore_index, z.dtype)
             count = hit.sum()
-        picked = z[rows, t]
-        smooth = None if not smoothing else (z if weight is None else z * weight).sum(axis=1)
-        e = xp.exp(z, out=z)
-        total = add_up(xp, e, 1, False)
+        if is_large(z):
+            e, total, picked, *smooth = by_rows(
+                lambda z, t: _row_terms(xp, z, xp.arange(len(t)), t, weight, smoothing), (z, t), split=(True, True))
+        else:
+            e, total, picked, *smooth = _row_terms(xp, z, rows, t, weight, smoothing)
         logs = xp.log(total)
         losses = logs - picked
         if hit is not None:
             losses *= hit
         if smoothing:
-            mixed = logs * _mass(weight, z.shape[1]) - smooth
+            mixed = logs * _mass(weight, z.shape[1]) - smooth[0]
             losses = losses * (1 - smoothing) + (mixed if valid is None else xp.where(valid, mixed, 0)) * (
                 smoothing / z.shape[1])
         out = _reduced(losses, reduction, len(t) if count is None else count, x.shape)
@@ -119,12 +121,12 @@ class CrossEntropy(Op):
             g = g / (len(t) if count is None else count)
         at_target = g if hit is None else g * hit
         if not smoothing:
-            dx = e * (at_target / total).reshape(-1, 1)
+            dx = _scaled(e, (at_target / total).reshape(-1, 1))
             dx[rows, t] -= at_target
             return _classes_back(dx, x.shape), None, None
         at_target = at_target * (1 - smoothing)
         spread = (g if valid is None else g * valid) * (smoothing / e.shape[1])
-        dx = e * ((at_target + spread * _mass(weight, e.shape[1])) / total).reshape(-1, 1)
+        dx = _scaled(e, ((at_target + spread * _mass(weight, e.shape[1])) / total).reshape(-1, 1))
         dx[rows, t] -= at_target
         column = spread.reshape(-1, 1)
         dx -= column if weight is None else column * weight
@@ -235,6 +237,20 @@ def _legacy(t: Tensor) -> str:
 def _mass(weight: Any, classes: int) -> Any:
     """The sum of the class weights."""
     return classes if weight is None else weight.sum()
+
+
+def _row_terms(xp: Any, z: Any, rows: Any, t: Any, weight: Any, smoothing: float) -> tuple:
+    """(exp(z - max), its row sums, (z - max)[target]), and with `smoothing` the row sums of (weighted) z - max."""
+    z = shifted(xp, z, 1)
+    picked = z[rows, t]
+    smooth = () if not smoothing else ((z if weight is None else z * weight).sum(axis=1),)
+    e = xp.exp(z, out=z)
+    return e, add_up(xp, e, 1, False), picked, *smooth
+
+
+def _scaled(e: Any, factors: Any) -> Any:
+    """`e` with every row multiplied by its factor."""
+    return by_rows(np.multiply, (e, factors)) if is_large(e) else e * factors
 
 
 def _out_of_bounds(xp: Any, t: Any, classes: int) -> bool:

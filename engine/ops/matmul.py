@@ -59,6 +59,8 @@ class Matmul(Op):
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         (a, b), needs, (nd_a, nd_b) = s.inputs, s.needs, s.aux
+        if g.dtype.kind == "c":
+            a, b = (None if x is None else xp.conj(x) for x in (a, b))
         times = product if type(g) is np.ndarray else xp.matmul
         if nd_a == 2 and nd_b == 2:
             return (times(g, b.T) if needs[0] else None), (times(a.T, g) if needs[1] else None)

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import dtypes
 from ..tensor import Tensor
+from ._blocked import run_blocks
 from .base import Op, expect_tensor, op
 
 
@@ -53,7 +54,10 @@ def rows_forward(xp: Any, x: Any, w: Any, b: Any, width: int, eps: float, centre
     mean: Any = xp.empty((rows, 1), x.dtype) if centre else None
     rstd = xp.empty((rows, 1), x.dtype)
     count, eps = x.dtype.type(width), x.dtype.type(eps)
-    for block in _row_blocks(rows, width):
+    blocks = _row_blocks(rows, width)
+
+    def run(i: int) -> None:
+        block = blocks[i]
         part, y = x2[block], out[block]
         if centre:
             part = xp.subtract(part, xp.divide(part.sum(axis=1, keepdims=True), count, out=mean[block]), out=y)
@@ -64,6 +68,8 @@ def rows_forward(xp: Any, x: Any, w: Any, b: Any, width: int, eps: float, centre
             y *= w
         if b is not None:
             y += b
+
+    run_blocks(run, len(blocks), x)
     return out.reshape(x.shape), mean, rstd
 
 
@@ -72,15 +78,15 @@ def rows_backward(xp: Any, g: Any, x: Any, w: Any, width: int, mean: Any, rstd: 
     rows = g.size // width if width else 0
     g2, x2 = g.reshape(rows, width), x.reshape(rows, width)
     gx = xp.empty((rows, width), g.dtype) if needs[0] else None
-    gw, gb = [xp.zeros(width, g.dtype) if need else None for need in needs[1:]]
     count = g.dtype.type(width)
-    for block in _row_blocks(rows, width):
+    blocks = _row_blocks(rows, width)
+
+    def run(i: int) -> list:
+        block = blocks[i]
         part = g2[block]
         normal = x2[block] * rstd[block] if mean is None else (x2[block] - mean[block]) * rstd[block]
-        if gw is not None:
-            gw += xp.einsum("ij,ij->j", part, normal)
-        if gb is not None:
-            gb += part.sum(axis=0)
+        sums = [xp.einsum("ij,ij->j", part, normal) if needs[1] else None]
+        sums += [part.sum(axis=0) if need else None for need in needs[2:]]
         if gx is not None:
             h = xp.multiply(part, 1 if w is None else w, out=gx[block])
             along = xp.einsum("ij,ij->i", h, normal)[:, None] / count
@@ -89,7 +95,19 @@ def rows_backward(xp: Any, g: Any, x: Any, w: Any, width: int, mean: Any, rstd: 
             normal *= along
             h -= normal
             h *= rstd[block]
-    return [gx, gw, gb]
+        return sums
+
+    parts = run_blocks(run, len(blocks), g)
+    return [gx, *[_sum_parts(xp, [p[i] for p in parts], width, g.dtype) if need else None
+                  for i, need in enumerate(needs[1:])]]
+
+
+def _sum_parts(xp: Any, parts: list, width: int, dtype: Any) -> Any:
+    """The sum of the blocks' sums, in the order of the blocks."""
+    total = xp.zeros(width, dtype)
+    for part in parts:
+        total += part
+    return total
 
 
 def _trailing(shape: Any, normalized_shape: Any, function: str, weight: Any, bias: Any) -> tuple:

@@ -54,25 +54,29 @@ def _uniforms(shape: tuple, d: dtypes.dtype, generator: Generator | None) -> np.
 
 
 @composite("rand", method=False)
-def rand(*sizes: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None, dtype: Any = None,
+def rand(*sizes: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None,
+        dtype: Any = None,
          layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """Uniform numbers on [0, 1).
 
     >>> _ = torch.manual_seed(0); torch.rand(2)
     tensor([0.4963, 0.7682])
     """
-    return _deliver(_uniforms(_sizes(sizes if size is None else (size,), "rand"), _floating(dtype), generator), device, requires_grad, out)
+    shape = _sizes(sizes if size is None else (size,), "rand")
+    return _deliver(_uniforms(shape, _floating(dtype), generator), device, requires_grad, out)
 
 
 @composite("randn", method=False)
-def randn(*sizes: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None, dtype: Any = None,
+def randn(*sizes: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None,
+        dtype: Any = None,
           layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """Standard normal numbers.
 
     >>> _ = torch.manual_seed(0); torch.randn(2)
     tensor([ 1.5410, -0.2934])
     """
-    return _deliver(_normals(_sizes(sizes if size is None else (size,), "randn"), _floating(dtype), generator), device, requires_grad, out)
+    shape = _sizes(sizes if size is None else (size,), "randn")
+    return _deliver(_normals(shape, _floating(dtype), generator), device, requires_grad, out)
 
 
 def _integers(low: int, high: int, shape: tuple, d: dtypes.dtype, generator: Generator | None) -> np.ndarray:
@@ -136,7 +140,11 @@ _like("randn_like", _normals)
 def randint_like(input: Tensor, low: int = 0, high: int | None = None, *, generator: Generator | None = None,
                  dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
                  memory_format: Any = None, pin_memory: bool = False) -> Tensor:
-    """As `randint`, with the shape, dtype and device of `input`: `randint_like(x, high)` or `randint_like(x, low, high)`."""
+    """As `randint`, with the shape, dtype and device of `input`: `randint_like(x, high)` or `randint_like(x, low, high)`.
+
+    >>> _ = torch.manual_seed(0); torch.randint_like(torch.zeros(3), 10)
+    tensor([4., 9., 3.])
+    """
     if high is None:
         low, high = 0, low
     d = input.dtype if dtype is None else dtypes.as_dtype(dtype)
@@ -198,7 +206,11 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 
 @composite("poisson", method=False)
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Poisson counts with the rates in `input`."""
+    """Poisson counts with the rates in `input`.
+
+    >>> torch.poisson(torch.full((2,), 4.0)).shape
+    torch.Size([2])
+    """
     return _deliver(source(generator).poisson(backend.to_numpy(input._array)), input.device, False)
 
 
@@ -257,7 +269,11 @@ def uniform_(input: Tensor, *args: float, generator: Generator | None = None, **
 
 @composite("random_", function=False)
 def random_(input: Tensor, *args: Any, generator: Generator | None = None) -> Tensor:
-    """Fill with integers: `random_()` the dtype's range, `random_(to)` [0, to), `random_(from, to)` [from, to)."""
+    """Fill with integers: `random_()` the dtype's range, `random_(to)` [0, to), `random_(from, to)` [from, to).
+
+    >>> _ = torch.manual_seed(0); torch.zeros(3).random_(10)
+    tensor([4., 9., 3.])
+    """
     shape, d = input._array.shape, input._array.dtype
     if not args:
         return _fill(input, source(generator).random(shape, d), "random_")
@@ -269,7 +285,11 @@ def random_(input: Tensor, *args: Any, generator: Generator | None = None) -> Te
 
 @composite("bernoulli_", function=False)
 def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
-    """Fill with ones with probability `p` (a number, or a tensor of probabilities), zeros elsewhere, in place."""
+    """Fill with ones with probability `p` (a number, or a tensor of probabilities), zeros elsewhere, in place.
+
+    >>> torch.zeros(3).bernoulli_(1.0)
+    tensor([1., 1., 1.])
+    """
     if isinstance(p, Tensor):
         probs = np.broadcast_to(backend.to_numpy(p._array), input._array.shape)
         return _fill(input, source(generator).bernoulli_array(probs, input._array.dtype), "bernoulli_")
@@ -278,26 +298,42 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = Non
 
 @composite("exponential_", function=False)
 def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None = None) -> Tensor:
-    """Fill with exponentially distributed numbers of rate `lambd`, in place."""
+    """Fill with exponentially distributed numbers of rate `lambd`, in place.
+
+    >>> torch.zeros(2).exponential_().shape
+    torch.Size([2])
+    """
     return _fill(input, source(generator).exponential(input._array.shape, _need_floating(input, "exponential"), lambd),
                  "exponential_")
 
 
 @composite("geometric_", function=False)
 def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
-    """Fill with the number of trials up to the first success of probability `p`, in place."""
+    """Fill with the number of trials up to the first success of probability `p`, in place.
+
+    >>> torch.zeros(2).geometric_(0.5).shape
+    torch.Size([2])
+    """
     return _fill(input, source(generator).geometric(input._array.shape, input._array.dtype, p), "geometric_")
 
 
 @composite("cauchy_", function=False)
 def cauchy_(input: Tensor, median: float = 0, sigma: float = 1, *, generator: Generator | None = None) -> Tensor:
-    """Fill with Cauchy distributed numbers, in place."""
+    """Fill with Cauchy distributed numbers, in place.
+
+    >>> torch.zeros(2).cauchy_().shape
+    torch.Size([2])
+    """
     d = _need_floating(input, "cauchy")
     return _fill(input, source(generator).cauchy(input._array.shape, d, median, sigma), "cauchy_")
 
 
 @composite("log_normal_", function=False)
 def log_normal_(input: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None) -> Tensor:
-    """Fill with numbers whose logarithm is normal with `mean` and `std`, in place."""
+    """Fill with numbers whose logarithm is normal with `mean` and `std`, in place.
+
+    >>> torch.zeros(2).log_normal_().shape
+    torch.Size([2])
+    """
     d = _need_floating(input, "log_normal")
     return _fill(input, source(generator).log_normal(input._array.shape, d, mean, std), "log_normal_")

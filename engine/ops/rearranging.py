@@ -122,13 +122,23 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
 @composite("diagflat")
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
-    """A matrix with all elements of `input` on its diagonal."""
+    """A matrix with all elements of `input` on its diagonal.
+
+    >>> torch.diagflat(torch.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
     return diag_embed(input.reshape(-1), offset)  # type: ignore[attr-defined]
 
 
 @composite("fill_diagonal_", function=False)
 def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
-    """Fill the main diagonal in place."""
+    """Fill the main diagonal in place.
+
+    >>> torch.zeros(2, 2).fill_diagonal_(1)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     if input._array.ndim < 2:
         raise RuntimeError("dimensions must larger than 1")
     if wrap:
@@ -276,25 +286,44 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 
 @composite("view_as", function=False)
 def view_as(input: Tensor, other: Tensor) -> Tensor:
-    """`view` with `other`'s shape."""
+    """`view` with `other`'s shape.
+
+    >>> torch.arange(4).view_as(torch.zeros(2, 2))
+    tensor([[0, 1],
+            [2, 3]])
+    """
     return input.view(other.shape)  # type: ignore[attr-defined]
 
 
 @composite("reshape_as", function=False)
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
-    """`reshape` to `other`'s shape."""
+    """`reshape` to `other`'s shape.
+
+    >>> torch.arange(4).reshape_as(torch.zeros(2, 2))
+    tensor([[0, 1],
+            [2, 3]])
+    """
     return input.reshape(other.shape)  # type: ignore[attr-defined]
 
 
 @composite("broadcast_to")
 def broadcast_to(input: Tensor, size: Sequence) -> Tensor:
-    """`expand` as a function."""
+    """`expand` as a function.
+
+    >>> torch.broadcast_to(torch.tensor([1, 2]), (2, 2))
+    tensor([[1, 2],
+            [1, 2]])
+    """
     return Expand.call(input, *size)
 
 
 @composite("broadcast_tensors", method=False)
 def broadcast_tensors(*tensors: Tensor) -> tuple:
-    """All tensors expanded to their common shape."""
+    """All tensors expanded to their common shape.
+
+    >>> torch.broadcast_tensors(torch.tensor([1, 2]), torch.tensor(3))
+    (tensor([1, 2]), tensor([3, 3]))
+    """
     many = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
     try:
         shape = np.broadcast_shapes(*[t.shape for t in many])

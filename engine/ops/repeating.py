@@ -46,13 +46,22 @@ class Flip(Op):
 
 @composite("fliplr")
 def fliplr(input: Tensor) -> Tensor:
-    """Columns in reversed order."""
+    """Columns in reversed order.
+
+    >>> torch.fliplr(torch.tensor([[1, 2]]))
+    tensor([[2, 1]])
+    """
     return Flip.call(input, 1)
 
 
 @composite("flipud")
 def flipud(input: Tensor) -> Tensor:
-    """Rows in reversed order."""
+    """Rows in reversed order.
+
+    >>> torch.flipud(torch.tensor([[1], [2]]))
+    tensor([[2],
+            [1]])
+    """
     return Flip.call(input, 0)
 
 
@@ -256,13 +265,23 @@ def _triangle_indices(pick: Any, row: int, col: int, offset: int, dtype: Any, de
 
 @composite("tril_indices", method=False)
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None) -> Tensor:
-    """The indices of the lower triangle of a row x col matrix, as two rows."""
+    """The indices of the lower triangle of a row x col matrix, as two rows.
+
+    >>> torch.tril_indices(2, 2)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
+    """
     return _triangle_indices(np.tril_indices, row, col, offset, dtype, device)
 
 
 @composite("triu_indices", method=False)
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None) -> Tensor:
-    """The indices of the upper triangle of a row x col matrix, as two rows."""
+    """The indices of the upper triangle of a row x col matrix, as two rows.
+
+    >>> torch.triu_indices(2, 2)
+    tensor([[0, 0, 1],
+            [0, 1, 1]])
+    """
     return _triangle_indices(np.triu_indices, row, col, offset, dtype, device)
 
 

@@ -333,7 +333,11 @@ def index_put(input: Tensor, indices: tuple, values: Tensor, accumulate: bool = 
 
 @composite("index_put_", function=False)
 def index_put_(input: Tensor, indices: tuple, values: Tensor, accumulate: bool = False) -> Tensor:
-    """`index_put` in place."""
+    """`index_put` in place.
+
+    >>> torch.zeros(2).index_put_((torch.tensor([1]),), torch.tensor([5.]))
+    tensor([0., 5.])
+    """
     return put(input, tuple(slice(None) if i is None else i._array for i in indices), values, accumulate)
 
 

@@ -213,7 +213,11 @@ def empty_strided(size: Sequence, stride: Sequence, *, dtype: Any = None, layout
 @composite("new_empty_strided", function=False)
 def new_empty_strided(input: Tensor, size: Sequence, stride: Sequence, dtype: Any = None, layout: Any = None,
                       device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
-    """`empty_strided` in this tensor's dtype and on its device."""
+    """`empty_strided` in this tensor's dtype and on its device.
+
+    >>> torch.zeros(1).new_empty_strided((2, 3), (1, 2)).stride()
+    (1, 2)
+    """
     return empty_strided(size, stride, dtype=input.dtype if dtype is None else dtype,
                          device=input.device if device is None else device, requires_grad=requires_grad)
 

@@ -8,10 +8,13 @@ constants. What is the same for all optimizers (maximize, weight decay, the addi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from engine.pool import LARGE
 
 __all__ = ["Block", "Constants", "DirectBlock", "GatheredBlock", "Member", "WidenedBlock", "cut"]
 
@@ -19,6 +22,8 @@ __all__ = ["Block", "Constants", "DirectBlock", "GatheredBlock", "Member", "Wide
 # smaller blocks lose time to the calls. On a GPU every operation costs a launch, so blocks are large.
 _CPU_BLOCK = 32 * 1024
 _GPU_BLOCK = 4 * 1024 * 1024
+# Blocks are dealt into lanes with scratch memory of their own, so that as many threads can work side by side.
+_LANES = 16
 
 
 class Member:
@@ -163,8 +168,11 @@ class WidenedBlock(Block):
             array[...] = here
 
 
-def cut(xp: Any, flats: list[Any], members: list[Member], dtype: Any) -> tuple[list, set[int]]:
-    """Blocks for `members` (in the order of their state), and the indices of the gradients they want flattened."""
+def cut(xp: Any, flats: list[Any], members: list[Member], dtype: Any) -> tuple[list[list], set[int]]:
+    """Lanes of blocks for `members` (in the order of their state), and the indices of the gradients they want flattened.
+
+    Blocks of one lane share scratch memory and run one after the other; lanes are independent of each other.
+    """
     narrow = dtype.itemsize < 4
     limit = _CPU_BLOCK if xp is np else _GPU_BLOCK
     if dtype.itemsize > 4:
@@ -175,21 +183,27 @@ def cut(xp: Any, flats: list[Any], members: list[Member], dtype: Any) -> tuple[l
     stretches = [(m, span) for m in large for span in _stretches(m.array.size, limit)]
     longest = max([run[-1].stop - run[0].start for run in runs] + [span.stop - span.start for _, span in stretches])
     buffers = (4 + len(flats)) if narrow else 3
-    scratch = tuple(xp.empty(longest, np.float32 if narrow else dtype) for _ in range(buffers))
-    blocks: list[Any] = []
+    number = len(runs) + len(stretches)
+    number = min(_LANES, number) if xp is np and sum(m.array.size for m in members) >= LARGE else 1
+    computing = np.float32 if narrow else dtype
+    scratches = [tuple(xp.empty(longest, computing) for _ in range(buffers)) for _ in range(number)]
+    lanes: list[list] = [[] for _ in range(number)]
+    turns = itertools.cycle(zip(lanes, scratches))
     for run in runs:
+        blocks, scratch = next(turns)
         state = tuple(flat[run[0].start : run[-1].stop] for flat in flats)
         if narrow:
             blocks.append(WidenedBlock(xp, scratch, state, [(m, None) for m in run]))
         else:
             blocks.append(GatheredBlock(xp, scratch, state, run))
     for member, span in stretches:
+        blocks, scratch = next(turns)
         state = tuple(flat[member.start + span.start : member.start + span.stop] for flat in flats)
         if narrow:
             blocks.append(WidenedBlock(xp, scratch, state, [(member, span)]))
         else:
             blocks.append(DirectBlock(xp, scratch, state, member, span))
-    return blocks, flat_grads
+    return lanes, flat_grads
 
 
 def _runs(members: list[Member], limit: int) -> list[list[Member]]:

@@ -20,6 +20,7 @@ from engine.errors import not_supported
 from engine.optim._blocks import Constants, Member, cut
 from engine.optim._storage import Arena, Slot, kind_of
 from engine.optim.optimizer import Optimizer
+from engine.pool import parallel_for
 from engine.tensor import Tensor
 
 __all__ = ["FlatOptimizer", "check_not_negative", "check_switches", "number"]
@@ -28,10 +29,10 @@ __all__ = ["FlatOptimizer", "check_not_negative", "check_switches", "number"]
 class _Part:
     """Parameters of a plan that share an arena and a count of steps, so that one set of constants serves them all."""
 
-    __slots__ = ("arena", "blocks", "constants", "count_view", "first", "fresh", "rows")
+    __slots__ = ("arena", "constants", "count_view", "first", "fresh", "lanes", "rows")
 
-    def __init__(self, arena: Arena, rows: list[int], fresh: bool, blocks: list, constants: Constants) -> None:
-        self.arena, self.fresh, self.blocks, self.constants = arena, fresh, blocks, constants
+    def __init__(self, arena: Arena, rows: list[int], fresh: bool, lanes: list[list], constants: Constants) -> None:
+        self.arena, self.fresh, self.lanes, self.constants = arena, fresh, lanes, constants
         self.first = rows[0]
         self.rows = np.array(rows)
         neighbours = rows == list(range(rows[0], rows[0] + len(rows)))
@@ -47,6 +48,19 @@ class _Part:
         else:
             return 0.0
         return steps.item(self.first)  # type: ignore[union-attr]
+
+    def update(self, *work: Any) -> None:
+        """Run all blocks; of several lanes, as many at a time as there are threads."""
+        lanes = self.lanes
+
+        def run(i: int) -> None:
+            for block in lanes[i]:
+                block.run(*work)
+
+        if len(lanes) == 1:
+            run(0)
+        else:
+            parallel_for(run, len(lanes))
 
 
 class _Plan:
@@ -107,8 +121,7 @@ class _Plan:
             loaded = part.constants.load((decay, shrink, *values))
             decay_by = loaded[0] if decay else None
             shrink_by = loaded[1] if shrink != 1 else None
-            for block in part.blocks:
-                block.run(kernel, grads, maximize, decay_by, shrink_by, loaded[2:])
+            part.update(kernel, grads, maximize, decay_by, shrink_by, loaded[2:])
         self.remember_counts()
         self._bump_versions(optimizer._step_name)
 
@@ -210,9 +223,9 @@ class FlatOptimizer(Optimizer):
         slots = [self._slots[id(p)] for _, p in members]
         arena, dtype = slots[0].arena, members[0][1]._array.dtype
         places = [Member(index, p._array, slot.start) for (index, p), slot in zip(members, slots, strict=True)]
-        blocks, flat_grads = cut(arena.xp, list(arena.flats.values()), places, dtype)
+        lanes, flat_grads = cut(arena.xp, list(arena.flats.values()), places, dtype)
         computing = np.dtype(np.float32) if dtype.itemsize < 4 else dtype
-        part = _Part(arena, [slot.row for slot in slots], fresh, blocks, Constants(arena.xp, computing))
+        part = _Part(arena, [slot.row for slot in slots], fresh, lanes, Constants(arena.xp, computing))
         return part, flat_grads
 
     def _remembers(self, p: Tensor, quantities: dict[str, float]) -> bool:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import sys
 from typing import Any
-
-import tensorboardX
 
 from engine.tensor import Tensor
 
 __all__ = ["SummaryWriter"]
+
+
+def _tensorboardx() -> Any:
+    """tensorboardX, kept from importing PyTorch: where that is installed, it costs two seconds and is not needed."""
+    hide = "torch" not in sys.modules
+    if hide:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("tensorboardX")
+    finally:
+        if hide:
+            del sys.modules["torch"]
+
+
+_Writer: Any = _tensorboardx().SummaryWriter
 
 
 def _plain(value: Any) -> Any:
@@ -23,7 +38,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class SummaryWriter(tensorboardX.SummaryWriter):
+class SummaryWriter(_Writer):
     """Writes event files for TensorBoard: `add_scalar`, `add_histogram`, `add_image`, ... with tensorboardX's arguments.
 
     Tensors are accepted wherever arrays or numbers are.
@@ -35,7 +50,7 @@ class SummaryWriter(tensorboardX.SummaryWriter):
 
 
 def _accept_tensors(name: str) -> None:
-    original = getattr(tensorboardX.SummaryWriter, name)
+    original = getattr(_Writer, name)
 
     @functools.wraps(original)
     def method(self: SummaryWriter, *args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,7 @@ import pytest
 
 import engine
 from engine import pool
-from engine.ops import _blocked
+from engine.ops import _blocked, attention, normalization
 from engine.ops import pointwise as pointwise_rows
 from engine.ops.samples import all_samples
 from tests.engine.ops_harness import array, call
@@ -34,6 +34,8 @@ def small_blocks(monkeypatch):
     for name, value in {"CHAIN": 4, "SINGLE": 4, "_QUIET": 1, "_SPLIT": 1, "_LEAST": 2, "_SHORT": 1}.items():
         monkeypatch.setattr(_blocked, name, value)
     monkeypatch.setattr(pointwise_rows, "SINGLE", 4)
+    monkeypatch.setattr(normalization, "BLOCK", 4)
+    monkeypatch.setattr(attention, "BLOCK", 4)
     engine.set_num_threads(2)
     yield
     engine.set_num_threads(before)

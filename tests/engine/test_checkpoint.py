@@ -163,3 +163,9 @@ def test_sequential(segments):
     expected = gradients(net, net, x)
     got = gradients(net, lambda v: checkpoint_sequential(net, segments, v, use_reentrant=False), x)
     assert all(torch.equal(a, b) for a, b in zip(got, expected))
+
+
+@pytest.mark.parametrize("name", ["saved_tensors_hooks", "save_on_cpu"])
+def test_hooks_on_saved_tensors_name_the_alternative(name):
+    with pytest.raises(NotImplementedError, match="checkpoint"):
+        getattr(torch.autograd.graph, name)()

@@ -8,11 +8,15 @@ import pytest
 import engine
 
 INFERRED = [
-    (1, "int64"), (1.0, "float32"), (True, "bool"), (1j, "complex64"), ([], "float32"), ([[]], "float32"), ([1, 2], "int64"),
-    ([1, 2.0], "float32"), ([True, False], "bool"), ([True, 1], "int64"), ([True, 1.0], "float32"), ([1.0, 1j], "complex64"),
+    (1, "int64"), (1.0, "float32"), (True, "bool"), (1j, "complex64"), ([], "float32"), ([[]], "float32"),
+    ([1, 2], "int64"),
+    ([1, 2.0], "float32"), ([True, False], "bool"), ([True, 1], "int64"), ([True, 1.0], "float32"),
+    ([1.0, 1j], "complex64"),
     ((1, 2), "int64"), ([[1, 2], [3, 4.5]], "float32"), (np.float64(1), "float64"), (np.float32(1), "float32"),
-    (np.int32(1), "int32"), (np.array([1, 2], np.int16), "int16"), (np.array([1.0]), "float64"), (np.array([True]), "bool"),
-    (np.array([1j]), "complex128"), ([np.float64(1), np.float64(2)], "float64"), ([np.array([1, 2]), np.array([3, 4])], "int64"),
+    (np.int32(1), "int32"), (np.array([1, 2], np.int16), "int16"), (np.array([1.0]), "float64"),
+    (np.array([True]), "bool"),
+    (np.array([1j]), "complex128"), ([np.float64(1), np.float64(2)], "float64"),
+    ([np.array([1, 2]), np.array([3, 4])], "int64"),
     (range(3), "int64"), (np.zeros((2, 0), np.float16), "float16"), (np.uint8(3), "uint8"), (2**40, "int64"),
 ]  # fmt: skip
 
@@ -106,13 +110,20 @@ def test_asarray_options():
 
 
 FACTORIES = [
-    ("zeros", (2, 3), {}), ("zeros", ((2, 3),), {}), ("zeros", (0,), {}), ("zeros", (), {"size": (2,)}), ("ones", (2,), {}),
-    ("full", ((2,), 7), {}), ("full", ((2,), 7.0), {}), ("full", ((2,), True), {}), ("full", ((), 1j), {}), ("eye", (3,), {}),
-    ("eye", (2, 4), {}), ("arange", (5,), {}), ("arange", (1, 5), {}), ("arange", (1, 5, 2), {}), ("arange", (0.0, 1.0, 0.3), {}),
-    ("arange", (5, 1, -2), {}), ("arange", (3.5,), {}), ("arange", (0, 10, 3), {"dtype": "float32"}), ("arange", (), {"end": 4}),
-    ("linspace", (0, 1, 5), {}), ("linspace", (-3, 7.5, 4), {}), ("linspace", (3, 3, 1), {}), ("linspace", (0, 1, 0), {}),
-    ("linspace", (0, 10, 6), {"dtype": "int64"}), ("linspace", (0, 1, 101), {"dtype": "float64"}), ("logspace", (0, 2, 3), {}),
-    ("logspace", (0, 3, 4), {"base": 2}), ("tril_indices", (3, 3), {}), ("triu_indices", (3, 4, 1), {}), ("zeros", (2,), {"dtype": "bool"}),
+    ("zeros", (2, 3), {}), ("zeros", ((2, 3),), {}), ("zeros", (0,), {}), ("zeros", (), {"size": (2,)}), ("ones",
+    (2,), {}),
+    ("full", ((2,), 7), {}), ("full", ((2,), 7.0), {}), ("full", ((2,), True), {}), ("full", ((), 1j), {}), ("eye",
+    (3,), {}),
+    ("eye", (2, 4), {}), ("arange", (5,), {}), ("arange", (1, 5), {}), ("arange", (1, 5, 2), {}), ("arange",
+    (0.0, 1.0, 0.3), {}),
+    ("arange", (5, 1, -2), {}), ("arange", (3.5,), {}), ("arange", (0, 10, 3), {"dtype": "float32"}), ("arange",
+    (), {"end": 4}),
+    ("linspace", (0, 1, 5), {}), ("linspace", (-3, 7.5, 4), {}), ("linspace", (3, 3, 1), {}), ("linspace",
+    (0, 1, 0), {}),
+    ("linspace", (0, 10, 6), {"dtype": "int64"}), ("linspace", (0, 1, 101), {"dtype": "float64"}), ("logspace",
+    (0, 2, 3), {}),
+    ("logspace", (0, 3, 4), {"base": 2}), ("tril_indices", (3, 3), {}), ("triu_indices", (3, 4, 1), {}), ("zeros",
+    (2,), {"dtype": "bool"}),
     ("scalar_tensor", (3,), {}), ("range", (0, 2), {}),
 ]  # fmt: skip
 
@@ -128,12 +139,13 @@ def test_factories_equal_torch(name, args, kwargs):
 
     ours, theirs = make(engine), make(torch)
     assert str(ours.dtype) == str(theirs.dtype)
-    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=4e-16)  # torch fuses linspace's multiply and add
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=4e-16)  # torch's linspace uses fused multiply-add
 
 
 def test_like_and_new_forms_take_dtype_and_shape_from_the_tensor():
     x = engine.zeros(2, 3, dtype=engine.float64)
-    for y in (engine.ones_like(x), engine.full_like(x, 1), x.new_ones(2, 3), x.new_full((2, 3), 1), x.new_tensor([[1] * 3] * 2)):
+    same = [engine.ones_like(x), engine.full_like(x, 1), x.new_ones(2, 3), x.new_full((2, 3), 1), x.new_tensor([[1] * 3] * 2)]
+    for y in same:
         assert (y.dtype, y.shape, y.sum().item()) == (x.dtype, x.shape, 6)
     assert engine.zeros_like(x, dtype=engine.int32).dtype == engine.int32
     assert engine.empty_like(x).shape == x.new_empty((2, 3)).shape == x.shape
@@ -141,7 +153,8 @@ def test_like_and_new_forms_take_dtype_and_shape_from_the_tensor():
 
 
 @pytest.mark.parametrize(("call", "kind"), [
-    (lambda: engine.zeros(-1), RuntimeError), (lambda: engine.zeros(2.5), TypeError), (lambda: engine.zeros("a"), TypeError),
+    (lambda: engine.zeros(-1), RuntimeError), (lambda: engine.zeros(2.5), TypeError),
+    (lambda: engine.zeros("a"), TypeError),
     (lambda: engine.arange(0, 5, 0), RuntimeError), (lambda: engine.arange(5, 0), RuntimeError),
     (lambda: engine.linspace(0, 1, -1), RuntimeError), (lambda: engine.ones(2, dtype="nonsense"), TypeError),
     (lambda: engine.ones(2, device="tpu"), RuntimeError),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 
 import pytest
 
@@ -12,7 +11,8 @@ import engine
 
 
 @pytest.mark.parametrize(("call", "args"), [
-    ("unsqueeze_", (1,)), ("squeeze_", ()), ("squeeze_", (0,)), ("transpose_", (0, 2)), ("t_", ()), ("as_strided_", ((2, 2), (1, 2))),
+    ("unsqueeze_", (1,)), ("squeeze_", ()), ("squeeze_", (0,)), ("transpose_", (0, 2)), ("t_", ()), ("as_strided_",
+    ((2, 2), (1, 2))),
     ("swapaxes_", (0, -1)),
 ])  # fmt: skip
 def test_in_place_shape_changes_equal_the_plain_forms(call, args):
@@ -107,13 +107,13 @@ def test_ten_thousand_small_operators_leave_no_objects_behind():
             z = engine.stack([p.sum() for p in parts]).unsqueeze(0)
             z.add_(1).sum().backward()
             w.grad = None
-        return sys.getallocatedblocks()
+        return len(gc.get_objects())  # not memory blocks: Python keeps freed tuples for later
 
     gc.collect()
     gc.disable()
     try:
-        before = work(300)
-        after = work(500)
+        before = work(100)
+        after = work(600)
     finally:
         gc.enable()
-    assert after - before < 100
+    assert after - before < 20

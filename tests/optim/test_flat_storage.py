@@ -170,7 +170,7 @@ def test_neighbours_share_one_flat_array() -> None:
     bases = {id(optimizer.state[p]["exp_avg"]._array.base) for p in parameters}
     assert len(bases) == 1
     plan = optimizer._make_plan(parameters, optimizer._quantities(optimizer.param_groups[0]))
-    assert [len(part.blocks) for part in plan.parts] == [1]
+    assert [[len(lane) for lane in part.lanes] for part in plan.parts] == [[1]]
 
 
 def test_no_plan_is_made_twice_in_a_steady_run() -> None:
