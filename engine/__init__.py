@@ -60,7 +60,7 @@ strided = "torch.strided"
 contiguous_format, preserve_format, channels_last = "contiguous", "preserve", "channels_last"
 
 # Sub-packages and what lives in them, loaded on first use.
-_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "distributions", "hub",
+_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "distributions", "fft", "hub",
                  "jit", "legacy", "linalg",
                  "nn", "onnx", "optim", "serialization", "settings", "sparse", "testing", "utils", "version")
 _LAZY_NAMES = {

@@ -108,9 +108,12 @@ class PythonProtocols:
         return id(self)
 
     def __format__(self, spec: str) -> str:
-        if self._array.ndim == 0 and spec:
+        """A 0-d tensor is formatted as its number; others, and an unformatted Parameter, as their text."""
+        from .tensor import Tensor
+
+        if self._array.ndim == 0 and (spec or type(self) is Tensor):
             return self.item().__format__(spec)
-        return object.__format__(self, spec) if spec else str(self)
+        return object.__format__(self, spec)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         from .printing import tensor_repr

@@ -184,7 +184,7 @@ def restore_model_and_callbacks(trainer: Trainer, checkpoint: dict[str, Any]) ->
     module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
     if datamodule is not None and type(datamodule).__qualname__ in checkpoint:
         hooks.call_on(datamodule, "load_state_dict", checkpoint[type(datamodule).__qualname__])
-    if "callbacks" not in checkpoint:  # a file with only weights
+    if "callbacks" not in checkpoint or not _has_our_loop(checkpoint):  # only weights, or a file of Lightning's own
         return
     states = dict(checkpoint["callbacks"])
     for callback in trainer.callbacks:
@@ -203,13 +203,20 @@ def restore_training(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """Optimizers, schedulers, and where the loop was.
 
     Raises:
-        KeyError: the checkpoint holds only weights.
+        KeyError: the checkpoint holds only weights, or was written by Lightning.
         ValueError: it holds another number of optimizers or schedulers.
     """
     if "optimizer_states" not in checkpoint:
         raise KeyError(
             "Trainer.fit(ckpt_path=...): the checkpoint holds only weights (save_weights_only=True), so training"
             " cannot go on from it. HINT: LightningModule.load_from_checkpoint(path), then fit without ckpt_path."
+        )
+    if not _has_our_loop(checkpoint):
+        raise KeyError(
+            "Trainer.fit(ckpt_path=...): the checkpoint was written by other software (Lightning"
+            f" {checkpoint.get('pytorch-lightning_version', '?')}): it has no loops.fit_loop.progress and no rng_states of"
+            " this Trainer's kind, so training cannot go on from it. HINT: LightningModule.load_from_checkpoint(path)"
+            " takes its weights and hyper-parameters; then fit without ckpt_path."
         )
     parts = (
         ("optimizer", checkpoint["optimizer_states"], trainer.optimizers),
@@ -235,6 +242,11 @@ def restore_training(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     loop.rng_to_restore = checkpoint["rng_states"]
     trainer.reporting.load_state_dict(saved["metrics"])
     _check_epochs(trainer)
+
+
+def _has_our_loop(checkpoint: dict[str, Any]) -> bool:
+    """Whether the state of the loop is of this Trainer's kind; Lightning's own is about loops that are not here."""
+    return "progress" in checkpoint.get("loops", {}).get("fit_loop", {})
 
 
 def _check_epochs(trainer: Trainer) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import engine
 from callbacks import MisconfigurationException
+from engine.utils.data import DataLoader, SequentialSampler
 from lit.combined_loader import CombinedLoader
 from lit.device import batch_transfer
 from lit.hooks import is_overridden
@@ -275,6 +276,31 @@ class PredictionLoop(_Loop):
     def __init__(self, trainer: Trainer) -> None:
         super().__init__(trainer, "predict", "predict", "predict_step")
         self.return_predictions = True
+        self.keep_predictions = False  # a callback wants ``predictions`` in on_predict_epoch_end of this run
+        self._kept: list[list[Any]] = []
+
+    @property
+    def predictions(self) -> list[Any]:
+        """What was kept so far: a list over batches, or a list of such lists when there are several loaders."""
+        return self._kept[0] if len(self._kept) == 1 else self._kept
+
+    def batch_indices(self, batch_idx: int, dataloader_idx: int) -> list[int] | None:
+        """Positions in the dataset of one batch's samples, or None where the loader does not read it in order."""
+        assert self.data.loaders is not None
+        loader = self.data.loaders.flattened[dataloader_idx]
+        size = getattr(loader, "batch_size", None)
+        if not isinstance(loader, DataLoader) or size is None or not isinstance(loader.sampler, SequentialSampler):
+            return None
+        return list(range(batch_idx * size, min((batch_idx + 1) * size, len(loader.sampler))))
+
+    @property
+    def epoch_batch_indices(self) -> list[Any]:
+        """``batch_indices`` of every kept batch, in the shape of ``predictions``."""
+        found = [
+            [self.batch_indices(batch_idx, dataloader_idx) for batch_idx in range(len(kept))]
+            for dataloader_idx, kept in enumerate(self._kept)
+        ]
+        return found[0] if len(found) == 1 else found
 
     def run(self) -> list[Any] | None:
         """The predictions of all batches: a list, or a list per loader when there are several."""
@@ -284,16 +310,21 @@ class PredictionLoop(_Loop):
         assert self.data.loaders is not None
         if self.data.loaders.mode != "sequential":
             raise ValueError("Trainer.predict(...): expected CombinedLoader(mode='sequential').")
-        with self._grad_mode():
-            return self._run()
+        try:
+            with self._grad_mode():
+                self._run()
+            return self.predictions if self.return_predictions else None
+        finally:
+            self._kept, self.keep_predictions = [], False
 
-    def _run(self) -> list[Any] | None:
+    def _run(self) -> None:
         hooks, step = self.hooks, self.trainer.lightning_module.predict_step
+        keep = self.return_predictions or self.keep_predictions
         self._prepare()
         mode = self._enter_eval_mode()
         self.call("start")
         self.call("epoch_start")
-        predictions: list[list[Any]] = [[] for _ in self.data.max_batches]
+        self._kept = [[] for _ in self.data.max_batches]
         for batch, batch_idx, dataloader_idx in self._batches():
             hook_args, step_args = self._step_args(batch, batch_idx, dataloader_idx)
             self.call("batch_start", *hook_args)
@@ -301,16 +332,13 @@ class PredictionLoop(_Loop):
             outputs = step(*step_args)
             hooks.current = None
             self.call("batch_end", outputs, *hook_args)
-            if self.return_predictions:
-                predictions[dataloader_idx].append(move_data_to_device(outputs, engine.device("cpu")))
+            if keep:
+                self._kept[dataloader_idx].append(move_data_to_device(outputs, engine.device("cpu")))
             if self.trainer.state.preempted:
                 self._end_if_preempted()
         self.call("epoch_end")
         self.call("end")
         self._leave_eval_mode(mode)
-        if not self.return_predictions:
-            return None
-        return predictions[0] if len(predictions) == 1 else predictions
 
 
 def print_results(logged: list[dict[str, float]], word: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -61,3 +62,22 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_the_quickstart_is_among_them() -> None:
     """Guards the pattern above: a page whose blocks were not found would pass."""
     assert len(blocks_of(ROOT / "docs" / "quickstart.md")) >= 8
+
+
+def what_is_refused() -> list[str]:
+    """The longest word of every `not_supported(what, instead)` in the rooms: the name that the error is about."""
+    names = []
+    for path in sorted(path for room in ("engine", "lit", "callbacks", "loggers") for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "not_supported":
+                pieces = [piece.value for piece in ast.walk(node.args[0]) if isinstance(piece, ast.Constant)]
+                words = re.findall(r"[A-Za-z_][\w.]*", " ".join(map(str, pieces)))
+                names.append(max(words, key=len))
+    return names
+
+
+def test_the_compatibility_page_names_what_is_refused() -> None:
+    page = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    names = what_is_refused()
+    assert len(names) > 20
+    assert [name for name in names if name not in page] == []

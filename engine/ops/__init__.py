@@ -55,6 +55,7 @@ from . import (
     softmax,
     sorting,
     special_functions,
+    spectral,
     statistics,
     storage,
 )
@@ -68,4 +69,4 @@ __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smoot
            "linear_algebra_norms", "linear_algebra_spectra", "logic",
            "losses", "losses_margin", "losses_pointwise", "matmul", "normalization", "padding", "pooling",
            "products", "random_ops", "readings", "rearranging", "recurrent", "recurrent_cells", "reductions",
-           "regions", "repeating", "scatter", "shape", "softmax", "sorting", "special_functions", "statistics", "storage"]
+           "regions", "repeating", "scatter", "shape", "softmax", "sorting", "special_functions", "spectral", "statistics", "storage"]

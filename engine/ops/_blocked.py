@@ -20,7 +20,7 @@ SINGLE = 1 << 17  # elements per block of one ufunc, which gains from threads on
 
 # Products of (m, k) and (k, n), by m * k * n.
 _QUIET = 1 << 18  # OpenBLAS uses one thread up to here
-_SPLIT = 1 << 22  # from here on, a second thread is worth being woken
+LARGE_PRODUCT = 1 << 22  # from here on, a second thread is worth being woken
 _LEAST = 1 << 21  # of one block
 _SHORT = 64  # rows or columns of one block
 
@@ -30,9 +30,9 @@ def is_large(array: Any) -> bool:
     return type(array) is ndarray and array.size >= LARGE
 
 
-def run_blocks(fn: Callable[[int], Any], n_blocks: int, array: Any) -> list:
-    """`[fn(0), fn(1), ...]`: on the pool if `array`, which the blocks are of, is large, and here if not."""
-    return map_blocks(fn, n_blocks) if is_large(array) else [fn(i) for i in range(n_blocks)]
+def run_blocks(fn: Callable[[int], Any], n_blocks: int, large: bool) -> list:
+    """`[fn(0), fn(1), ...]`: on the pool if they are `large`, and here if not."""
+    return map_blocks(fn, n_blocks) if large else [fn(i) for i in range(n_blocks)]
 
 
 # -- element by element, and row by row -------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def _product_of_matrices(a: Any, b: Any, m: int, n: int, work: int) -> Any:
     """Blocks of rows of the result, or of columns if it is wider than high."""
     along = max(m, n)
     count = min(32, work // _LEAST, along // _SHORT)
-    if a is b or work < _SPLIT or count < 2 or b.shape[-2] != a.shape[-1]:
+    if a is b or work < LARGE_PRODUCT or count < 2 or b.shape[-2] != a.shape[-1]:
         with blas_limit:
             return a @ b
     count = 1 << (count.bit_length() - 1)  # a power of two: the same share for each of two or four threads
@@ -152,7 +152,7 @@ def _product_of_batches(a: Any, b: Any, work: int) -> Any:
     total = work
     for size in batch:
         total *= size
-    if total < _SPLIT or not _is_blas(a) or a.shape[-1] != b.shape[-2]:
+    if total < LARGE_PRODUCT or not _is_blas(a) or a.shape[-1] != b.shape[-2]:
         if total <= _QUIET or not _is_blas(a):
             return np.matmul(a, b)
         with blas_limit:

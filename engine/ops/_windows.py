@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..pool import spans
+
+ONE_BLOCK = 1 << 18  # elements of columns up to which one block takes them all
+SHARES = 8  # blocks that larger ones are cut into at least, for so many threads
 BLOCK = 1 << 20  # elements of gathered columns worked on at a time: 4 MB of float32 stay in the second-level cache
 
 
@@ -119,11 +123,11 @@ class Windows:
     def blocks(self, n: int, columns: int) -> list[tuple[int, int, list]]:
         """(image0, image1, [(row0, row1), ...]): parts whose `columns` elements per window stay in cache."""
         per_image = max(columns * self.count, 1)
-        images, rows = max(1, BLOCK // per_image), self.out[0]
-        if per_image > BLOCK:
-            rows = max(1, BLOCK * rows // per_image)
-        parts = [(r, min(r + rows, self.out[0])) for r in range(0, self.out[0], rows)]
-        return [(i, min(i + images, n), parts) for i in range(0, n, images)]
+        total = n * per_image
+        longest = total if total <= ONE_BLOCK else min(BLOCK, max(total // SHARES, ONE_BLOCK // 4))
+        rows = spans(self.out[0], max(1, longest * self.out[0] // max(per_image, longest)))
+        parts = [(r.start, r.stop) for r in rows]
+        return [(i.start, i.stop, parts) for i in spans(n, max(1, longest // per_image))] if n else []
 
 
 def _product(sizes: Any) -> int:

@@ -13,11 +13,16 @@ import functools
 import math
 from typing import Any
 
+import numpy as np
+
 from ..errors import not_supported
+from ..pool import scratch
 from ..tensor import Tensor
+from ._blocked import LARGE_PRODUCT, product, run_blocks
 from ._windows import Windows, by_x, key, many, windows_of
 from .base import Op, expect_tensor, install, op
 
+LANES = 8  # blocks of images that may add to weight gradients at the same time, each into an array of its own
 SAVED_COLUMNS = 1 << 18  # columns of at most this many elements are kept for backward instead of gathered again
 
 
@@ -33,13 +38,28 @@ class Plan:
         self.out_shape = (self.n, self.outputs, *windows.out)
         self.sum_axes = (0, *range(2, len(x_shape)))  # of the bias gradient
         self.blocks = windows.blocks(self.n, self.depth * groups)
-        self.widest = max([(last - first) * (rows[0][1] - rows[0][0]) for first, last, rows in self.blocks], default=0)
+        self.widest = max([(last - first) * (b - a) for first, last, rows in self.blocks for a, b in rows], default=0)
         self.widest *= windows.count // max(windows.out[0], 1)  # columns of the largest block
-        self.is_one_block = len(self.blocks) == 1 and len(self.blocks[0][2]) == 1
+        one_block = len(self.blocks) == 1 and len(self.blocks[0][2]) == 1
+        self.work = self.depth * self.outputs * windows.count * self.n  # multiplications
+        self.saves_columns = one_block and self.depth * groups * self.widest <= SAVED_COLUMNS
+
+    def on_pool(self, xp: Any) -> bool:
+        """Whether the work is worth several threads."""
+        return xp is np and self.work >= LARGE_PRODUCT
+
+    def times(self, xp: Any, a: Any, b: Any) -> Any:
+        """The product of matrices as `matrix` gives them: of a single block, itself on several threads."""
+        return product(a, b) if xp is np and len(self.blocks) == 1 else xp.matmul(a, b)
 
     def matrix(self, array: Any, rows: int) -> Any:
         """Weights, outputs or columns as one matrix per group, or as one matrix if there is one group."""
         return array.reshape(rows, -1) if self.groups == 1 else array.reshape(self.groups, rows // self.groups, -1)
+
+
+def _buffer(xp: Any, size: int, dtype: Any, slot: int) -> Any:
+    """Memory that blocks use one after the other: fresh memory of this size would cost page faults each time."""
+    return scratch(size, dtype, slot) if xp is np else xp.empty(size, dtype)
 
 
 def _gather(xp: Any, view: Any, rows: tuple, plan: Plan, buffer: Any) -> Any:
@@ -57,53 +77,79 @@ def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     weights = plan.matrix(w, plan.outputs)
     bias = None if b is None else b.reshape(-1, *[1] * nd)
     out = xp.empty(plan.out_shape, x.dtype)
-    # One buffer for all blocks: fresh memory of this size would cost page faults each time.
-    buffer, columns = xp.empty(plan.depth * plan.groups * plan.widest, x.dtype), None
-    for first, last, parts in plan.blocks:
+    size = plan.depth * plan.groups * plan.widest
+    kept: Any = xp.empty(size, x.dtype) if plan.saves_columns else None
+
+    def run_rows(view: Any, first: int, last: int, rows: tuple) -> None:
+        columns = _gather(xp, view, rows, plan, kept if plan.saves_columns else _buffer(xp, size, x.dtype, 0))
+        result = plan.times(xp, weights, columns).reshape(plan.outputs, rows[1] - rows[0], *windows.out[1:], last - first)
+        result = result.transpose(nd + 1, *range(nd + 1))
+        target = out[first:last, :, rows[0] : rows[1]]
+        if bias is None:
+            target[...] = result
+        else:
+            xp.add(result, bias, out=target)
+
+    def run_block(i: int) -> None:
+        first, last, parts = plan.blocks[i]
         view = windows.view(xp, windows.load(xp, x[first:last]))
-        for rows in parts:
-            columns = _gather(xp, view, rows, plan, buffer)
-            product = xp.matmul(weights, columns).reshape(plan.outputs, rows[1] - rows[0], *windows.out[1:], last - first)
-            product = product.transpose(nd + 1, *range(nd + 1))
-            target = out[first:last, :, rows[0] : rows[1]]
-            if bias is None:
-                target[...] = product
-            else:
-                xp.add(product, bias, out=target)
-    few = plan.is_one_block and columns is not None and columns.size <= SAVED_COLUMNS
-    return out, columns if few else None
+        if len(plan.blocks) == 1:
+            run_blocks(lambda j: run_rows(view, first, last, parts[j]), len(parts), plan.on_pool(xp))
+        else:
+            for rows in parts:
+                run_rows(view, first, last, rows)
+
+    run_blocks(run_block, len(plan.blocks), plan.on_pool(xp) and len(plan.blocks) > 1)
+    return out, plan.matrix(kept, plan.depth * plan.groups) if plan.saves_columns else None
 
 
 def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) -> tuple:
     """(input gradient, weight gradient) of raw arrays; the first if `w` is given, the second if `x` is."""
+    weights = None if w is None else plan.matrix(w, plan.outputs).swapaxes(-1, -2)
+    gx: Any = None if w is None else xp.empty(plan.x_shape, g.dtype)
+
+    def run(lane: int) -> Any:
+        gw = None
+        for block in plan.blocks[lane::LANES]:
+            gw = _block_gradients(xp, g, x, weights, plan, columns, block, gx, gw)
+        return gw
+
+    sums = run_blocks(run, min(LANES, len(plan.blocks)), plan.on_pool(xp) and len(plan.blocks) > 1)
+    if x is None:
+        return gx, None
+    gw: Any = xp.zeros(plan.w_shape, g.dtype) if not sums else sums[0]
+    for part in sums[1:]:
+        gw += part
+    return gx, gw.reshape(plan.w_shape)
+
+
+def _block_gradients(
+    xp: Any, g: Any, x: Any, weights: Any, plan: Plan, columns: Any, block: tuple, gx: Any, gw: Any
+) -> Any:
+    """Write a block's share of the input gradient into `gx`; returns `gw` with its share of the weight gradient added."""
     windows, nd = plan.windows, len(plan.windows.out)
-    need_x, need_w = w is not None, x is not None
-    weights = plan.matrix(w, plan.outputs).swapaxes(-1, -2) if need_x else None
-    gx: Any = xp.empty(plan.x_shape, g.dtype) if need_x else None
-    gw = view = spread = None
-    buffer = xp.empty(plan.depth * plan.groups * plan.widest, g.dtype)  # columns, and then their gradient
-    for first, last, parts in plan.blocks:
-        if need_w and columns is None:
-            view = windows.view(xp, windows.load(xp, x[first:last]))
-        if need_x:
-            spread = xp.zeros((plan.channels, *windows.padded, last - first), g.dtype)
-        for rows in parts:
-            part = g[first:last, :, rows[0] : rows[1]].transpose(1, *range(2, nd + 2), 0)
-            outputs = plan.matrix(part, plan.outputs)
-            if need_w:
-                gathered = _gather(xp, view, rows, plan, buffer) if columns is None else columns
-                product = xp.matmul(outputs, gathered.swapaxes(-1, -2))
-                gw = product if gw is None else xp.add(gw, product, out=gw)
-            if need_x:
-                shape = (plan.channels, *windows.kernel, rows[1] - rows[0], *windows.out[1:], last - first)
-                flat = buffer[: math.prod(shape)]
-                xp.matmul(weights, outputs, out=plan.matrix(flat, plan.depth * plan.groups))
-                windows.add_back(spread, flat.reshape(shape), *rows)
-        if need_x:
-            gx[first:last] = windows.unload(spread)
-    if need_w:
-        gw = xp.zeros(plan.w_shape, g.dtype) if gw is None else gw.reshape(plan.w_shape)
-    return gx, gw
+    first, last, parts = block
+    buffer = _buffer(xp, plan.depth * plan.groups * plan.widest, g.dtype, 0)  # columns, and then their gradient
+    view = spread = None
+    if x is not None and columns is None:
+        view = windows.view(xp, windows.load(xp, x[first:last]))
+    if gx is not None:
+        spread = xp.zeros((plan.channels, *windows.padded, last - first), g.dtype)
+    for rows in parts:
+        part = g[first:last, :, rows[0] : rows[1]].transpose(1, *range(2, nd + 2), 0)
+        outputs = plan.matrix(part, plan.outputs)
+        if x is not None:
+            gathered = _gather(xp, view, rows, plan, buffer) if columns is None else columns
+            share = plan.times(xp, outputs, gathered.swapaxes(-1, -2))
+            gw = share if gw is None else xp.add(gw, share, out=gw)
+        if gx is not None:
+            shape = (plan.channels, *windows.kernel, rows[1] - rows[0], *windows.out[1:], last - first)
+            flat = buffer[: math.prod(shape)]
+            xp.matmul(weights, outputs, out=plan.matrix(flat, plan.depth * plan.groups))
+            windows.add_back(spread, flat.reshape(shape), *rows)
+    if gx is not None:
+        gx[first:last] = windows.unload(spread)
+    return gw
 
 
 @op("_convolution", function=False, method=False, node="ConvolutionBackward0")

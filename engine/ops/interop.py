@@ -99,6 +99,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     """
     if not hasattr(ext_tensor, "__dlpack__"):
         raise TypeError(f"from_dlpack(): expected an object with __dlpack__, got {type(ext_tensor).__name__}")
+    if isinstance(ext_tensor, np.ndarray):  # NumPy before 2.2 gives read-only arrays through DLPack
+        return from_numpy(ext_tensor)
     kind = ext_tensor.__dlpack_device__()[0] if hasattr(ext_tensor, "__dlpack_device__") else 1
     array = np.from_dlpack(ext_tensor) if int(kind) == 1 else backend.require_cuda().from_dlpack(ext_tensor)
     dtypes.from_numpy_dtype(array.dtype)

@@ -23,11 +23,15 @@ def expect_matrix(name: str, a: Any, letter: str = "A") -> Tensor:
     return expect_floating(name, a)
 
 
+def kind_of(a: Tensor) -> str:
+    """An element type as torch's errors call it: Float, Long, ComplexFloat, ..."""
+    return _KINDS.get(a.dtype.name, a.dtype.name)
+
+
 def expect_floating(name: str, a: Tensor) -> Tensor:
     """`a` if it is floating or complex. RuntimeError otherwise."""
     if a._array.dtype.kind in "iub":
-        kind = _KINDS.get(str(a._array.dtype), str(a._array.dtype))
-        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {kind}")
+        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {kind_of(a)}")
     return a
 
 
@@ -77,9 +81,8 @@ def singular(name: str, info: Any) -> LinAlgError:
 def expect_same_dtype(name: str, a: Tensor, b: Tensor) -> None:
     """RuntimeError unless two operands have one dtype."""
     if a.dtype is not b.dtype:
-        kinds = [_KINDS.get(t.dtype.name, t.dtype.name) for t in (a, b)]
-        raise RuntimeError(f"{name}: Expected A and B to have the same dtype, but found A of type {kinds[0]} and B of type "
-                           f"{kinds[1]} instead (common dtype: {result_dtype([a, b])})")
+        raise RuntimeError(f"{name}: Expected A and B to have the same dtype, but found A of type {kind_of(a)} and B of type "
+                           f"{kind_of(b)} instead (common dtype: {result_dtype([a, b])})")
 
 
 @op("_eye_for", function=False, method=False)

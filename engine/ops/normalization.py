@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import dtypes
 from ..tensor import Tensor
-from ._blocked import run_blocks
+from ._blocked import is_large, run_blocks
 from .base import Op, expect_tensor, op
 
 
@@ -69,7 +69,7 @@ def rows_forward(xp: Any, x: Any, w: Any, b: Any, width: int, eps: float, centre
         if b is not None:
             y += b
 
-    run_blocks(run, len(blocks), x)
+    run_blocks(run, len(blocks), is_large(x))
     return out.reshape(x.shape), mean, rstd
 
 
@@ -97,7 +97,7 @@ def rows_backward(xp: Any, g: Any, x: Any, w: Any, width: int, mean: Any, rstd: 
             h *= rstd[block]
         return sums
 
-    parts = run_blocks(run, len(blocks), g)
+    parts = run_blocks(run, len(blocks), is_large(g))
     return [gx, *[_sum_parts(xp, [p[i] for p in parts], width, g.dtype) if need else None
                   for i, need in enumerate(needs[1:])]]
 

@@ -88,21 +88,28 @@ class Header:
 
 
 def write(file: str | os.PathLike | BinaryIO, pieces: dict[str, Piece], metadata: dict[str, str]) -> None:
-    """Write `pieces` by name, brought to the CPU one at a time, and `metadata`.
+    """Write `pieces` by name, brought to the CPU one at a time, and `metadata`; see `writable`."""
+    with writable(file) as handle:
+        _write_to(handle, pieces, metadata)
+
+
+@contextmanager
+def writable(file: str | os.PathLike | BinaryIO) -> Iterator[BinaryIO]:
+    """Something to write to that can seek.
 
     A path is replaced atomically (see atomic.py). A file object is written at its position; one that cannot seek gets
     the bytes in one piece at the end.
     """
     if isinstance(file, (str, os.PathLike)):
         with replacing(file) as handle:
-            _write_to(handle, pieces, metadata)
+            yield handle
     elif getattr(file, "seekable", lambda: False)():
-        _write_to(file, pieces, metadata)
+        yield file
     else:
         import io
 
         buffer = io.BytesIO()
-        _write_to(buffer, pieces, metadata)
+        yield buffer
         file.write(buffer.getbuffer())
 
 
@@ -228,8 +235,7 @@ def read_header(source: Source) -> Header:
 def _refuse_foreign(source: Source, start: bytes) -> None:
     if start[:4] == b"PK\x03\x04":
         raise source.fail(
-            "this is a zip archive, as torch.save writes them, with a pickle inside, which is never executed here. "
-            "HINT: where torch is, write the weights with safetensors.torch.save_file(state_dict, path)"
+            "this is a zip archive, as torch.save writes them. HINT: engine.load(path) reads the tensors and plain data in it"
         )
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
         raise source.fail(

@@ -102,10 +102,11 @@ def load(
     weights_only: bool | None = None,
     mmap: bool | None = None,
 ) -> Any:
-    """Read what `save` wrote, or the tensors of any other safetensors file as a dict. Executes nothing from the file.
+    """Read what `save` wrote, the tensors of any other safetensors file as a dict, or a file of torch's or Lightning's.
 
-    Whole modules are rebuilt from classes of the engine and of modules that the program has already imported; a file
-    that names any other class is refused.
+    Executes nothing from the file. Whole modules are rebuilt, from files of `save`, out of classes of the engine and of
+    modules that the program has already imported; a file that names any other class is refused. Of torch's files
+    (`.pt`, `.pth`, `.ckpt`) tensors and plain data are read; other objects are refused by the name of their class.
 
     Args:
         f: a path, or a binary file object open for reading.
@@ -114,7 +115,7 @@ def load(
         pickle_module: accepted for torch's sake and without effect.
         weights_only: True refuses whole modules. None and False admit them: that is as safe here.
         mmap: True maps the file instead of reading it: pages come in when used, changes stay in memory, and the
-            checksum of the data is not compared.
+            checksum of the data is not compared. Files of torch's are read in any case.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -127,11 +128,13 @@ def load(
     """
     if pickle_module is not None:
         warnings.warn("load(): nothing is unpickled, so pickle_module has no effect", stacklevel=2)
+    where = _placer(map_location)
     with opened(f) as source:
+        if _is_torch_file(source):
+            return _load_torch(source, where)
         header = read_header(source)
         structure = _structure(source, header)
         entries = map_arrays(source, header) if mmap else read_arrays(source, header)
-    where = _placer(map_location)
     if structure is None:
         return {name: wrap(where(array, "cpu")) for name, array in entries.items()}
     reader = Reader(structure, entries, where, not weights_only)
@@ -143,6 +146,25 @@ def load(
         # Whatever goes wrong while rebuilding comes from what the file says, and the caller should hear which file.
         why = f"no {error} where one is needed" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(f"cannot load {source.name}: {why}") from error
+
+
+def _is_torch_file(source: Source) -> bool:
+    start = source.file.read(1)
+    source.file.seek(source.start)
+    if start not in (b"P", b"\x80"):  # most files: the reader of the others is not even imported
+        return False
+    from engine.serialization import torch_archive
+
+    return torch_archive.is_torch_file(source)
+
+
+def _load_torch(source: Source, where: Callable[[Any, str], Any]) -> Any:
+    from engine.serialization import torch_archive
+
+    try:
+        return torch_archive.read(source, where)
+    except _Unplaceable as error:
+        raise CheckpointError(f"cannot load {source.name}: {error}") from error.__cause__
 
 
 def read_metadata(f: File) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def plan(held: list[Held]) -> tuple[dict[str, Piece], list[dict[str, Any]]]:
     """The entries to write, and for every array the reference that finds it again."""
     pieces: dict[str, Piece] = {}
     references: list[dict[str, Any]] = [{} for _ in held]
-    for cluster in _clusters(held):
+    for cluster in clusters(held):
         members = [held[i] for i in cluster]
         if len({member.layout() for member in members}) == 1 and members[0].fits():
             name = _store(pieces, members[0])
@@ -77,13 +77,13 @@ def plan(held: list[Held]) -> tuple[dict[str, Piece], list[dict[str, Any]]]:
             name = _store(pieces, owner)
         else:
             name = f"{RESERVED}/storage/{len(pieces)}"
-            pieces[name] = Piece(_memory(members, low, high), np.dtype(np.uint8), (high - low,))
+            pieces[name] = Piece(memory_of(members, low, high), np.dtype(np.uint8), (high - low,))
         for i in cluster:
             references[i] = _whole(name, held[i]) if held[i] is owner else _view(name, held[i], low)
     return pieces, references
 
 
-def _clusters(held: list[Held]) -> list[list[int]]:
+def clusters(held: list[Held]) -> list[list[int]]:
     """Indices grouped by overlapping address ranges of one device; in order of first appearance."""
     groups: list[list[int]] = []
     ends: dict[str, tuple[int, list[int]]] = {}
@@ -130,7 +130,7 @@ def _view(name: str, member: Held, low: int) -> dict[str, Any]:
     }
 
 
-def _memory(members: list[Held], low: int, high: int) -> Any:
+def memory_of(members: list[Held], low: int, high: int) -> Any:
     """The bytes [low, high) that the members touch together, as one array that copies nothing."""
     array = next(m for m in members if m.low == low).array
     corner = tuple(slice(n - 1, n) if step < 0 else slice(0, 1) for n, step in zip(array.shape, array.strides))

@@ -33,7 +33,7 @@ Place = Callable[[Any, str], Any]
 
 ZIP_START = b"PK\x03\x04"
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-LEGACY_START = b"\x80\x02\x8a\x0a" + LEGACY_MAGIC.to_bytes(10, "little") + b"."
+LEGACY_START = b"\x8a\x0a" + LEGACY_MAGIC.to_bytes(10, "little") + b"."  # behind the protocol, and perhaps a frame
 LEGACY_PROTOCOL = 1001
 NEWEST_VERSION = 10  # torch 2 writes 3, and reads up to this
 
@@ -46,9 +46,9 @@ PROBLEMS = (
 
 def is_torch_file(source: Source) -> bool:
     """Whether the file begins as torch's do. Leaves the position as it was."""
-    start = source.file.read(len(LEGACY_START))
+    start = source.file.read(32)
     source.file.seek(source.start)
-    return start[: len(ZIP_START)] == ZIP_START or start == LEGACY_START
+    return start[: len(ZIP_START)] == ZIP_START or (start[:1] == b"\x80" and LEGACY_START in start)
 
 
 def read(source: Source, place: Place) -> Any:
@@ -71,7 +71,7 @@ def _explained(source: Source) -> Iterator[None]:
         raise
     except PROBLEMS as error:
         why = f"no {error} where one is needed" if isinstance(error, KeyError) else str(error)
-        raise source.fail(f"this file of torch's is damaged or cannot be rebuilt: {why}") from error
+        raise source.fail(f"this torch file is damaged or not admitted: {why}") from error
 
 
 # ------------------------------------------------------------------------------------------------------ zip archives
@@ -140,12 +140,11 @@ def _read_record(archive: zipfile.ZipFile, info: zipfile.ZipInfo, kind: StorageK
     array = np.empty(info.file_size, np.uint8)
     view, done = array.data, 0
     with archive.open(info) as file:
-        while done < len(view):
-            got = file.readinto(view[done : done + (1 << 24)])
-            if not got:
-                raise EOFError(f"its storage {info.filename!r} ends early")
-            done += got
-        file.read(1)  # the checksum is compared at the end
+        while piece := file.read(1 << 20):
+            view[done : done + len(piece)] = piece
+            done += len(piece)
+    if done != len(view):
+        raise EOFError(f"its storage {info.filename!r} ends early")
     return array
 
 
@@ -157,7 +156,7 @@ def _read_legacy(source: Source, place: Place) -> Any:
     magic, protocol, system = (_interpret(stream, source.total, _no_storage) for _ in range(3))
     if magic != LEGACY_MAGIC or protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
         raise ValueError("its first values are not those of torch's format")
-    swap = system.get("little_endian", True) != (sys.byteorder == "little")
+    swap = sys.byteorder == "big"  # this format is little-endian whatever machine wrote it
     begin = stream.tell()
     # The bytes of the storages come after the object and do not say their types: the object is gone through twice.
     storages: dict[str, Storage] = {}
@@ -180,7 +179,7 @@ def _read_legacy(source: Source, place: Place) -> Any:
         raise ValueError("its list of storages does not fit its object")
     for key in keys:
         kind, array = storages[key].kind, storages[key].array
-        count = int.from_bytes(stream.read(8), "big" if swap == (sys.byteorder == "little") else "little")
+        count = int.from_bytes(stream.read(8), "little")
         if count != array.size:
             raise ValueError(f"its storage {key!r} has {count} elements where {array.size} belong")
         data = stream.read(array.nbytes)

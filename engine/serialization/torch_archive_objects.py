@@ -18,7 +18,6 @@ import numpy as np
 from engine import backend, dtypes
 from engine.devices import device as Device
 from engine.nn import Parameter
-from engine.serialization.errors import CheckpointError
 from engine.serialization.torch_archive_pickle import Maker, Pending, checked_key
 from engine.size import Size
 from engine.tensor import Tensor, wrap
@@ -102,21 +101,14 @@ VALUES.update({f"torch{place}.UntypedStorage": UNTYPED for place in ("", ".stora
 
 
 def resolve(name: str) -> Any:
-    """The value of a name that is no maker. CheckpointError for all that have no place in a file."""
+    """The value of a name that is no maker. ValueError for all that have no place in a file."""
     if name in VALUES:
         return VALUES[name]
-    raise ForeignName(name)
-
-
-class ForeignName(ValueError):
-    """A file names a class or function that is not in the table."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"it needs {name}, which is neither plain data nor a tensor; it was not imported and nothing was executed. "
-            "HINT: a pickled module or object of a class is code; where torch is, and the file can be trusted, "
-            "torch.save(model.state_dict(), path)"
-        )
+    raise ValueError(
+        f"it needs {name}, which is neither plain data nor a tensor; it was not imported and nothing was executed. "
+        "HINT: whole modules and objects of other classes are not rebuilt; where torch is, and the file can be trusted, "
+        "torch.save(model.state_dict(), path)"
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- tensors
@@ -190,7 +182,9 @@ def _parameter(spend: Spend, data: Any, requires_grad: Any, hooks: Any) -> Param
 
 @may("torch._utils._rebuild_parameter_with_state")
 def _parameter_with_state(spend: Spend, data: Any, requires_grad: Any, hooks: Any, state: Any) -> Parameter:
-    return _with_attributes(Parameter(data, requires_grad is True), state)
+    parameter = Parameter(data, requires_grad is True)
+    _add_attributes(parameter, state)
+    return parameter
 
 
 @may("torch._tensor._rebuild_from_type_v2")
@@ -200,7 +194,9 @@ def _tensor_with_state(spend: Spend, make: Any, kind: Any, arguments: Any, state
         raise TypeError("a tensor is of a class that is not rebuilt")
     if not make.name.startswith("torch._utils._rebuild_") or not isinstance(arguments, tuple):
         raise TypeError("a tensor is made in an unknown way")
-    return _with_attributes(make.make(spend, *arguments), state)
+    tensor = make.make(spend, *arguments)
+    _add_attributes(tensor, state)
+    return tensor
 
 
 @may("torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer")
@@ -208,11 +204,10 @@ def _class_of_tensors(spend: Spend, *arguments: Any) -> Tensor:
     raise TypeError("a class of tensors is called, which torch.save never writes")
 
 
-def _with_attributes(tensor: Tensor, state: Any) -> Tensor:
+def _add_attributes(tensor: Tensor, state: Any) -> None:
     if not isinstance(state, dict) or not all(type(key) is str for key in state):
         raise TypeError(f"a tensor has the state {str(state)[:100]}")
     vars(tensor).update({key: value for key, value in state.items() if key not in ("_is_buffer", "_is_param")})
-    return tensor
 
 
 @may("torch.Size")
@@ -289,9 +284,16 @@ def _complex(spend: Spend, real: Any, imaginary: Any) -> complex:
     return complex(real, imaginary)
 
 
-@may(*(name for kind in ("range", "xrange", "slice") for name in _builtin(kind)))
-def _refused_for_now(spend: Spend, *arguments: Any) -> Any:
-    raise TypeError("ranges and slices have no place in torch's files")
+@may(*_builtin("range"), *_builtin("xrange"))
+def _range(spend: Spend, *limits: Any) -> range:
+    return range(*limits)
+
+
+@may(*_builtin("slice"))
+def _slice(spend: Spend, *limits: Any) -> slice:
+    if not {*map(type, limits)} <= {int, type(None)}:
+        raise TypeError("a slice is made of other things than numbers")
+    return slice(*limits)
 
 
 @may("_codecs.encode")
@@ -320,8 +322,6 @@ def _bytearray(spend: Spend, data: Any = b"", encoding: Any = None) -> bytearray
 
 @may(*(name for kind in ("dict", "float", "int", "list", "str", "tuple") for name in _builtin(kind)))
 def _only_a_factory(spend: Spend, *arguments: Any) -> Any:
-    if arguments:
-        raise TypeError("a builtin class is called with arguments, which torch.save never writes")
     raise TypeError("a builtin class is called, which torch.save never writes")
 
 
@@ -370,7 +370,8 @@ class PendingType(Pending):
     __slots__ = ("code", "order")
 
     def __init__(self, code: str) -> None:
-        self.code, self.order = code, "="
+        self.code = code
+        self.order: Any = "="
 
     def numpy(self) -> np.dtype:
         return np.dtype(self.code).newbyteorder(self.order)
@@ -402,6 +403,13 @@ def _empty_array(spend: Spend, kind: Any, shape: Any, code: Any) -> np.ndarray:
     return np.empty(0, np.uint8)  # filled by `build`
 
 
+@may("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer")
+def _array_from_bytes(spend: Spend, data: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
+    array = np.empty(0, np.uint8)  # as pickle protocol 5 writes arrays
+    _fill_array(array, (1, shape, kind, order == "F", bytes(data) if type(data) is bytearray else data), spend)
+    return array
+
+
 def _fill_array(array: np.ndarray, state: Any, spend: Spend) -> None:
     version, shape, kind, fortran, data = state
     if not isinstance(kind, PendingType) or not isinstance(data, bytes) or type(fortran) is not bool:
@@ -410,8 +418,9 @@ def _fill_array(array: np.ndarray, state: Any, spend: Spend) -> None:
     if prod(_natural(shape, "size")) * dtype.itemsize != len(data):
         raise ValueError(f"a NumPy array of size {shape} and type {dtype} does not take {len(data)} bytes")
     spend(len(data))
-    # The array was handed out before its contents came, so it changes in place; the copy is its own memory.
-    array.__setstate__((1, shape, dtype, fortran, bytes(bytearray(data))))
+    # The array was handed out before its contents came, so it changes in place. NumPy keeps the bytes: they are a copy.
+    own: Any = (1, shape, dtype, fortran, bytes(memoryview(data)))
+    array.__setstate__(own)
 
 
 # ------------------------------------------------------------------------------------------------------------- state
@@ -421,7 +430,7 @@ def build(target: Any, state: Any, spend: Spend) -> None:
     """Put the state that a pickle gives for an object into it. TypeError where it has no place."""
     if type(target) is np.ndarray and isinstance(state, tuple) and len(state) == 5:
         _fill_array(target, state, spend)
-    elif isinstance(target, PendingType) and isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
+    elif isinstance(target, PendingType) and isinstance(state, tuple) and state[1:2] in (("<",), (">",), ("|",), ("=",)):
         target.order = state[1]
     elif type(target) is OrderedDict and isinstance(state, dict) and set(state) <= {"_metadata"}:
         vars(target).update(state)  # torch hangs the versions of modules on a state dict

@@ -86,6 +86,7 @@ class Interpreter:
 
     def run(self) -> Any:
         """The object. ValueError, TypeError, LookupError and the like for anything that is not plain data."""
+        argument: Any
         for opcode, argument, _ in pickletools.genops(self.stream):
             name = opcode.name
             if name in PUSHED:
@@ -127,11 +128,23 @@ class Interpreter:
         self.stack = self.marked.pop()
         return items
 
+    def _collect(self, kind: Callable[[list[Any]], Any]) -> None:
+        items = self._since_mark()  # first, because it changes which stack is the one to push on
+        self.stack.append(kind(items))
+
+    def _dict(self, _: Any) -> None:
+        items = self._since_mark()
+        self.stack.append({})
+        self._update(items)
+
     def _pop(self, _: Any) -> None:
         if self.stack:
             self.stack.pop()
         else:
             self._since_mark()
+
+    def _pop_mark(self, _: Any) -> None:
+        self._since_mark()
 
     def _memoize(self, _: Any) -> None:
         self.memo[len(self.memo)] = self.stack[-1]
@@ -193,15 +206,15 @@ class Interpreter:
 ACTIONS: dict[str, Callable[[Interpreter, Any], None]] = {
     "MARK": Interpreter._mark,
     "POP": Interpreter._pop,
-    "POP_MARK": lambda machine, _: (machine._since_mark(), None)[1],
+    "POP_MARK": Interpreter._pop_mark,
     "MEMOIZE": Interpreter._memoize,
-    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine._since_mark())),
-    "LIST": lambda machine, _: machine.stack.append(list(machine._since_mark())),
+    "TUPLE": lambda machine, _: machine._collect(tuple),
+    "LIST": lambda machine, _: machine._collect(list),
     "APPEND": Interpreter._append,
     "APPENDS": lambda machine, _: machine._extend(machine._since_mark()),
     "ADDITEMS": Interpreter._additems,
-    "FROZENSET": lambda machine, _: machine.stack.append(frozenset(map(checked_key, machine._since_mark()))),
-    "DICT": lambda machine, _: _dict(machine),
+    "FROZENSET": lambda machine, _: machine._collect(lambda items: frozenset(map(checked_key, items))),
+    "DICT": Interpreter._dict,
     "SETITEM": Interpreter._setitem,
     "SETITEMS": lambda machine, _: machine._update(machine._since_mark()),
     "GLOBAL": Interpreter._global,
@@ -211,12 +224,6 @@ ACTIONS: dict[str, Callable[[Interpreter, Any], None]] = {
     "BUILD": Interpreter._build,
     "BINPERSID": Interpreter._persistent,
 }
-
-
-def _dict(machine: Interpreter) -> None:
-    items = machine._since_mark()
-    machine.stack.append({})
-    machine._update(items)
 
 
 def checked_key(key: Any) -> Any:
@@ -262,7 +269,7 @@ def check_finished(root: Any) -> None:
                 todo.extend((member, False) for member in members)
 
 
-LEAVES = (str, int, float, type(None), bytes, dtype)
+LEAVES = (str, int, float, bool, type(None), bytes, dtype)
 
 
 def _members(node: Any) -> list[Any]:

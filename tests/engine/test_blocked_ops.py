@@ -7,7 +7,7 @@ import pytest
 
 import engine
 from engine import pool
-from engine.ops import _blocked, attention, normalization
+from engine.ops import _blocked, _windows, attention, convolution, normalization
 from engine.ops import pointwise as pointwise_rows
 from engine.ops.samples import all_samples
 from tests.engine.ops_harness import array, call
@@ -31,14 +31,21 @@ def small_blocks(monkeypatch):
     before = pool.get_num_threads()
     for module in (_blocked, pointwise_rows):
         monkeypatch.setattr(module, "LARGE", 2)
-    for name, value in {"CHAIN": 4, "SINGLE": 4, "_QUIET": 1, "_SPLIT": 1, "_LEAST": 2, "_SHORT": 1}.items():
+    for name, value in {"CHAIN": 4, "SINGLE": 4, "_QUIET": 1, "LARGE_PRODUCT": 1, "_LEAST": 2, "_SHORT": 1}.items():
         monkeypatch.setattr(_blocked, name, value)
     monkeypatch.setattr(pointwise_rows, "SINGLE", 4)
+    monkeypatch.setattr(convolution, "LARGE_PRODUCT", 1)
+    for name in ("ONE_BLOCK", "BLOCK"):
+        monkeypatch.setattr(_windows, name, 16)
+    convolution.conv_plan.cache_clear()
+    convolution.transpose_plan.cache_clear()
     monkeypatch.setattr(normalization, "BLOCK", 4)
     monkeypatch.setattr(attention, "BLOCK", 4)
     engine.set_num_threads(2)
     yield
     engine.set_num_threads(before)
+    convolution.conv_plan.cache_clear()
+    convolution.transpose_plan.cache_clear()
 
 
 @pytest.mark.parametrize("sample", [sample for _, sample in CASES], ids=[name for name, _ in CASES])

@@ -102,7 +102,8 @@ def test_memory_is_flat_without_gc() -> None:
     finally:
         tracemalloc.stop()
         gc.enable()
-    assert watch.at[1] - watch.at[0] < 20_000  # bytes, over 300 steps
+    # Bytes over 300 steps. Python keeps up to 2,000 freed tuples of 64 bytes for later; a tensor kept would be far more.
+    assert watch.at[1] - watch.at[0] < 30_000
 
 
 def run_python(code: str) -> str:

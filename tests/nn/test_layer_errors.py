@@ -83,7 +83,7 @@ def test_torch_raises_the_same_class(source: str, inputs: str | None, error: Any
 def test_unsupported_things_name_the_alternative() -> None:
     with pytest.raises(NotImplementedError, match="give the dimension's number"):
         nn.Unflatten("features", (2, 3))
-    with pytest.raises(NotImplementedError, match="one process per device"):
+    with pytest.raises(NotImplementedError, match="give one device"):
         nn.DataParallel(nn.ReLU(), device_ids=[0, 1])
 
 
