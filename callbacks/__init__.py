@@ -15,6 +15,7 @@ from callbacks.on_exception_checkpoint import OnExceptionCheckpoint
 from callbacks.prediction_writer import BasePredictionWriter
 from callbacks.progress import ProgressBar, TQDMProgressBar
 from callbacks.spike_detection import SpikeDetection
+from callbacks.stochastic_weight_averaging import StochasticWeightAveraging
 from callbacks.throughput_monitor import ThroughputMonitor
 from callbacks.timer import Timer
 from callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
@@ -38,6 +39,7 @@ __all__ = [
     "OnExceptionCheckpoint",
     "ProgressBar",
     "SpikeDetection",
+    "StochasticWeightAveraging",
     "TQDMProgressBar",
     "ThroughputMonitor",
     "Timer",

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from engine.optim import Optimizer
     from lit import LightningModule, Trainer
 
-Modules = nn.Module | Iterable["Modules"]
+    Modules = Module | Iterable[Any]  # a module, or modules nested in lists
+
+
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -77,10 +79,10 @@ class BaseFinetuning(Callback):
     @staticmethod
     def flatten_modules(modules: Modules) -> list[Module]:
         """All modules below ``modules`` that have parameters of their own, or no submodules."""
-        if isinstance(modules, nn.Module):
-            found = list(modules.modules())
-            return [m for m in found if not list(m.children()) or list(m.parameters(recurse=False))]
-        return [module for inner in modules for module in BaseFinetuning.flatten_modules(inner)]
+        if not isinstance(modules, nn.Module):
+            return [module for inner in iter(modules) for module in BaseFinetuning.flatten_modules(inner)]
+        found = list(modules.modules())
+        return [m for m in found if not list(m.children()) or list(m.parameters(recurse=False))]
 
     @staticmethod
     def filter_params(modules: Modules, train_bn: bool = True, requires_grad: bool = True) -> Iterator[Parameter]:

@@ -27,7 +27,7 @@ class BasePredictionWriter(Callback):
     Example:
         >>> from callbacks import BasePredictionWriter
         >>> class Printer(BasePredictionWriter):
-        ...     def write_on_batch_end(self, trainer, pl_module, prediction, batch_indices, batch, batch_idx, dataloader_idx):
+        ...     def write_on_batch_end(self, trainer, pl_module, prediction, batch_indices, *batch_and_indices):
         ...         print(batch_indices, prediction.tolist())
         >>> class Double(pl.LightningModule):
         ...     def predict_step(self, batch, batch_idx):

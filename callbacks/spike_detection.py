@@ -36,8 +36,8 @@ class SpikeDetection(Callback):
     """Compare each training loss with the mean of the losses before it; a leap ends the run.
 
     A loss is a spike if it is not finite, or if it is worse than the loss before it and differs from the mean of the
-    last ``window`` losses by at least ``atol`` and by at least ``rtol`` times that mean. The number of the batch is added
-    to a JSON file, so that a second run can leave it out. Reading the loss in every batch waits for the device.
+    last ``window`` losses by at least ``atol`` and by at least ``rtol`` times that mean. The number of the batch
+    goes to a JSON file, so that a second run can leave it out. Reading the loss in every batch waits for the device.
 
     Args:
         mode: ``"min"`` or ``"max"``: which losses are better.

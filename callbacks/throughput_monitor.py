@@ -41,7 +41,7 @@ class Throughput:
     def update(
         self, *, time: float, batches: int, samples: int, lengths: int | None = None, flops: int | None = None
     ) -> None:
-        """Note totals since the start: seconds, batches, samples, items (tokens, frames) and floating point operations."""
+        """Note totals since the start: seconds, batches, samples, items (tokens, ...), floating point operations."""
         self._seen.append((time, batches, samples, lengths, flops))
 
     def compute(self) -> dict[str, float]:
@@ -134,7 +134,13 @@ class ThroughputMonitor(Callback):
         self._start("validate")
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Count a batch."""
         if not trainer.sanity_checking:
@@ -150,7 +156,13 @@ class ThroughputMonitor(Callback):
         self._start("test")
 
     def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Count a batch."""
         self._update(trainer, pl_module, "test", batch)
@@ -160,7 +172,13 @@ class ThroughputMonitor(Callback):
         self._start("predict")
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Count a batch."""
         self._update(trainer, pl_module, "predict", batch)

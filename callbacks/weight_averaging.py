@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class WeightAveraging(Callback):
-    """Keep an average of the module's weights: used in validation, written to checkpoints, left in the module at the end.
+    """Keep an average of the module's weights: validated, written to checkpoints, and left in the module at the end.
 
     A checkpoint's ``state_dict`` is the average, so that tests and predictions use it; the weights in training are
-    beside it under ``current_model_state``, and a resumed run takes both back exactly. Until the first update nothing is
-    exchanged. Override ``should_update`` to choose the moments.
+    beside it under ``current_model_state``, and a resumed run takes both back exactly. Until the first update nothing
+    is exchanged. Override ``should_update`` to choose the moments.
 
     Args:
         device: where the average is kept; None for the module's own device.

@@ -54,10 +54,9 @@ REASONS: tuple[tuple[str, str, str], ...] = (
     ("other devices than the CPU and CUDA", "torch Tensor", "*xpu *ipu *mtia *maia *mps *vulkan *xla is_distributed"),
     ("autocast's switches of one device: use the `torch.autocast` context", "torch",
      "*autocast* set_autocast*"),
-    ("sparse tensors: there are dense ones only", "torch Tensor",
-     "sparse_* *sparse *sparse_* to_sparse* coalesce is_coalesced col_indices crow_indices row_indices ccol_indices *_indices_copy "
-     "indices_copy indices values values_copy dense_dim hsmm hspmm dsmm smm sspaddmm saddmm"),
-    ("sparse gradients: there are dense ones only", "optim", "SparseAdam"),
+    ("compressed sparse formats (CSR, CSC, BSR, BSC) and their products", "torch Tensor",
+     "sparse_bs* sparse_cs* sparse_compressed_tensor to_sparse_[bc]s* *_sparse_ is_sparse_csr sparse_resize_* col_indices "
+     "crow_indices row_indices ccol_indices *indices_copy values_copy hsmm hspmm dsmm smm sspaddmm saddmm"),
     ("nested and named tensors: use padding and masks, or a list of tensors", "torch Tensor",
      "jagged is_nested to_padded_tensor *names name"),
     ("copying forms for compilers: write `.clone()` after the view", "torch", "*_copy"),
@@ -114,7 +113,7 @@ def names_of_torch() -> str:
         lines.append(f"\n[{namespace}]")
         owner = resolve("torch", namespace)
         for name in _public(owner):
-            lines.append(name + signature_text(getattr(owner, name)))
+            lines.append(name + signature_text(getattr(owner, name), namespace == "Tensor"))
     return "\n".join(lines) + "\n"
 
 
@@ -171,14 +170,18 @@ class _Shown:
     """A default value that prints as itself in both libraries."""
 
     def __init__(self, value: Any) -> None:
-        self.text = f"{value:.10g}" if isinstance(value, float) else getattr(value, "__name__", None) or repr(value)
+        text = f"{value:.10g}" if isinstance(value, float) else getattr(value, "__name__", None) or repr(value)
+        self.text = type(value).__name__ if " at 0x" in text else text
 
     def __repr__(self) -> str:
         return self.text.replace("engine.", "torch.")
 
 
-def signature_text(value: Any) -> str:
-    """`value`'s arguments as "(a, *, b=1)", without annotations and private arguments; "" where Python shows none."""
+def signature_text(value: Any, method: bool = False) -> str:
+    """`value`'s arguments as "(a, *, b=1)", without annotations, private arguments and a method's receiver.
+
+    "" where Python shows none.
+    """
     try:
         signature = inspect.signature(value)
     except (TypeError, ValueError):
@@ -189,7 +192,7 @@ def signature_text(value: Any) -> str:
         p.replace(annotation=p.empty, default=p.empty if p.default is p.empty else _Shown(p.default))
         for p in signature.parameters.values()
         if not p.name.startswith("_")
-    ]
+    ][method:]
     if any(p.kind is p.VAR_POSITIONAL for p in arguments) and any(p.kind is p.VAR_KEYWORD for p in arguments):
         return ""  # a wrapper, which says nothing
     try:
@@ -220,7 +223,7 @@ def row(namespace: str, owner: Any, name: str, theirs: str) -> Row:
     doc = inspect.getdoc(value) or ""
     if doc.startswith("NotImplementedError"):
         return Row(name, REFUSED, " ".join(doc.partition("\n\n")[0].removeprefix("NotImplementedError:").split()))
-    ours = signature_text(value)
+    ours = signature_text(value, namespace == "Tensor")
     return Row(name, PRESENT, f"torch: `{theirs}`; here: `{ours}`" if theirs and ours and theirs != ours else "")
 
 

@@ -13,9 +13,12 @@ from . import autograd, dtypes, memory, ops, random
 from .autograd.modes import (
     enable_grad,
     inference_mode,
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,
+    set_anomaly_enabled,
     set_grad_enabled,
 )
 from .devices import device
@@ -42,6 +45,15 @@ from .dtypes import (
     uint32,
     uint64,
 )
+from .layouts import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
 from .ops.creation import get_default_device, set_default_device, tensor
 from .printing import set_printoptions
 from .random import default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
@@ -56,13 +68,12 @@ short, int, long = int16, int32, int64
 cfloat, cdouble = complex64, complex128
 newaxis = None
 inf, nan, pi, e = dtypes.INF, dtypes.NAN, dtypes.PI, dtypes.E
-strided = "torch.strided"
-contiguous_format, preserve_format, channels_last = "contiguous", "preserve", "channels_last"
 
 # Sub-packages and what lives in them, loaded on first use.
 _LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "distributions", "fft", "hub",
                  "jit", "legacy", "linalg",
-                 "nn", "onnx", "optim", "serialization", "settings", "sparse", "testing", "utils", "version")
+                 "multiprocessing", "nn", "onnx", "optim", "serialization", "settings", "sparse", "special",
+                 "testing", "utils", "version")
 _LAZY_NAMES = {
     name: module
     for module, names in {
@@ -71,9 +82,10 @@ _LAZY_NAMES = {
         "legacy": ("BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
                    "IntTensor", "LongTensor", "ShortTensor", "set_default_tensor_type"),
         "serialization": ("load", "save"),
-        "settings": ("are_deterministic_algorithms_enabled", "get_float32_matmul_precision", "get_num_interop_threads",
-                     "get_num_threads", "is_deterministic_algorithms_warn_only_enabled",
-                     "set_float32_matmul_precision", "set_num_interop_threads", "set_num_threads",
+        "settings": ("are_deterministic_algorithms_enabled", "get_deterministic_debug_mode", "get_float32_matmul_precision",
+                     "get_num_interop_threads", "get_num_threads", "is_deterministic_algorithms_warn_only_enabled",
+                     "is_warn_always_enabled", "set_deterministic_debug_mode", "set_float32_matmul_precision",
+                     "set_flush_denormal", "set_num_interop_threads", "set_num_threads", "set_warn_always",
                      "use_deterministic_algorithms"),
         "sparse": ("sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm"),
     }.items()
@@ -81,13 +93,15 @@ _LAZY_NAMES = {
 }
 
 __all__ = [
-    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "can_cast", "cdouble", "cfloat", "complex64",
-    "complex128", "default_generator", "device", "double", "dtype", "e", "enable_grad", "finfo", "float", "float16",
-    "float32", "float64", "get_default_device", "get_default_dtype", "get_rng_state", "half", "iinfo", "inf",
-    "inference_mode", "initial_seed", "int", "int8", "int16", "int32", "int64", "is_grad_enabled",
-    "is_inference_mode_enabled", "is_tensor", "long", "manual_seed", "nan", "newaxis", "no_grad", "ops", "pi", "promote_types",
-    "random", "seed", "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state",
-    "short", "strided", "tensor", "uint8", "uint16", "uint32", "uint64", *ops.FUNCTIONS,
+    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "can_cast", "cdouble", "cfloat", "channels_last",
+    "channels_last_3d", "complex128", "complex64", "contiguous_format", "default_generator", "device", "double",
+    "dtype", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64", "get_default_device",
+    "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
+    "int32", "int64", "int8", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
+    "is_inference_mode_enabled", "is_tensor", "layout", "long", "manual_seed", "memory_format", "nan", "newaxis",
+    "no_grad", "ops", "pi", "preserve_format", "promote_types", "random", "seed", "set_anomaly_enabled",
+    "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short",
+    "strided", "tensor", "uint16", "uint32", "uint64", "uint8", *ops.FUNCTIONS,
 ]
 
 globals().update(ops.FUNCTIONS)
@@ -103,10 +117,9 @@ def __getattr__(name: str) -> Any:
                 raise
     if name in _LAZY_NAMES:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY_NAMES[name]}"), name)
-    from .errors import did_you_mean
+    from .errors import no_attribute
 
-    raise AttributeError(f"module 'engine' has no attribute '{name}'.{did_you_mean(name, __dir__())} "
-                         "HINT: docs/compatibility.md lists what is here and what is not.")
+    raise no_attribute(__name__, name, __dir__())
 
 
 def __dir__() -> list[str]:

@@ -19,8 +19,9 @@ def notice_once(name: str) -> None:
 
 
 def compile(model: Callable | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,
-            backend: Any = "inductor", mode: str | None = None, options: dict | None = None,
-            disable: bool = False) -> Any:
+            backend: Any = None, mode: str | None = None, options: dict | None = None, name: str | None = None,
+            disable: bool = False, recompile_limit: int | None = None, isolate_recompiles: bool = False,
+            shapes_spec: Any = None) -> Any:
     """`model` itself, with one notice per process. All options are accepted and without effect.
 
     What is returned is the same object, so its `state_dict` has no ``_orig_mod.`` prefix.

@@ -162,7 +162,7 @@ def get_default_dtype() -> dtype:
     return _default
 
 
-def set_default_dtype(d: dtype) -> None:
+def set_default_dtype(d: dtype, /) -> None:
     """Set the dtype of new floating tensors (`float16`, `bfloat16`, `float32` or `float64`).
 
     Raises TypeError for anything that is not a floating dtype.
@@ -226,7 +226,7 @@ def as_dtype(value: Any) -> dtype:
     builtin = {float: _default, int: int64, bool: bool_, complex: _default.to_complex()}
     if value in builtin:
         return builtin[value]
-    if isinstance(value, (np.dtype, type, str)):
+    if isinstance(value, (np.dtype, type)):
         try:
             return from_numpy_dtype(np.dtype(value))
         except TypeError:

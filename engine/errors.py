@@ -16,6 +16,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+def no_attribute(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """The error for a name that a module of the engine does not have."""
+    return AttributeError(f"module '{module}' has no attribute '{name}'.{did_you_mean(name, known)} "
+                          "HINT: docs/compatibility.md lists what is here and what is not.")
+
+
 def describe(value: object) -> str:
     """One phrase for any value: a tensor or array by shape, dtype and device, everything else by type and value."""
     shape = getattr(value, "shape", None)

@@ -48,10 +48,12 @@ def _public(name: str, transform: Callable, what: str, example: str) -> Callable
     def done(result: Tensor, out: Tensor | None) -> Tensor:
         return result if out is None else write_out(out, result)
 
-    def one(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Tensor | None = None) -> Tensor:
+    def one(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *,
+            out: Tensor | None = None) -> Tensor:
         return done(transform(name, input, None if n is None else (n,), (dim,), norm), out)
 
-    def two(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None, *, out: Tensor | None = None) -> Tensor:
+    def two(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None, *,
+            out: Tensor | None = None) -> Tensor:
         return done(transform(name, input, s, dim, norm), out)
 
     def several(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None, *,

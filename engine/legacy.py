@@ -59,7 +59,7 @@ BoolTensor = TensorType("BoolTensor", dtypes.bool_)
 _BY_NAME = {f"torch.{kind.__name__}": kind for kind in (FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor)}
 
 
-def set_default_tensor_type(t: Any) -> None:
+def set_default_tensor_type(t: Any, /) -> None:
     """Set the default dtype to that of a floating tensor type, given itself or by name (`"torch.DoubleTensor"`).
 
     Raises: TypeError for anything else. `torch.cuda` types are not taken: use `torch.set_default_device("cuda")`.

@@ -467,7 +467,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = N
     """
     if input.ndim != other.ndim:
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
-    return FUNCTIONS["cross"](input, other, check_dim(dim, input.ndim), out=out)
+    return FUNCTIONS["cross"](input, other, dim, out=out)
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

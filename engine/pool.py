@@ -127,7 +127,7 @@ def scratch(size: int, dtype: Any, slot: int = 0) -> np.ndarray:
 
     A kernel that needs several pieces at once asks for them by different `slot`s. Valid until the kernel returns.
     """
-    buffers = _local.__dict__
+    buffers: dict[Any, Any] = _local.__dict__
     key = (slot, dtype)
     buffer = buffers.get(key)
     if buffer is None or buffer.size < size:
@@ -232,7 +232,7 @@ def _dismiss_if_wrong() -> None:
     """End the threads if their number is no longer the one that is wanted. Call only in turn."""
     global _crew
     if _crew is not None and len(_crew.members) != get_num_threads() - 1:
-        _crew, leaving = None, _crew
+        leaving, _crew = _crew, None
         leaving.dismiss()
 
 
@@ -242,7 +242,7 @@ def _at_exit() -> None:
     if _turn.acquire(timeout=1):
         try:
             if _crew is not None:
-                _crew, leaving = None, _crew
+                leaving, _crew = _crew, None
                 leaving.dismiss()
         finally:
             _turn.release()

@@ -58,7 +58,7 @@ def set_rng_state(new_state: Any) -> None:
 
 
 @contextlib.contextmanager
-def fork_rng(devices: Any = None, enabled: bool = True, device_type: str = "cuda") -> Iterator[None]:
+def fork_rng(devices: Any = None, enabled: bool = True, device_type: str | None = None) -> Iterator[None]:
     """A context after which the default generator continues as if nothing had been drawn inside.
 
     One generator serves the CPU and all CUDA devices here, so `devices` and `device_type` are accepted and not needed.

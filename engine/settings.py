@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from .pool import get_num_threads, set_num_threads
 
-__all__ = ["are_deterministic_algorithms_enabled", "get_float32_matmul_precision", "get_num_interop_threads",
-           "get_num_threads", "is_deterministic_algorithms_warn_only_enabled", "set_float32_matmul_precision",
-           "set_num_interop_threads", "set_num_threads", "use_deterministic_algorithms"]
+__all__ = ["are_deterministic_algorithms_enabled", "get_deterministic_debug_mode", "get_float32_matmul_precision",
+           "get_num_interop_threads", "get_num_threads", "is_deterministic_algorithms_warn_only_enabled",
+           "is_warn_always_enabled", "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal",
+           "set_num_interop_threads", "set_num_threads", "set_warn_always", "use_deterministic_algorithms"]
 
 _PRECISIONS = ("highest", "high", "medium")
+_DEBUG_MODES = ("default", "warn", "error")
 
 _matmul_precision = "highest"
 _deterministic = False
 _warn_only = False
+_warn_always = False
 _interop_threads = 1
 
 
@@ -73,3 +76,44 @@ def are_deterministic_algorithms_enabled() -> bool:
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
     """The `warn_only` that `use_deterministic_algorithms` was given."""
     return _warn_only
+
+
+def set_deterministic_debug_mode(debug_mode: int | str) -> None:
+    """`use_deterministic_algorithms` by number or word: 0 "default" (off), 1 "warn", 2 "error".
+
+    Raises: TypeError for other types, RuntimeError for other values.
+    """
+    if isinstance(debug_mode, str):
+        if debug_mode not in _DEBUG_MODES:
+            raise RuntimeError(f"invalid value of debug_mode, expected one of `default`, `warn`, `error`, but got {debug_mode}")
+        debug_mode = _DEBUG_MODES.index(debug_mode)
+    if not isinstance(debug_mode, int):
+        raise TypeError(f"debug_mode must be str or int, but got {type(debug_mode)}")
+    if debug_mode not in (0, 1, 2):
+        raise RuntimeError(f"invalid value of debug_mode, expected 0, 1, or 2, but got {debug_mode}")
+    use_deterministic_algorithms(debug_mode > 0, warn_only=debug_mode == 1)
+
+
+def get_deterministic_debug_mode() -> int:
+    """0, 1 or 2, as `set_deterministic_debug_mode` takes it."""
+    return 0 if not _deterministic else 1 if _warn_only else 2
+
+
+def set_warn_always(b: bool, /) -> None:
+    """Keep `b`. Without effect: how often a warning shows is decided by Python's `warnings` filters."""
+    global _warn_always
+    if not isinstance(b, bool):
+        raise RuntimeError(f"setWarnOnlyOnce expects a bool, but got {type(b).__name__}")
+    _warn_always = b
+
+
+def is_warn_always_enabled() -> bool:
+    """What `set_warn_always` was given; False at first."""
+    return _warn_always
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """False: the processor's treatment of denormal numbers cannot be changed from here, and stays as it is."""
+    if not isinstance(mode, bool):
+        raise RuntimeError(f"flush_denormal expects a bool, but got {type(mode).__name__}")
+    return False

@@ -170,7 +170,7 @@ class Tensor(PythonProtocols):
     is_sparse = property(lambda self: False, doc="Always False: there are no sparse tensors yet.")
     is_quantized = property(lambda self: False, doc="Always False: there are no quantized tensors.")
     is_meta = property(lambda self: False, doc="Always False: there is no meta device.")
-    layout = property(lambda self: "torch.strided", doc="Always strided.")
+    layout = property(lambda self: layouts.strided, doc="Always strided.")
 
     def get_device(self) -> int:
         """The GPU's index, or -1 on the CPU."""
@@ -416,7 +416,7 @@ def wrap(array: Any, node: Node | None = None, cls: type = Tensor) -> Tensor:
     return t
 
 
-def is_tensor(obj: Any) -> bool:
+def is_tensor(obj: Any, /) -> bool:
     """Whether `obj` is a Tensor."""
     return isinstance(obj, Tensor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import callbacks
 import loggers
 from callbacks import Callback, MisconfigurationException
-from lit import aliases, utilities
+from lit import aliases, profilers, utilities
 from lit.combined_loader import CombinedLoader
 from lit.datamodule import LightningDataModule
 from lit.module import LightningModule
@@ -25,6 +25,7 @@ __all__ = [
     "Trainer",
     "callbacks",
     "loggers",
+    "profilers",
     "seed_everything",
     "utilities",
 ]

@@ -24,6 +24,7 @@ from lit.loaders import (
 )
 from lit.module import LightningModule
 from lit.preemption import SIGTERMException
+from lit.profilers.base import profiled_items
 from lit.state import Point, RunningStage, TrainerFn
 from lit.transfer import move_data_to_device
 
@@ -158,6 +159,9 @@ class _Loop:
                 batch = self.transfer(batch, dataloader_idx)
             yield batch, batch_idx, dataloader_idx
 
+    def _measured_batches(self) -> Iterator[tuple[Any, int, int]]:
+        return profiled_items(self.trainer.profiler, f"{self.word}_dataloader_next", self._batches())
+
     def _one_after_the_other(self, loaders: list[Any]) -> Iterator[tuple[Any, int, int]]:
         for dataloader_idx, (loader, limit) in enumerate(zip(loaders, self.limits(), strict=True)):
             count = 0
@@ -241,11 +245,11 @@ class EvaluationLoop(_Loop):
     def _run_batches(self) -> list[dict[str, Any]]:
         """All batches of all loaders; returns what was logged for each loader."""
         reporting, hooks = self.trainer.reporting, self.hooks
-        step = getattr(self.trainer.lightning_module, self.step)
+        step = hooks.profiled(self.trainer.lightning_module, self.step)
         starts, ends = (f"on_{self.word}_batch_{moment}" in hooks.active for moment in ("start", "end"))
         logged = []
         previous = 0
-        for batch, batch_idx, dataloader_idx in self._batches():
+        for batch, batch_idx, dataloader_idx in self._measured_batches():
             if dataloader_idx != previous:
                 reporting.end_of_batches()
                 logged.append(reporting.gather())
@@ -318,14 +322,15 @@ class PredictionLoop(_Loop):
             self._kept, self.keep_predictions = [], False
 
     def _run(self) -> None:
-        hooks, step = self.hooks, self.trainer.lightning_module.predict_step
+        hooks = self.hooks
+        step = hooks.profiled(self.trainer.lightning_module, self.step)
         keep = self.return_predictions or self.keep_predictions
         self._prepare()
         mode = self._enter_eval_mode()
         self.call("start")
         self.call("epoch_start")
         self._kept = [[] for _ in self.data.max_batches]
-        for batch, batch_idx, dataloader_idx in self._batches():
+        for batch, batch_idx, dataloader_idx in self._measured_batches():
             hook_args, step_args = self._step_args(batch, batch_idx, dataloader_idx)
             self.call("batch_start", *hook_args)
             hooks.current = self.step

@@ -192,14 +192,12 @@ def check_clipping(value: Any, algorithm: Any) -> None:
         raise MisconfigurationException(f"Trainer(gradient_clip_algorithm={algorithm!r}): expected 'norm' or 'value'.")
 
 
-def refuse_unsupported(profiler: Any, plugins: Any, model_registry: Any) -> None:
+def refuse_unsupported(plugins: Any, model_registry: Any) -> None:
     """The flags we know and do not have.
 
     Raises:
         NotImplementedError: one of them is set.
     """
-    if profiler is not None:
-        raise not_supported(f"Trainer(profiler={profiler!r})", "run the program under `python -m cProfile`.")
     if plugins:
         raise not_supported(f"Trainer(plugins={plugins!r})", "leave plugins out; precision has its own flag.")
     if model_registry is not None:

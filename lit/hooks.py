@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from callbacks import Callback
 from lit.datamodule import LightningDataModule
 from lit.module import LightningModule
+from lit.profilers.base import PassThroughProfiler, Profiler, action_of, profiled
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
@@ -174,6 +175,7 @@ class Dispatcher:
         self.current: str | None = None
         self.active: frozenset[str] = frozenset()
         self._listeners: dict[str, tuple[Listener, ...]] = {}
+        self._profiler: Profiler = PassThroughProfiler()
 
     def collect(
         self,
@@ -184,12 +186,14 @@ class Dispatcher:
     ) -> None:
         """Look once at every receiver of every hook and keep the methods it overrides."""
         self._listeners = {}
+        self._profiler = trainer.profiler
         for hook in HOOKS:
             methods = []
             for receiver in receivers_of(hook, module, datamodule, callbacks):
                 method = getattr(receiver, hook.name)
                 # functools.partial is C code: binding the leading arguments now costs no Python call per step.
-                methods.append(partial(method, trainer, module) if isinstance(receiver, Callback) else method)
+                bound = partial(method, trainer, module) if isinstance(receiver, Callback) else method
+                methods.append(profiled(self._profiler, action_of(receiver, hook.name), bound))
             self._listeners[hook.name] = tuple(methods)
         self.active = frozenset(name for name, methods in self._listeners.items() if methods)
 
@@ -205,9 +209,16 @@ class Dispatcher:
     def call_on(self, receiver: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call hook ``name`` of one receiver, overridden or not: its default does work, or its result is needed."""
         outer, self.current = self.current, name
-        result = getattr(receiver, name)(*args, **kwargs)
+        method = getattr(receiver, name)
+        if not isinstance(self._profiler, PassThroughProfiler):
+            method = profiled(self._profiler, action_of(receiver, name), method)
+        result = method(*args, **kwargs)
         self.current = outer
         return result
+
+    def profiled(self, receiver: Any, name: str) -> Listener:
+        """The method ``name`` of ``receiver``, for a loop that calls it itself; measured if there is a profiler."""
+        return profiled(self._profiler, action_of(receiver, name), getattr(receiver, name))
 
     def listeners(self, name: str) -> tuple[Listener, ...]:
         """The collected methods of one hook, in calling order."""

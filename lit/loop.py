@@ -21,6 +21,7 @@ from lit.loaders import TrainingData, accepts_batch_idx
 from lit.module import LightningModule
 from lit.optimizers import LRSchedulerConfig
 from lit.preemption import SIGTERMException
+from lit.profilers.base import profiled, profiled_items
 from lit.rng import collect_rng_states, set_rng_states
 from lit.state import Point, RunningStage
 
@@ -88,7 +89,7 @@ class FitLoop:
             self._restore_rng()
         self._end_if_preempted()
         while not self._run_is_over():
-            self._run_epoch()
+            self.run_epoch()
             self._end_if_preempted()
         if "on_train_end" in self.active:
             self.hooks.call("on_train_end")
@@ -101,6 +102,13 @@ class FitLoop:
         self.active = self.hooks.active
         self.module = module = trainer.lightning_module
         self.automatic = module.automatic_optimization
+        # Bound once; with a profiler, these are the functions that measure.
+        self.call_step = self.hooks.profiled(module, "training_step")
+        self.call_optimizer_step = self.hooks.profiled(module, "optimizer_step")
+        self.call_zero_grad = self.hooks.profiled(module, "optimizer_zero_grad")
+        self.call_backward = self.hooks.profiled(module, "backward")
+        self.train_batch = profiled(trainer.profiler, "run_training_batch", self._train_batch)
+        self.run_epoch = profiled(trainer.profiler, "run_training_epoch", self._run_epoch)
         self.optimizer = trainer.lightning_optimizers[0]
         self.schedulers = trainer.lr_scheduler_configs if self.automatic else []
         self.accumulate = trainer.accumulate_grad_batches
@@ -162,8 +170,8 @@ class FitLoop:
     def _train_batches(self, batches: Iterator[Any]) -> bool:
         """Train on what is left of the epoch; returns whether it could have gone on."""
         state = self.state
-        for batch in batches:
-            if not self._train_batch(batch):
+        for batch in profiled_items(self.trainer.profiler, "train_dataloader_next", batches):
+            if not self.train_batch(batch):
                 return False
             if state.preempted and self.stepping:  # half-accumulated gradients are in no checkpoint
                 raise SIGTERMException
@@ -297,7 +305,7 @@ class FitLoop:
         self._batch, self._batch_idx = batch, batch_idx
         if self.stepping:
             self.hooks.current = "optimizer_step"
-            self.module.optimizer_step(self.state.current_epoch, batch_idx, self.optimizer, self._closure)
+            self.call_optimizer_step(self.state.current_epoch, batch_idx, self.optimizer, self._closure)
             self.hooks.current = None
             self.state.global_step += 1
         else:
@@ -313,7 +321,7 @@ class FitLoop:
             if "on_before_zero_grad" in self.active:
                 hooks.call("on_before_zero_grad", self.optimizer.optimizer)
             outer, hooks.current = hooks.current, "optimizer_zero_grad"
-            self.module.optimizer_zero_grad(self.state.current_epoch, self._batch_idx, self.optimizer.optimizer)
+            self.call_zero_grad(self.state.current_epoch, self._batch_idx, self.optimizer.optimizer)
             hooks.current = outer
         if loss is not None:
             self.backward(loss)
@@ -351,9 +359,9 @@ class FitLoop:
         hooks = self.hooks
         outer, hooks.current = hooks.current, "training_step"
         if self.with_batch_idx:
-            output = self.module.training_step(batch, batch_idx)
+            output = self.call_step(batch, batch_idx)
         else:
-            output = self.module.training_step(batch)
+            output = self.call_step(batch)
         hooks.current = outer
         return output
 
@@ -375,7 +383,7 @@ class FitLoop:
         if "on_before_backward" in self.active:
             hooks.call("on_before_backward", loss)
         outer, hooks.current = hooks.current, "backward"
-        self.module.backward(loss, *args, **kwargs)
+        self.call_backward(loss, *args, **kwargs)
         hooks.current = outer
         if "on_after_backward" in self.active:
             hooks.call("on_after_backward")

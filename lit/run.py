@@ -44,7 +44,7 @@ def start_run(
     ``loaders`` maps each loop of this run to the loaders passed for it.
     """
     _attach_module(trainer, fn, model)
-    with Preemption(trainer) as preemption:
+    with Preemption(trainer) as preemption, trainer.profiler.run(str(fn), trainer):
         try:
             result = _run(trainer, loaders, datamodule, ckpt_path, model_given=model is not None)
         except BaseException as exception:

@@ -17,6 +17,8 @@ from lit.hooks import Dispatcher, describe_run
 from lit.loop import FitLoop
 from lit.module import LightningModule
 from lit.optimizers import LightningOptimizer, LRSchedulerConfig
+from lit.profilers import choose_profiler
+from lit.profilers.base import profiled
 from lit.reporting import Reporting
 from lit.run import start_run
 from lit.state import RunState, TrainerFn
@@ -51,7 +53,8 @@ class Trainer(TrainerView):
         deterministic, benchmark: accepted; results on the CPU are always reproducible.
         inference_mode: evaluate under ``inference_mode`` instead of ``no_grad``.
         use_distributed_sampler, sync_batchnorm: accepted; they concern several processes.
-        profiler, plugins, model_registry: not supported.
+        profiler: "simple" or "advanced", or a Profiler of ``lit.profilers``: report where the time went.
+        plugins, model_registry: not supported.
         detect_anomaly: stop at the first NaN in the loss or in a gradient, and say where it came from.
         barebones: turn off everything that costs time beside the training itself.
         reload_dataloaders_every_n_epochs: ask for new loaders every n epochs.
@@ -128,7 +131,7 @@ class Trainer(TrainerView):
             )
             logger = enable_checkpointing = enable_progress_bar = enable_model_summary = False
             num_sanity_val_steps = log_every_n_steps = 0
-        flags.refuse_unsupported(profiler, plugins, model_registry)
+        flags.refuse_unsupported(plugins, model_registry)
         flags.check_clipping(gradient_clip_val, gradient_clip_algorithm)
         flags.check_counts(
             max_epochs=max_epochs,
@@ -140,7 +143,7 @@ class Trainer(TrainerView):
             reload_dataloaders_every_n_epochs=reload_dataloaders_every_n_epochs,
         )
         self.strategy = choose_strategy(accelerator, devices, strategy, num_nodes)
-        self.precision = choose_precision(precision)
+        self.precision, self.profiler = choose_precision(precision), choose_profiler(profiler)
         self.max_steps, self.min_steps = max_steps, min_steps
         self.fast_dev_run = fast_dev_run
         self.barebones = barebones
@@ -295,7 +298,7 @@ class Trainer(TrainerView):
             AttributeError: no model is attached yet.
             OSError: the file cannot be written; an older file of that name is still whole.
         """
-        save_checkpoint(self, filepath, bool(weights_only))
+        profiled(self.profiler, "save_checkpoint", save_checkpoint)(self, filepath, bool(weights_only))
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print without tearing the progress bar apart."""

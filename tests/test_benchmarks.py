@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.benchmarks import __main__ as benchmarks
@@ -15,6 +18,13 @@ def test_every_group_prints_its_rows(group: str, capsys: pytest.CaptureFixture[s
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split("|")[1].strip() == "measure"
     assert len(lines) > 5
+
+
+def test_numbers_are_written_as_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    benchmarks.main(["--quick", "--only", "models", "--rows", "one sample", "--json", str(tmp_path / "numbers.json")])
+    found = json.loads((tmp_path / "numbers.json").read_text())
+    assert [row["measure"] for row in found["groups"]["models"]] == ["inference: MLP 64-128-10, one sample"]
+    assert "cores" in found["machine"]
 
 
 def test_the_table_shows_ratios_where_there_is_something_to_compare() -> None:

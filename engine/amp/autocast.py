@@ -76,11 +76,11 @@ def is_autocast_available(device_type: str) -> bool:
     return False
 
 
-def custom_fwd(fwd: Callable | None = None, *, device_type: str = "cuda", cast_inputs: dtype | None = None) -> Any:
+def custom_fwd(fwd: Callable | None = None, *, device_type: str, cast_inputs: dtype | None = None) -> Any:
     """Decorates the forward of an `autograd.Function`; returns it unchanged, because nothing is cast."""
     return fwd if fwd is not None else lambda function: function
 
 
-def custom_bwd(bwd: Callable | None = None, *, device_type: str = "cuda") -> Any:
+def custom_bwd(bwd: Callable | None = None, *, device_type: str) -> Any:
     """Decorates the backward of an `autograd.Function`; returns it unchanged, because nothing is cast."""
     return bwd if bwd is not None else lambda function: function

@@ -90,12 +90,12 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     keep = create_graph if retain_graph is None else retain_graph
     found = driver.backward(list(roots), starts, keep, create_graph, [t._node for t in targets])
     out: list = []
-    for t, g in zip(targets, found):
+    for i, (t, g) in enumerate(zip(targets, found)):
         if g is None:
             if materialize_grads:
                 out.append(graph.Hooks.wrap(graph.backend.namespace(t._array).zeros(t._array.shape, t._array.dtype)))
             elif not allow_unused:
-                raise RuntimeError("One of the differentiated Tensors appears to not have been used in the graph. Set "
+                raise RuntimeError(f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set "
                                    "allow_unused=True if this is the desired behavior.")
             else:
                 out.append(None)

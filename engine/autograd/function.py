@@ -24,9 +24,9 @@ class FunctionCtx:
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors (inputs, outputs or others; None allowed) for backward."""
-        for t in tensors:
+        for i, t in enumerate(tensors):
             if t is not None and not hasattr(t, "_array"):
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError(f"save_for_backward can only save variables, but argument {i} is of type {type(t).__name__}")
         self._saved = tensors
 
     def save_for_forward(self, *tensors: Any) -> None:
@@ -94,17 +94,30 @@ class CustomNode(graph.Node):
     def _call(self, grads: tuple) -> list:
         result = self.function.backward(self.ctx, *grads)
         result = list(result) if isinstance(result, (tuple, list)) else [result]
-        wanted = len(self.ctx._is_tensor)
+        wanted = len(self.ctx._shapes)
         while len(result) > wanted and result[-1] is None:
             result.pop()
         if len(result) != wanted:
             raise RuntimeError(f"function {self.name()} returned an incorrect number of gradients (expected {wanted}, got "
                                f"{len(result)})")
-        for t, is_tensor in zip(result, self.ctx._is_tensor):
-            if t is not None and not is_tensor:
-                raise RuntimeError(f"function {self.name()} returned a gradient different from None for an argument that is "
-                                   "not a Tensor")
-        return [t for t, is_tensor in zip(result, self.ctx._is_tensor) if is_tensor]
+        for i, (t, shape) in enumerate(zip(result, self.ctx._shapes)):
+            if t is not None:
+                self._check_gradient(i, t, shape)
+        return [t for t, shape in zip(result, self.ctx._shapes) if shape is not None]
+
+    def _check_gradient(self, i: int, t: Any, shape: Any) -> None:
+        """Refuse what the user's backward returned for argument `i` unless it is a gradient of this shape."""
+        if shape is None:
+            raise RuntimeError(f"function {self.name()} returned a gradient different from None at position {i + 1}, for an "
+                               "argument that is not a Tensor")
+        if not hasattr(t, "_array"):
+            raise RuntimeError(f"function {self.name()} returned an invalid gradient at index {i} - expected a Tensor or "
+                               f"None (got {type(t).__name__})")
+        given = t._array.shape
+        lead = len(given) - len(shape)  # a larger gradient is summed if broadcasting the argument explains its shape
+        if lead < 0 or any(n not in (1, g) for n, g in zip(shape, given[lead:])):
+            raise RuntimeError(f"function {self.name()} returned an invalid gradient at index {i} - got {list(given)} but "
+                               f"expected shape compatible with {list(shape)}")
 
     def release(self) -> None:
         """Let go of the saved tensors; attributes that the user set on ctx stay."""
@@ -157,7 +170,7 @@ class Function:
         ctx: Any = FunctionCtx()
         tensors = [a for a in args if hasattr(a, "_array")]
         track = state.grad and any(t.requires_grad for t in tensors)
-        ctx._is_tensor = [hasattr(a, "_array") for a in args]
+        ctx._shapes = [a._array.shape if hasattr(a, "_array") else None for a in args]
         ctx.needs_input_grad = tuple(hasattr(a, "_array") and a.requires_grad for a in args)
         with no_grad():
             if cls.setup_context is not Function.setup_context:
@@ -179,6 +192,8 @@ def _finish(cls: type, ctx: Any, tensors: list, outputs: tuple, track: bool) -> 
         if track and t.requires_grad and t.is_leaf:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
         t._bump(f"{cls.__name__}.forward")
+    if not any(hasattr(o, "_array") for o in outputs):
+        return outputs
     if not track:
         return tuple(o.detach() if any(o is t for t in tensors) and not any(o is d for d in ctx._dirty) else o
                      for o in outputs)

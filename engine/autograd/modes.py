@@ -93,10 +93,10 @@ class no_grad(_Mode):
     False
     """
 
-    def __new__(cls, function: Callable | None = None) -> Any:
+    def __new__(cls, orig_func: Callable | None = None) -> Any:
         """Also usable as a bare decorator: `@torch.no_grad`."""
         mode = super().__new__(cls)
-        return mode if function is None else mode(function)
+        return mode if orig_func is None else mode(orig_func)
 
     def __enter__(self) -> None:
         self._enter(False, state.inference)
@@ -105,10 +105,10 @@ class no_grad(_Mode):
 class enable_grad(_Mode):
     """Record a graph inside, also within `no_grad`."""
 
-    def __new__(cls, function: Callable | None = None) -> Any:
+    def __new__(cls, orig_func: Callable | None = None) -> Any:
         """Also usable as a bare decorator: `@torch.enable_grad`."""
         mode = super().__new__(cls)
-        return mode if function is None else mode(function)
+        return mode if orig_func is None else mode(orig_func)
 
     def __enter__(self) -> None:
         self._enter(True, state.inference)
@@ -146,7 +146,9 @@ class set_grad_enabled(_Mode):
     """
 
     def __init__(self, mode: bool) -> None:
-        self.mode = bool(mode)
+        if not isinstance(mode, bool):
+            raise TypeError(f"set_grad_enabled(): argument 'enabled' (position 1) must be bool, not {type(mode).__name__}")
+        self.mode = mode
         self._before = (state.grad, state.inference)
         state.grad = self.mode
 
@@ -201,3 +203,8 @@ def is_anomaly_enabled() -> bool:
 def is_anomaly_check_nan_enabled() -> bool:
     """Whether anomaly mode also looks for NaN gradients."""
     return state.check_nan
+
+
+def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
+    """Switch anomaly mode (see `detect_anomaly`) in this thread."""
+    state.anomaly, state.check_nan = bool(enabled), bool(check_nan)

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine import backend, random
 from engine.devices import as_device
-from engine.errors import did_you_mean
+from engine.errors import no_attribute
 
 __all__ = ["current_device", "device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
            "get_device_properties", "get_rng_state_all", "init",
@@ -167,5 +167,4 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
 def __getattr__(name: str) -> Any:
     if name == "amp":  # the old names of engine.amp, loaded when they are used
         return importlib.import_module(f"{__name__}.amp")
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'.{did_you_mean(name, __all__)} "
-                         "HINT: docs/compatibility.md lists what is here and what is not.")
+    raise no_attribute(__name__, name, __all__)

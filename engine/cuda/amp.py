@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 
 from engine import amp
-from engine.amp import custom_bwd, custom_fwd
 from engine.dtypes import dtype
 
 __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]
 
 GradScaler = functools.partial(amp.GradScaler, "cuda")
+custom_fwd = functools.partial(amp.custom_fwd, device_type="cuda")
+custom_bwd = functools.partial(amp.custom_bwd, device_type="cuda")
 
 
 class autocast(amp.autocast):

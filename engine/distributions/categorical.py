@@ -45,7 +45,7 @@ class Categorical(Distribution):
             if probs is not None:
                 check(self, "probs", probs, (probs >= 0) & (probs.sum(-1, keepdim=True) > 0), "Simplex()")
             else:
-                check(self, "logits", given, given == given, "IndependentConstraint(Real(), 1)")
+                check(self, "logits", given, ~given.isnan(), "IndependentConstraint(Real(), 1)")
 
     @property
     def probs(self) -> Tensor:

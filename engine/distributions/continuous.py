@@ -32,7 +32,7 @@ class Normal(Distribution):
         self.loc, self.scale = broadcast_all(loc, scale)
         super().__init__(self.loc.shape, validate_args=validate_args)
         if self._validate_args:
-            check(self, "loc", self.loc, self.loc == self.loc, "Real()")
+            check(self, "loc", self.loc, ~self.loc.isnan(), "Real()")
             check(self, "scale", self.scale, self.scale > 0, "GreaterThan(lower_bound=0.0)")
 
     @property
@@ -60,7 +60,7 @@ class Normal(Distribution):
         return self.loc + eps * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_value(value, value == value, "Real()")
+        self._check_value(value, ~value.isnan(), "Real()")
         return -((value - self.loc) ** 2) / (2 * self.scale**2) - self.scale.log() - math.log(math.sqrt(2 * math.pi))
 
     def cdf(self, value: Tensor) -> Tensor:

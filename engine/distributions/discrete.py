@@ -30,7 +30,7 @@ class _TwoWays(Distribution):
         if self._validate_args and probs is not None:
             check(self, "probs", given, (given >= 0) & (given <= 1), "Interval(lower_bound=0.0, upper_bound=1.0)")
         elif self._validate_args:
-            check(self, "logits", given, given == given, "Real()")
+            check(self, "logits", given, ~given.isnan(), "Real()")
 
     @property
     def probs(self) -> Tensor:
@@ -72,7 +72,7 @@ class Bernoulli(_TwoWays):
             return engine.bernoulli(self.probs.expand(self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_value(value, (value == 0) | (value == 1), "Boolean()")
+        self._check_value(value, value.eq(0) | value.eq(1), "Boolean()")
         logits, value = broadcast_all(self.logits, value)
         return -F.binary_cross_entropy_with_logits(logits, value, reduction="none")
 

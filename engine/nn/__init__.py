@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.errors import did_you_mean
+from engine.errors import no_attribute
 from engine.nn import functional, init, modules, parallel, parameter, utils
 from engine.nn.activation import (
     CELU,
@@ -286,7 +286,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(
-        f"module 'engine.nn' has no attribute '{name}'.{did_you_mean(name, __all__)} "
-        "HINT: docs/compatibility.md lists what is here and what is not."
-    )
+    raise no_attribute(__name__, name, __all__)

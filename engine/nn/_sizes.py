@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 __all__ = ["repeat"]
@@ -18,3 +18,11 @@ def repeat(value: Any, count: int) -> tuple:
         ((3, 3), (1, 2))
     """
     return tuple(value) if isinstance(value, Iterable) else (value,) * count
+
+
+def _ntuple(count: int) -> Callable[[Any], tuple]:
+    """torch's name for `repeat` with a fixed count; layers of other people use it and the three below."""
+    return lambda value: repeat(value, count)
+
+
+_single, _pair, _triple = _ntuple(1), _ntuple(2), _ntuple(3)

@@ -5,6 +5,7 @@ Input and output have any shape, and the same one, unless a docstring says other
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import engine
@@ -152,8 +153,14 @@ class Hardtanh(_InplaceActivation):
         tensor([-1.0000,  0.5000])
     """
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False,
+                 min_value: float | None = None, max_value: float | None = None) -> None:
         super().__init__(inplace)
+        if min_value is not None or max_value is not None:
+            warnings.warn("Hardtanh: min_value and max_value are deprecated: write min_val and max_val.", FutureWarning,
+                          stacklevel=2)
+            min_val = min_val if min_value is None else min_value
+            max_val = max_val if max_value is None else max_value
         if max_val <= min_val:
             raise ValueError(f"Hardtanh: max_val must be larger than min_val, got min_val={min_val}, max_val={max_val}")
         self.min_val = min_val

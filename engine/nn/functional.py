@@ -16,9 +16,6 @@ def __getattr__(name: str) -> Any:
         from .functional_attention import multi_head_attention_forward
 
         return multi_head_attention_forward
-    from ..errors import did_you_mean
+    from ..errors import no_attribute
 
-    raise AttributeError(
-        f"module 'engine.nn.functional' has no attribute '{name}'.{did_you_mean(name, __all__)} "
-        "HINT: docs/compatibility.md lists what is here and what is not."
-    )
+    raise no_attribute(__name__, name, __all__)

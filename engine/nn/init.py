@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import engine
@@ -11,22 +12,10 @@ from engine import backend
 from engine.tensor import Tensor, wrap
 
 __all__ = [
-    "calculate_gain",
-    "constant_",
-    "dirac_",
-    "eye_",
-    "kaiming_normal_",
-    "kaiming_uniform_",
-    "normal_",
-    "ones_",
-    "orthogonal_",
-    "sparse_",
-    "trunc_normal_",
-    "uniform_",
-    "xavier_normal_",
-    "xavier_uniform_",
-    "zeros_",
-]
+    "calculate_gain", "constant", "constant_", "dirac", "dirac_", "eye", "eye_", "kaiming_normal", "kaiming_normal_",
+    "kaiming_uniform", "kaiming_uniform_", "normal", "normal_", "ones_", "orthogonal", "orthogonal_", "sparse", "sparse_",
+    "trunc_normal_", "uniform", "uniform_", "xavier_normal", "xavier_normal_", "xavier_uniform", "xavier_uniform_", "zeros_",
+]  # fmt: skip
 
 _GAIN_ONE = {"linear", "sigmoid", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))}
 
@@ -356,3 +345,22 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
         for column in range(columns):
             tensor[engine.randperm(rows)[:zeros], column] = 0
     return tensor
+
+
+def _old_name(filler: Callable) -> Callable:
+    """`filler` under its name without underscore, as programs from before 2018 have it: works, with a FutureWarning."""
+    name = filler.__name__[:-1]
+
+    def fill(*args: Any, **kwargs: Any) -> Any:
+        warnings.warn(f"nn.init.{name} is deprecated: write nn.init.{name}_.", FutureWarning, stacklevel=2)
+        return filler(*args, **kwargs)
+
+    fill.__name__ = fill.__qualname__ = name
+    fill.__doc__ = f"The old name of `{name}_`."
+    return fill
+
+
+uniform, normal, constant = _old_name(uniform_), _old_name(normal_), _old_name(constant_)
+eye, dirac, orthogonal, sparse = _old_name(eye_), _old_name(dirac_), _old_name(orthogonal_), _old_name(sparse_)
+xavier_uniform, xavier_normal = _old_name(xavier_uniform_), _old_name(xavier_normal_)
+kaiming_uniform, kaiming_normal = _old_name(kaiming_uniform_), _old_name(kaiming_normal_)

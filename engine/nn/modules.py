@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
+import engine
 from engine.nn import (
+    _sizes,
     activation,
     batchnorm,
     containers,
@@ -46,6 +49,7 @@ _PATHS = {
     "sparse": sparse,
     "transformer": transformer,
     "upsampling": upsampling,
+    "utils": _sizes,
 }
 
 for _name, _module in _PATHS.items():
@@ -53,3 +57,7 @@ for _name, _module in _PATHS.items():
     sys.modules[f"{__name__}.{_name}"] = _module
 
 __all__ = sorted(_PATHS)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(engine.nn, name)  # the layers themselves, as in `nn.modules.Linear`

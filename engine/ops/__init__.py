@@ -16,6 +16,7 @@ from . import (
     counting,
     creation,
     cumulative,
+    differences,
     distances,
     dropout,
     einsum,
@@ -23,6 +24,7 @@ from . import (
     elementwise_pairs,
     embedding,
     extrema,
+    facts,
     fold,
     grids,
     indexing,
@@ -56,17 +58,21 @@ from . import (
     sorting,
     special_functions,
     spectral,
+    spectral_frames,
     statistics,
     storage,
+    top_level,
 )
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
 __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smooth", "adaptive_pooling", "arithmetic",
            "attention", "average_pooling", "channel_norms", "comparison", "conversion", "convolution", "counting",
-           "creation", "cumulative", "distances", "dropout", "einsum", "elementwise", "elementwise_pairs",
-           "embedding", "extrema", "fold", "grids", "indexing", "interop", "interpolation", "joining",
+           "creation", "cumulative", "differences", "distances", "dropout", "einsum", "elementwise", "elementwise_pairs",
+           "embedding", "extrema", "facts", "fold", "grids", "indexing", "interop", "interpolation", "joining",
            "linear_algebra", "linear_algebra_factors",
            "linear_algebra_norms", "linear_algebra_spectra", "logic",
            "losses", "losses_margin", "losses_pointwise", "matmul", "normalization", "padding", "pooling",
            "products", "random_ops", "readings", "rearranging", "recurrent", "recurrent_cells", "reductions",
-           "regions", "repeating", "scatter", "shape", "softmax", "sorting", "special_functions", "spectral", "statistics", "storage"]
+           "regions", "repeating", "scatter", "shape", "softmax", "sorting", "special_functions", "spectral",
+           "spectral_frames", "statistics", "storage",
+           "top_level"]

@@ -152,6 +152,9 @@ def _install() -> None:
         def best(input: Tensor, output_size: Any, return_indices: bool = False, *, _nd: int = nd) -> Any:
             return _max(f"adaptive_max_pool{_nd}d", input, output_size, return_indices)
 
+        def best_and_where(input: Tensor, output_size: Any, return_indices: bool = False, *, _nd: int = nd) -> Any:
+            return _max(f"adaptive_max_pool{_nd}d", input, output_size, True)
+
         words = {
             "nd": nd,
             "s": "s" if nd > 1 else "",
@@ -170,7 +173,9 @@ def _install() -> None:
             more=" `return_indices` gives (maxima, flat int64 indices).",
         )
         install(avg, f"adaptive_avg_pool{nd}d", function=nd == 1, method=False, functional=True)
+        best_and_where.__doc__ = f"`adaptive_max_pool{nd}d` with indices: (maxima, flat int64 indices)."
         install(best, f"adaptive_max_pool{nd}d", function=False, method=False, functional=True)
+        install(best_and_where, f"adaptive_max_pool{nd}d_with_indices", function=False, method=False, functional=True)
 
 
 _install()

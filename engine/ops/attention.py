@@ -85,7 +85,8 @@ def _heads_backward(s: Any, g: Any) -> tuple:
     scale, _, kept, keep_scale = s.params
     need_q, need_k, need_v, _ = s.needs
     scale, keep_scale = q.dtype.type(scale), q.dtype.type(keep_scale)
-    gq, gk, gv = [np.empty(x.shape, g.dtype) if need else None for x, need in zip((q, k, v), s.needs)]
+    gradients: list[Any] = [np.empty(x.shape, g.dtype) if need else None for x, need in zip((q, k, v), s.needs)]
+    gq, gk, gv = gradients
     blocks = _head_blocks(q.shape[:-2], q.shape[-2] * k.shape[-2])
 
     def run(i: int) -> None:

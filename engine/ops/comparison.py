@@ -26,6 +26,8 @@ class Compare(Op):
 
     @classmethod
     def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
+        if isinstance(error, TypeError):
+            return NotImplementedError(f"{cls.name}(): not implemented for {result_dtype(tensors)}: {error}")
         return explain_broadcast(tensors)
 
     @classmethod
@@ -46,18 +48,26 @@ def _comparison(name: str, alias: str, ufunc: Any, words: str, sign: str, shown:
     >>> torch.{name}(torch.tensor([1, 2, 3]), 2)
     tensor([{shown}])
     """
-    body = {"__doc__": doc, "forward": staticmethod(lambda xp, a, b: ufunc(a, b))}
+    ordered = name not in ("eq", "ne")
+
+    def forward(xp: Any, a: Any, b: Any) -> Any:
+        if ordered and a.dtype.kind == "c":
+            raise TypeError("complex numbers have no order")
+        return ufunc(a, b)
+
+    body = {"__doc__": doc, "forward": staticmethod(forward)}
     card: Any = op(name, inplace=True)(type(name.capitalize(), (Compare,), body))
-    card.call = _comparison_function(card, ufunc, False)
+    slow = "Vc" if ordered else "V"  # kinds of dtypes that NumPy cannot compare, or must not
+    card.call = _comparison_function(card, ufunc, slow, False)
     install(card.call, name, *([alias] if alias else []), inplace=True, doc=doc)
-    setattr(Tensor, f"__{name}__", _comparison_function(card, ufunc, True))
+    setattr(Tensor, f"__{name}__", _comparison_function(card, ufunc, slow, True))
 
 
-def _comparison_function(card: Any, ufunc: Any, dunder: bool) -> Callable:
+def _comparison_function(card: Any, ufunc: Any, slow: str, dunder: bool) -> Callable:
     def call(input: Tensor, other: Any, *, out: Tensor | None = None) -> Tensor:
         if isinstance(other, Tensor) and isinstance(input, Tensor) and out is None:
             a, b = input._array, other._array
-            if a.dtype is b.dtype and a.shape == b.shape and a.dtype.kind != "V":
+            if a.dtype is b.dtype and a.shape == b.shape and a.dtype.kind not in slow:
                 return wrap(ufunc(a, b))
         elif type(other) in (int, float) and isinstance(input, Tensor) and out is None:
             a = input._array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -198,7 +198,8 @@ def type_(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         if found is None:
             raise ValueError(f"invalid type: '{dtype}'")
         return to_dtype(input, found)
-    return to_dtype(input, dtypes.as_dtype(dtype))
+    kind = getattr(dtype, "dtype", None)  # of a typed constructor, such as torch.LongTensor
+    return to_dtype(input, kind if isinstance(kind, dtypes.dtype) else dtypes.as_dtype(dtype))
 
 
 _LEGACY = {dtypes.float32: "FloatTensor", dtypes.float64: "DoubleTensor", dtypes.float16: "HalfTensor",
@@ -334,9 +335,17 @@ class Copy(Op):
 
     @classmethod
     def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
-        target, source = tensors
-        return RuntimeError(f"The expanded size of the tensor {list(target.shape)} must match the existing size "
-                            f"{list(source.shape)} at every non-singleton dimension (copy_)")
+        return no_room(tensors[0].shape, tensors[1].shape)
+
+
+def no_room(target: Sequence, source: Sequence) -> Exception:
+    """The error for a value of shape `source` that cannot be broadcast into memory of shape `target`."""
+    lead = len(target) - len(source)
+    at = next((i for i, n in enumerate(source) if n != 1 and (lead + i < 0 or n != target[lead + i])), 0)
+    have = target[lead + at] if lead + at >= 0 else None
+    return RuntimeError(f"The expanded size of the tensor ({have}) must match the existing size ({source[at]}) at "
+                        f"non-singleton dimension {max(lead + at, 0)}. Target sizes: {list(target)}. "
+                        f"Tensor sizes: {list(source)}")
 
 
 @composite("copy_", function=False)

@@ -169,9 +169,10 @@ def array_from(data: Any, dtype: dtypes.dtype | None) -> Any:
     except ValueError as error:
         raise ValueError(f"expected nested sequences of equal lengths to make a tensor of: {error}") from None
     if array.dtype.kind in "OUSV" and array.dtype is not dtypes.BF16:
-        raise TypeError(f"new(): invalid data type '{type(_first(data)).__name__}': expected numbers or nested sequences "
-                        "of equal length")
+        raise _not_numbers(data)
     if dtype is not None:
+        if array.dtype.kind == "i" and array.size and dtype.np.kind in "iu":
+            _check_range(array, dtype)
         return array.astype(dtype.np)
     if isinstance(data, (np.generic, np.ndarray)) or isinstance(_first(data), np.generic):
         return array.astype(dtypes.from_numpy_dtype(array.dtype).np)
@@ -180,6 +181,23 @@ def array_from(data: Any, dtype: dtypes.dtype | None) -> Any:
     if array.size == 0 and array.dtype.kind == "f":
         found = dtypes.get_default_dtype()
     return array if found is None else array.astype(found.np, copy=False)
+
+
+def _not_numbers(data: Any) -> Exception:
+    """The error for data that is no tensor: strings are sequences of too many dimensions, other objects have no dtype."""
+    found = type(_first(data)).__name__
+    if not isinstance(_first(data), (str, bytes)):
+        return RuntimeError(f"Could not infer dtype of {found}: expected numbers or nested sequences of equal length")
+    if data is _first(data):
+        return TypeError(f"new(): invalid data type '{found}': expected numbers or nested sequences of equal length")
+    return ValueError(f"too many dimensions '{found}': expected numbers or nested sequences of equal length")
+
+
+def _check_range(array: Any, dtype: dtypes.dtype) -> None:
+    """RuntimeError for integers outside of `dtype`; unsigned ones may be given as negatives and wrap around, as in torch."""
+    limits = np.iinfo(dtype.np)
+    if array.max() > limits.max or array.min() < min(limits.min, -limits.max):
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
 
 
 def _first(data: Any) -> Any:

@@ -93,7 +93,7 @@ def _by_channel(input: Tensor, p: float, channels_at: int) -> Any:
     return keep_mask(input._array, p, full)
 
 
-def _feature_dropout(function: str, input: Tensor, p: float, training: bool, inplace: bool, batched: bool) -> Tensor:
+def feature_dropout(function: str, input: Tensor, p: float, training: bool, inplace: bool, batched: bool) -> Tensor:
     check_probability(p)
     a = expect_tensor(input, function)._array
     if not training or p == 0 or not a.size:
@@ -125,7 +125,7 @@ def _install_channel_dropouts() -> None:
                 "dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, a "
                 "channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
             )
-        return _feature_dropout("dropout1d", input, p, training, inplace, input._array.ndim == 3)
+        return feature_dropout("dropout1d", input, p, training, inplace, input._array.ndim == 3)
 
     def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if input._array.ndim not in (3, 4):
@@ -134,14 +134,14 @@ def _install_channel_dropouts() -> None:
                 "dimension 1.",
                 stacklevel=2,
             )
-        return _feature_dropout("dropout2d", input, p, training, inplace, True)
+        return feature_dropout("dropout2d", input, p, training, inplace, True)
 
     def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if input._array.ndim not in (4, 5):
             warnings.warn(
                 f"dropout3d: Received a {input._array.ndim}-D input, not (N, C, D, H, W) or (C, D, H, W).", stacklevel=2
             )
-        return _feature_dropout("dropout3d", input, p, training, inplace, input._array.ndim == 5)
+        return feature_dropout("dropout3d", input, p, training, inplace, input._array.ndim == 5)
 
     for nd, fn in ((1, dropout1d), (2, dropout2d), (3, dropout3d)):
         fn.__doc__ = _CHANNEL_DOC.format(

@@ -335,7 +335,11 @@ class Lerp(Op):
 
     @staticmethod
     def call(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
-        result = apply(Lerp, (expect_tensor(input, "lerp"), expect_tensor(end, "lerp", "end", 2), weight))
+        expect_tensor(end, "lerp", "end", 2)
+        for label, t in (("end", end), ("weight", weight)):
+            if isinstance(t, Tensor) and t._array.dtype != expect_tensor(input, "lerp")._array.dtype:
+                raise RuntimeError(f"lerp(): expected dtype {input.dtype} for `{label}` but got dtype {t.dtype}")
+        result = apply(Lerp, (expect_tensor(input, "lerp"), end, weight))
         return result if out is None else write_out(out, result)
 
     @classmethod

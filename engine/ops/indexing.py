@@ -12,7 +12,7 @@ from ..tensor import Tensor, wrap
 from ._scatter import scatter_rows
 from .base import Op, apply, op, scalar_array
 from .base import _attach_view as attach_view
-from .conversion import copy_, to_device, to_dtype
+from .conversion import copy_, no_room, to_device, to_dtype
 from .creation import tensor
 from .inplace import assign, check_inplace
 
@@ -370,8 +370,7 @@ def _store(target: Tensor, key: Any, value: Any) -> None:
         if "read-only" in str(error):
             raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
                                "memory location. Please clone() the tensor before performing the operation.") from None
-        raise RuntimeError(f"The expanded size of the tensor {list(np.shape(a[key]))} must match the existing size "
-                           f"{list(value.shape)} at every non-singleton dimension.") from None
+        raise no_room(np.shape(a[key]), value.shape) from None
     target._bump("__setitem__")
 
 

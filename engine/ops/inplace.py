@@ -50,11 +50,23 @@ def check_inplace(t: Tensor) -> None:
         if t._view.frozen:
             raise RuntimeError("A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
                                "HINT: create the view with grad mode enabled, or change it under no_grad.")
+        if t._requires_grad:
+            _refuse_one_of_many(t)
         base = t._view.base
         if base._requires_grad and base.is_leaf:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     if t._requires_grad and t.is_leaf:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def _refuse_one_of_many(t: Tensor) -> None:
+    """Outputs of `unbind`, `split` and `chunk` overlap in the history of their base: no in-place change has a gradient."""
+    for card, _ in t._view.steps:  # type: ignore[union-attr]
+        if card.outputs != 1:
+            index = getattr(t._node, "index", 0)
+            raise RuntimeError(f"Output {index} of {card.node_name} is a view and is being modified inplace. This view is the "
+                               "output of a function that returns multiple views; their gradient would be lost. HINT: "
+                               "index the tensor, or use the out-of-place form.")
 
 
 def assign(target: Tensor, result: Tensor, what: str) -> Tensor:

@@ -91,8 +91,10 @@ Tensor.__array_function__ = array_function  # type: ignore[attr-defined]
 
 
 @composite("from_dlpack", method=False)
-def from_dlpack(ext_tensor: Any) -> Tensor:
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
     """A tensor that shares memory with another library's array through DLPack (`__dlpack__`).
+
+    `copy=True` makes a copy; `device` moves it (with `copy=False`: only to where it is already, else ValueError).
 
     >>> torch.from_dlpack(np.arange(3.0))
     tensor([0., 1., 2.], dtype=torch.float64)
@@ -104,7 +106,11 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     kind = ext_tensor.__dlpack_device__()[0] if hasattr(ext_tensor, "__dlpack_device__") else 1
     array = np.from_dlpack(ext_tensor) if int(kind) == 1 else backend.require_cuda().from_dlpack(ext_tensor)
     dtypes.from_numpy_dtype(array.dtype)
-    return wrap(array)
+    shared = wrap(array)
+    moved = shared if device is None else shared.to(device)  # type: ignore[attr-defined]
+    if copy is False and moved is not shared:
+        raise ValueError(f"from_dlpack(): cannot move from {shared.device} to {device} with copy=False")
+    return moved.clone() if copy and moved is shared else moved
 
 
 @composite("to_dlpack", method=False)

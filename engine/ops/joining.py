@@ -15,11 +15,13 @@ from .inplace import write_out
 from .samples import samples_for
 
 
-def same_dtype(tensors: Sequence, function: str) -> list:
-    """A list of tensors brought to their common dtype. TypeError for what is no tensor, RuntimeError for none."""
+def same_dtype(tensors: Sequence, function: str, empty: type[Exception] = RuntimeError) -> list:
+    """A list of tensors brought to their common dtype. TypeError for what is no tensor, `empty` for none."""
+    if isinstance(tensors, Tensor):
+        raise TypeError(f"{function}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     out = list(tensors)
     if not out:
-        raise RuntimeError(f"{function}(): expected a non-empty list of Tensors")
+        raise empty(f"{function}(): expected a non-empty list of Tensors")
     first = None
     mixed = False
     for i, t in enumerate(out):
@@ -62,7 +64,7 @@ class Cat(Op):
 
     @staticmethod
     def call(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:
-        parts = same_dtype(tensors, "torch.cat")
+        parts = same_dtype(tensors, "torch.cat", ValueError)
         odd = [i for i, t in enumerate(parts) if t._array.ndim < 2 and not (t._array.ndim and t._array.size)]
         if odd:  # scalars, and legacy empty vectors
             scalar = [i for i in odd if not parts[i]._array.ndim]
@@ -239,7 +241,7 @@ def split_sizes(input: Tensor, sizes: tuple, dim: int) -> tuple:
     return tuple(parts)
 
 
-@composite("split", method=True)
+@composite("split", "unsafe_split", method=False)
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
     """Views of consecutive pieces: of one size (the last may be smaller), or of the listed sizes.
 
@@ -259,6 +261,16 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple:
             raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {total} (input tensor's size at "
                                f"dimension {dim}), but got split_sizes={list(sizes)}")
     return split_sizes(tensor, sizes, d)
+
+
+@composite("split", "unsafe_split", function=False)
+def split_method(input: Tensor, split_size: Any, dim: int = 0) -> tuple:
+    """`torch.split` of this tensor.
+
+    >>> torch.arange(3).split(split_size=2)
+    (tensor([0, 1]), tensor([2]))
+    """
+    return split(input, split_size, dim)
 
 
 @samples_for("split")

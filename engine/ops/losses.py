@@ -163,6 +163,8 @@ class CrossEntropy(Op):
         expect_tensor(target, "cross_entropy", "target", 2)
         if size_average is not None or reduce is not None:
             reduction = legacy_reduction(size_average, reduce, reduction)
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
         x, t = input._array, target._array
         if not (x.ndim == 2 and t.ndim == 1 and len(t) == len(x) and reduction in _REDUCTIONS and t.dtype == _I64
                 and weight is None):
@@ -263,7 +265,7 @@ def _row_weights(xp: Any, t: Any, classes: int, weight: Any, ignore_index: int, 
     valid = t != ignore_index
     t = xp.where(valid, t, 0)
     if t.size and (int(t.min()) < 0 or int(t.max()) >= classes):
-        raise IndexError(f"Target {int(t.min() if t.min() < 0 else t.max())} is out of bounds.")
+        raise IndexError(f"Target {int(t[(t < 0) | (t >= classes)].ravel()[0])} is out of bounds.")
     return t, (valid.astype(np_dtype) if weight is None else xp.where(valid, weight[t], 0)), valid
 
 

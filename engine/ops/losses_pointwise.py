@@ -204,6 +204,8 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     if target.shape != input.shape:
         raise ValueError(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is "
                          "deprecated. Please ensure they have the same size.")
+    if target._array.dtype != input._array.dtype:
+        raise RuntimeError(f"binary_cross_entropy(): Found dtype {target.dtype} but expected {input.dtype}")
     losses = apply(BinaryCrossEntropy, (input, target))
     return reduced(losses if weight is None else losses * weight, reduction)
 

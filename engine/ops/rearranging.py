@@ -260,7 +260,12 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence) -> Tensor:
     """
     d = check_dim(dim, input._array.ndim)
     shape = input._array.shape
-    return Reshape.apply(input, (*shape[:d], *infer_shape(tuple(sizes), shape[d]), *shape[d + 1 :]))
+    try:
+        inner = infer_shape(tuple(sizes), shape[d])
+    except RuntimeError:
+        raise RuntimeError(f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} ({shape[d]}) in "
+                           "the input tensor") from None
+    return Reshape.apply(input, (*shape[:d], *inner, *shape[d + 1 :]))
 
 
 @composite("movedim", "moveaxis")

@@ -12,6 +12,7 @@ from .base import Op, composite, op
 from .conversion import to_dtype
 from .indexing import GatherIndex, Put, getitem, put
 from .inplace import write_out
+from .pointwise import explain_broadcast
 from .samples import samples_for
 
 
@@ -283,6 +284,10 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     >>> torch.index_add(torch.zeros(2), 0, torch.tensor([1, 1]), torch.tensor([1., 2.]))
     tensor([0., 3.])
     """
+    d = check_dim(dim, input.ndim)
+    if source.ndim > d and source.shape[d] != index.numel():
+        raise RuntimeError(f"index_add(): Number of indices ({index.numel()}) should be equal to source.size(dim): "
+                           f"({source.shape[d]}), for dim: {d}")
     value = source if alpha == 1 else source * alpha  # type: ignore[operator]
     return Put.apply(input, to_dtype(value, input.dtype), _rows(input, dim, index, "index_add"), True)
 
@@ -384,6 +389,10 @@ class MaskedFill(Op):
             raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value._array.ndim} dimension(s).")
         return MaskedFill.apply(input, value, mask._array)
+
+    @classmethod
+    def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
+        return explain_broadcast((wrap(params[0]), tensors[0]))
 
     @staticmethod
     def samples(make: Any) -> Any:

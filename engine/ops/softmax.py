@@ -99,7 +99,7 @@ def _normalised(card: Any, input: Tensor, dim: int, dtype: Any, out: Tensor | No
     kind = input._array.dtype.kind
     if kind in "iub":
         word = {"b": "Bool", "i": "Long"}.get(kind, "Byte")
-        raise RuntimeError(f'"{name}_kernel_impl" not implemented for \'{word}\' ({name}() of {input.dtype}; HINT: pass '
+        raise NotImplementedError(f'"{name}_kernel_impl" not implemented for \'{word}\' ({name}() of {input.dtype}; HINT: pass '
                            "dtype=torch.float32)")
     result = card.apply(input, check_dim(dim, input._array.ndim))
     return result if out is None else write_out(out, result)

@@ -70,7 +70,7 @@ def strong_wolfe(evaluate: Callable[[float], Point], start: Point, t: float, len
     stuck = False
     low, high = (0, 1) if bracket[0].f <= bracket[1].f else (1, 0)
     while not done and steps < MAX_STEPS and abs(bracket[1].t - bracket[0].t) * length >= tolerance_change:
-        t, stuck = _step_inside(cubic_minimum(*bracket), bracket, stuck)
+        t, stuck = _step_inside(cubic_minimum(bracket[0], bracket[1]), bracket, stuck)
         now = evaluate(t)
         evaluations += 1
         steps += 1

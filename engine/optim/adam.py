@@ -8,7 +8,7 @@ from typing import Any
 from engine.optim._flat import FlatOptimizer, check_not_negative, check_switches, number
 from engine.tensor import Tensor
 
-__all__ = ["Adam"]
+__all__ = ["Adam", "check_plain_betas"]
 
 _MOMENTS = {"exp_avg": 0.0, "exp_avg_sq": 0.0}
 _MOMENTS_AND_MAXIMUM = {**_MOMENTS, "max_exp_avg_sq": 0.0}
@@ -133,3 +133,10 @@ def _check_betas(betas: tuple) -> None:
     floats = isinstance(first, float) and isinstance(second, float)
     if not floats and not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         raise ValueError(f"betas must be either both floats or both Tensors, got {betas}")
+
+
+def check_plain_betas(betas: tuple) -> None:
+    """ValueError unless both betas are in [0, 1): for the optimizers that take them as numbers only."""
+    for index, beta in enumerate(betas):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {index}: {beta}")

@@ -24,7 +24,7 @@ import numpy as np
 
 from engine import backend, dtypes
 from engine.serialization.atomic import replacing
-from engine.serialization.errors import CheckpointError
+from engine.serialization.errors import CheckpointError, EmptyFileError
 
 METADATA = "__metadata__"
 RESERVED = "__litengine__"
@@ -212,7 +212,7 @@ def opened(file: str | os.PathLike | BinaryIO) -> Iterator[Source]:
 def read_header(source: Source) -> Header:
     """Read and check everything before the data. CheckpointError for whatever is not as it must be."""
     if source.total == 0:
-        raise source.fail("the file is empty")
+        raise EmptyFileError(f"cannot load {source.name}: the file is empty")
     start = source.read(min(8, source.total))
     length = int.from_bytes(start, "little")
     if len(start) < 8 or 8 + length > source.total:

@@ -27,7 +27,7 @@ import numpy as np
 from engine.serialization.container import Source
 from engine.serialization.errors import CheckpointError
 from engine.serialization.torch_archive_objects import MAKERS, Storage, StorageKind, build, resolve
-from engine.serialization.torch_archive_pickle import Interpreter
+from engine.serialization.torch_archive_pickle import Interpreter, described
 
 Place = Callable[[Any, str], Any]
 
@@ -175,7 +175,8 @@ def _read_legacy(source: Source, place: Place) -> Any:
 
     _interpret(stream, source.total, declared)
     keys = _interpret(stream, source.total, _no_storage)
-    if not isinstance(keys, list) or set(keys) != set(storages) or len(keys) != len(storages):
+    whole = isinstance(keys, list) and all(type(key) is str for key in keys)
+    if not whole or set(keys) != set(storages) or len(keys) != len(storages):
         raise ValueError("its list of storages does not fit its object")
     for key in keys:
         kind, array = storages[key].kind, storages[key].array
@@ -201,7 +202,7 @@ def _no_storage(kind: StorageKind, key: str, location: str, count: int) -> Stora
 def _interpret(stream: io.BytesIO, size: int, storage: Callable[..., Storage]) -> Any:
     def persistent(pid: Any) -> Storage:
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage" or pid[5:] not in ((), (None,)):
-            raise ValueError(f"the reference {str(pid)[:100]} is not one to a storage")
+            raise ValueError(f"the reference {described(pid)} is not one to a storage")
         _, kind, key, location, count = pid[:5]
         types = (type(kind), type(key), type(location), type(count))
         if types != (StorageKind, str, str, int) or not 0 <= count < 2**60:

@@ -18,7 +18,7 @@ import numpy as np
 from engine import backend, dtypes
 from engine.devices import device as Device
 from engine.nn import Parameter
-from engine.serialization.torch_archive_pickle import Maker, Pending, checked_key
+from engine.serialization.torch_archive_pickle import Maker, Pending, checked_key, described
 from engine.size import Size
 from engine.tensor import Tensor, wrap
 
@@ -116,7 +116,7 @@ def resolve(name: str) -> Any:
 
 def _natural(values: Any, what: str) -> tuple[int, ...]:
     if not isinstance(values, tuple) or any(type(n) is not int or n < 0 for n in values):
-        raise ValueError(f"a tensor's {what} is {str(values)[:100]}")
+        raise ValueError(f"a tensor's {what} is {described(values)}")
     return values
 
 
@@ -142,7 +142,7 @@ def _resolved(tensor: Tensor, memory: Any, metadata: Any) -> Tensor:
     if metadata is None or metadata == {}:
         return tensor
     if not isinstance(metadata, dict) or not set(metadata) <= {"conj", "neg"}:
-        raise ValueError(f"a tensor has the unknown marks {str(metadata)[:100]}")
+        raise ValueError(f"a tensor has the unknown marks {described(metadata)}")
     array = tensor._array
     if array.size > memory.size:
         raise ValueError("an expanded tensor is marked as conjugated or negated")
@@ -177,12 +177,14 @@ def _tensor_of_bytes(
 
 @may("torch._utils._rebuild_parameter")
 def _parameter(spend: Spend, data: Any, requires_grad: Any, hooks: Any) -> Parameter:
+    if not isinstance(data, Tensor):
+        raise TypeError(f"a parameter is made of {type(data).__name__}")
     return Parameter(data, requires_grad is True)
 
 
 @may("torch._utils._rebuild_parameter_with_state")
 def _parameter_with_state(spend: Spend, data: Any, requires_grad: Any, hooks: Any, state: Any) -> Parameter:
-    parameter = Parameter(data, requires_grad is True)
+    parameter = _parameter(spend, data, requires_grad, hooks)
     _add_attributes(parameter, state)
     return parameter
 
@@ -206,7 +208,7 @@ def _class_of_tensors(spend: Spend, *arguments: Any) -> Tensor:
 
 def _add_attributes(tensor: Tensor, state: Any) -> None:
     if not isinstance(state, dict) or not all(type(key) is str for key in state):
-        raise TypeError(f"a tensor has the state {str(state)[:100]}")
+        raise TypeError(f"a tensor has as its state {described(state)}")
     vars(tensor).update({key: value for key, value in state.items() if key not in ("_is_buffer", "_is_param")})
 
 
@@ -219,7 +221,7 @@ def _size(spend: Spend, sizes: Any) -> Size:
 @may("torch.device")
 def _device(spend: Spend, kind: Any, index: Any = None) -> Device:
     if not isinstance(kind, str) or not (index is None or type(index) is int):
-        raise TypeError(f"a device is {kind!r}")
+        raise TypeError(f"a device is {described(kind)}")
     return Device(kind, index)
 
 
@@ -380,7 +382,7 @@ class PendingType(Pending):
 @may("numpy.dtype")
 def _numpy_type(spend: Spend, code: Any, align: Any = False, copy: Any = True) -> PendingType:
     if not isinstance(code, str) or not PLAIN_CODE.fullmatch(code):
-        raise TypeError(f"a NumPy array has the element type {str(code)[:100]!r}, which is not plain")
+        raise TypeError(f"a NumPy array has the element type {described(code)}, which is not plain")
     return PendingType(code)
 
 

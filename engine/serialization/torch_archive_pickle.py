@@ -226,6 +226,15 @@ ACTIONS: dict[str, Callable[[Interpreter, Any], None]] = {
 }
 
 
+def described(value: Any) -> str:
+    """A value for a message. Not its repr: that of nested tuples which share parts is of exponential length."""
+    if isinstance(value, str):
+        return repr(value[:100])
+    if isinstance(value, tuple) and len(value) <= 16 and all(type(item) is int and abs(item) < 2**64 for item in value):
+        return str(value)
+    return f"a {type(value).__name__}"
+
+
 def checked_key(key: Any) -> Any:
     """`key`, if it may be a dict key or a set's member. TypeError otherwise."""
     todo, seen = [key], 0

@@ -7,7 +7,7 @@ import pytest
 
 import engine
 from engine import pool
-from engine.ops import _blocked, _windows, attention, convolution, normalization
+from engine.ops import _blocked, _columns, _windows, attention, convolution, normalization
 from engine.ops import pointwise as pointwise_rows
 from engine.ops.samples import all_samples
 from tests.engine.ops_harness import array, call
@@ -34,7 +34,7 @@ def small_blocks(monkeypatch):
     for name, value in {"CHAIN": 4, "SINGLE": 4, "_QUIET": 1, "LARGE_PRODUCT": 1, "_LEAST": 2, "_SHORT": 1}.items():
         monkeypatch.setattr(_blocked, name, value)
     monkeypatch.setattr(pointwise_rows, "SINGLE", 4)
-    monkeypatch.setattr(convolution, "LARGE_PRODUCT", 1)
+    monkeypatch.setattr(_columns, "LARGE_PRODUCT", 1)
     for name in ("ONE_BLOCK", "BLOCK"):
         monkeypatch.setattr(_windows, name, 16)
     convolution.conv_plan.cache_clear()

@@ -72,6 +72,7 @@ def test_settings_are_kept() -> None:
         (lambda: engine.hub.load("a/b", "c"), NotImplementedError, "safetensors"),
         (lambda: engine.onnx.export(nn.Linear(1, 1)), NotImplementedError, "safetensors"),
         (lambda: engine.jit.save(nn.Linear(1, 1), "x"), NotImplementedError, "torch.save"),
+        (lambda: engine.multiprocessing.spawn(print), NotImplementedError, "one process"),
         (lambda: engine.sparse_coo_tensor([[0]], [1.0]), NotImplementedError, "dense"),
         (lambda: engine.sparse.FloatTensor(2, 2), NotImplementedError, "dense"),
     ],
@@ -163,6 +164,7 @@ def test_old_constructors() -> None:
     assert engine.FloatTensor(2, 3).shape == (2, 3) and engine.LongTensor().shape == (0,)
     assert engine.LongTensor(range(3)).tolist() == [0, 1, 2]
     assert engine.FloatTensor(np.ones(2)).dtype == engine.float32
+    assert engine.ones(1).type(engine.LongTensor).dtype == engine.int64
     assert engine.ByteTensor([1]).dtype == engine.uint8
     t = engine.DoubleTensor([1.0])
     assert isinstance(t, engine.DoubleTensor) and not isinstance(t, engine.FloatTensor) and isinstance(t, engine.Tensor)
@@ -181,6 +183,13 @@ def test_old_variables_are_tensors() -> None:
 def test_dense_products_under_their_sparse_names() -> None:
     a = engine.eye(2)
     assert engine.spmm(a, a).tolist() == engine.sparse.mm(a, a).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_multiprocessing_is_pythons() -> None:
+    import multiprocessing
+
+    assert engine.multiprocessing.Process is multiprocessing.Process
+    assert engine.multiprocessing.get_sharing_strategy() in engine.multiprocessing.get_all_sharing_strategies()
 
 
 def test_versions_agree() -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1 in every phase: exit code 143, a whole checkpoint, and a resumed run equal to an undisturbed one."""
+"""SIGTERM and SIGUSR1 in every phase: exit code 143, a whole checkpoint, and a resumed run that ends the same."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.errors import no_attribute
 from engine.optim.lr_scheduler.base import LRScheduler
 from engine.optim.lr_scheduler.compose import ChainedScheduler, SequentialLR
 from engine.optim.lr_scheduler.cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
@@ -35,3 +36,7 @@ __all__ = [
 
 class _LRScheduler(LRScheduler):
     """The old name of LRScheduler, which published programs still subclass."""
+
+
+def __getattr__(name: str) -> None:
+    raise no_attribute(__name__, name, __all__)

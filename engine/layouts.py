@@ -1,0 +1,32 @@
+"""Layouts and memory formats: names that programs pass on. Every tensor is strided, and storage order is the engine's own."""
+
+from __future__ import annotations
+
+
+class layout(str):
+    """How a tensor's elements are kept: `strided` is the only one here.
+
+    >>> isinstance(torch.zeros(1).layout, torch.layout), torch.zeros(1).layout
+    (True, torch.strided)
+    """
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+class memory_format(str):
+    """The order of a tensor's dimensions in memory: accepted where torch accepts it, without effect.
+
+    >>> torch.channels_last
+    torch.channels_last
+    """
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+strided = layout("torch.strided")
+contiguous_format = memory_format("torch.contiguous_format")
+preserve_format = memory_format("torch.preserve_format")
+channels_last = memory_format("torch.channels_last")
+channels_last_3d = memory_format("torch.channels_last_3d")
