@@ -39,9 +39,9 @@ class StochasticWeightAveraging(Callback):
 
     Example:
         >>> from callbacks import StochasticWeightAveraging
-        >>> swa = StochasticWeightAveraging(swa_lrs=0.01, annealing_epochs=2, annealing_strategy="linear")
-        >>> [swa.annealed(start=0.05, end=0.01, epochs=n) for n in (0, 1, 2, 3)]
-        [0.05, 0.03, 0.01, 0.01]
+        >>> swa = StochasticWeightAveraging(swa_lrs=0.25, annealing_epochs=2, annealing_strategy="linear")
+        >>> [swa.annealed(start=0.75, end=0.25, epochs=n) for n in (0, 1, 2, 3)]
+        [0.75, 0.5, 0.25, 0.25]
     """
 
     def __init__(

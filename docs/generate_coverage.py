@@ -63,11 +63,11 @@ REASONS: tuple[tuple[str, str, str], ...] = (
     ("there is no storage apart from the tensor: use `view`, `as_strided` and `numpy()`", "torch Tensor",
      "*Storage StorageBase Storage is_storage storage storage_type untyped_storage const_data_ptr from_file"),
     ("inside of torch that no program needs", "torch Tensor",
-     "AVG SUM DispatchKey* DisableTorch* ExcludeDispatchKeyGuard BenchmarkConfig BenchmarkExecutionStats ThroughputBenchmark "
-     "PRIVATE_OPS USE_* TYPE_CHECKING classproperty compiled_with_cxx11_abi get_file_path init_num_threads hash_tensor "
-     "prepare_multiprocessing_environment profiler_* has_lapack has_mkl has_openmp has_spectral FatalError "
-     "AcceleratorError thread_safe_generator typename unsafe_chunk slice_inverse conv_tbc module_load grad_dtype "
-     "reinforce volatile map2_ new is_neg is_conj legacy_contiguous_format"),
+     "AVG SUM DispatchKey* DisableTorch* ExcludeDispatchKeyGuard BenchmarkConfig BenchmarkExecutionStats "
+     "ThroughputBenchmark PRIVATE_OPS USE_* TYPE_CHECKING classproperty compiled_with_cxx11_abi get_file_path init_num_threads "
+     "hash_tensor prepare_multiprocessing_environment profiler_* has_lapack has_mkl has_openmp has_spectral FatalError "
+     "AcceleratorError thread_safe_generator slice_inverse conv_tbc module_load grad_dtype "
+     "reinforce volatile map2_ legacy_contiguous_format"),
     ("removed by torch itself, which raises an error: use `torch.linalg`", "torch Tensor",
      "eig lstsq matrix_rank solve symeig"),
     ("`nn.utils.parametrize` caching of C++ hooks", "nn.utils.parametrize", "cached"),
@@ -215,8 +215,11 @@ def reason_for(namespace: str, name: str) -> str:
 
 
 def row(namespace: str, owner: Any, name: str, theirs: str) -> Row:
-    """The state of one name. A function whose documentation begins with NotImplementedError counts as refused."""
-    value = getattr(owner, name, _ABSENT)
+    """The state of one name. What raises NotImplementedError when named, or says that it does when called, is refused."""
+    try:
+        value = getattr(owner, name, _ABSENT)
+    except NotImplementedError as error:
+        return Row(name, REFUSED, str(error).partition("HINT: ")[2] or str(error))
     if value is _ABSENT:
         reason = reason_for(namespace, name)
         return Row(name, REFUSED if reason else PLANNED, reason)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from engine import backend
+from engine.dtypes import int32
 from engine.errors import LinAlgError
 from engine.ops import linear_algebra as systems
 from engine.ops import linear_algebra_factors as factors
@@ -20,7 +22,7 @@ from engine.ops.extrema import return_type
 from engine.ops.linear_algebra_checks import expect_matrix, expect_square, eye_for
 from engine.ops.linear_algebra_kernels import factor
 from engine.ops.products import multiply_in_best_order
-from engine.tensor import Tensor, check_dim, wrap
+from engine.tensor import Tensor, wrap
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh",
@@ -54,7 +56,11 @@ def _without_error(call: Any, a: Tensor, info: Any) -> Tensor:
 
 
 def _info_tensor(info: Any) -> Tensor:
-    return wrap(np.asarray(info, np.int32))
+    return wrap(info.astype(np.int32))
+
+
+def _no_info(A: Tensor) -> Tensor:
+    return A.new_zeros(A.shape[:-2], dtype=int32)  # type: ignore[attr-defined]
 
 
 def inv_ex(A: Tensor, *, check_errors: bool = False, out: Any = None) -> Any:
@@ -66,8 +72,8 @@ def inv_ex(A: Tensor, *, check_errors: bool = False, out: Any = None) -> Any:
     expect_square("linalg.inv", A)
     if check_errors:
         result = systems.inverse(A)
-        return _finish(_InvEx(result, _info_tensor(np.zeros(A.shape[:-2]))), out)
-    info = factor(np, A._array)[2]
+        return _finish(_InvEx(result, _no_info(A)), out)
+    info = factor(backend.namespace(A._array), A._array)[2]
     return _finish(_InvEx(_without_error(systems.inverse, A, info), _info_tensor(info)), out)
 
 
@@ -108,8 +114,8 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     """
     expect_square("linalg.solve", A)
     if check_errors:
-        return _finish(_SolveEx(solve(A, B, left=left), _info_tensor(np.zeros(A.shape[:-2]))), out)
-    info = factor(np, A._array)[2]
+        return _finish(_SolveEx(solve(A, B, left=left), _no_info(A)), out)
+    info = factor(backend.namespace(A._array), A._array)[2]
     if not info.any():
         return _finish(_SolveEx(solve(A, B, left=left), _info_tensor(info)), out)
     failed = wrap((info != 0)[..., None, None])
@@ -169,7 +175,7 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False, o
     """
     expect_square("linalg.cholesky", A)
     try:
-        return _finish(_CholeskyEx(cholesky(A, upper=upper), _info_tensor(np.zeros(A.shape[:-2]))), out)
+        return _finish(_CholeskyEx(cholesky(A, upper=upper), _no_info(A)), out)
     except LinAlgError:
         if check_errors:
             raise
@@ -214,8 +220,8 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False, o
     tensor(1, dtype=torch.int32)
     """
     both, pivots, info = factors.lu_compact("linalg.lu_factor_ex", A, pivot)
-    if check_errors and np.any(info):
-        raise LinAlgError(f"linalg.lu_factor_ex: U[{int(np.max(info))},{int(np.max(info))}] is zero and using it on lu_solve "
+    if check_errors and info.any():
+        raise LinAlgError(f"linalg.lu_factor_ex: U[{int(info.max())},{int(info.max())}] is zero and using it on lu_solve "
                           "would result in a division by zero.")
     return _finish(factors.LUFactorEx(both, factors.pivots_tensor(pivots), _info_tensor(info)), out)
 
@@ -405,8 +411,6 @@ def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
             [ 0.,  1.]])
     """
     expect_square("linalg.matrix_power", A)
-    if n < 0:
-        A, n = systems.inverse(A), -n
     return FUNCTIONS["matrix_power"](A, n, out=out)
 
 

@@ -86,13 +86,20 @@ class PythonProtocols:
         return bool(self._array.reshape(()))
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._number())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._number())
+
+    def _number(self) -> Any:
+        """The only element. ValueError if there are more, as Python expects of conversions."""
+        if self._array.size != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars, got shape "
+                             f"{list(self._array.shape)}")
+        return self.item()
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._number())
 
     def __index__(self) -> int:
         if self._array.size != 1 or self._array.dtype.kind not in "iub":

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from engine.errors import did_you_mean, not_supported
+from engine.errors import did_you_mean
 from engine.ops.base import CARDS, FUNCTIONAL, FUNCTIONS
 from engine.ops.inplace import write_out
 from engine.ops.pointwise import default_float
@@ -34,8 +34,9 @@ globals().update({name: FUNCTIONS[old] for name, old in _RENAMED.items()})
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MISSING:
-        raise not_supported(f"torch.special.{name}", "compute it with scipy.special on x.numpy(), without a gradient.")
+    if name in _MISSING:  # AttributeError, so that hasattr() answers
+        raise AttributeError(f"torch.special.{name} is not supported by litengine. HINT: compute it with scipy.special on "
+                             "x.numpy(), without a gradient.")
     raise AttributeError(f"module 'engine.special' has no attribute '{name}'.{did_you_mean(name, __all__)}")
 
 
@@ -50,8 +51,8 @@ def _done(result: Tensor, out: Tensor | None) -> Tensor:
 def entr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """-x log(x) for x > 0, 0 for 0, -inf for negative x.
 
-    >>> torch.special.entr(torch.tensor([0., 0.5, 1.]))
-    tensor([0.0000, 0.3466, -0.0000])
+    >>> torch.special.entr(torch.tensor([0.1, 0.5]))
+    tensor([0.2303, 0.3466])
     """
     x = _floating(input)
     return _done((-FUNCTIONS["xlogy"](x, x)).masked_fill(x < 0, -math.inf), out)  # type: ignore[attr-defined, operator]
@@ -113,7 +114,8 @@ def log_ndtr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     x = _floating(input)
     low = x < -10  # type: ignore[operator]
-    near = ndtr(x.masked_fill(low, 0)).log()  # type: ignore[attr-defined]
+    above = (-ndtr(-x.clamp(min=0))).log1p()  # type: ignore[attr-defined]
+    near = FUNCTIONS["where"](x > 0, above, ndtr(x.masked_fill(low, 0)).log())  # type: ignore[attr-defined, operator]
     far = x.masked_fill(~low, -10)  # type: ignore[attr-defined]
     term, total, square = 1, 1, far * far
     for k in range(1, 13):
@@ -133,7 +135,7 @@ def xlog1py(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     y = other if isinstance(other, Tensor) else input.new_tensor(other)
     x, y = _floating(x), _floating(y)
     zero = (x == 0) & ~y.isnan()  # type: ignore[attr-defined, operator]
-    return _done(x * FUNCTIONS["where"](zero, y * 0, y).log1p(), out)
+    return _done(x * FUNCTIONS["where"](zero, 0.0, y).log1p(), out)
 
 
 def _over_dim(name: str) -> Callable:

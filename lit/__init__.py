@@ -5,7 +5,7 @@ from __future__ import annotations
 import callbacks
 import loggers
 from callbacks import Callback, MisconfigurationException
-from lit import aliases, profilers, utilities
+from lit import aliases, profilers, tuner, utilities
 from lit.combined_loader import CombinedLoader
 from lit.datamodule import LightningDataModule
 from lit.module import LightningModule
@@ -27,5 +27,6 @@ __all__ = [
     "loggers",
     "profilers",
     "seed_everything",
+    "tuner",
     "utilities",
 ]

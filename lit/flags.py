@@ -14,7 +14,7 @@ from callbacks import MisconfigurationException
 from engine.errors import did_you_mean, not_supported
 
 OLD_IN_WORDS = {
-    "auto_lr_find": "choose the learning rate yourself",
+    "auto_lr_find": "call lit.tuner.Tuner(trainer).lr_find(model) before fit",
     "auto_scale_batch_size": "choose the batch size yourself",
     "auto_select_gpus": "use Trainer(devices=1)",
     "amp_backend": "leave it out",
@@ -36,6 +36,7 @@ def accepts_old_spellings(init: Callable[..., None]) -> Callable[..., None]:
         for name in [name for name in flags if name not in known]:
             _translate(name, flags.pop(name), flags, known)
         resume = flags.pop("_resume_from_checkpoint", None)
+        self.flags_given = dict(flags)
         init(self, **flags)
         self._resume_from_checkpoint = resume
 

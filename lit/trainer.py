@@ -13,6 +13,7 @@ from lit.datamodule import LightningDataModule
 from lit.default_callbacks import make_callbacks, make_loggers
 from lit.device import choose_precision, choose_strategy
 from lit.evaluation import EvaluationLoop, PredictionLoop
+from lit.explain import explain_run
 from lit.hooks import Dispatcher, describe_run
 from lit.loop import FitLoop
 from lit.module import LightningModule
@@ -307,6 +308,23 @@ class Trainer(TrainerView):
             bar.print(*args, **kwargs)
         else:
             print(*args, **kwargs)
+
+    def explain(self) -> None:
+        """Print everything this Trainer does without being told, and the flag that changes it.
+
+        Called after a run, it knows the module as well.
+
+        Example:
+            >>> trainer = pl.Trainer(accelerator="cpu", logger=False, accumulate_grad_batches=2)
+            >>> trainer.explain()
+            - the module is moved to cpu (given); batches follow it  [accelerator, devices]
+            - precision is 32-true (the default)  [precision]
+            - training ends after 1000 epochs, because no limit was given  [max_epochs]
+            ...
+            - every loss is divided by 2, and the optimizer steps after 2 batches and after an epoch's last  [...]
+            ...
+        """
+        print(explain_run(self))
 
     def print_hooks(self, model: LightningModule | None = None, datamodule: LightningDataModule | None = None) -> None:
         """Print which hooks somebody listens to, and who, in calling order."""

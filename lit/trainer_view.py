@@ -38,6 +38,7 @@ class TrainerView:
     limit_val_batches: int | float
     num_sanity_val_steps: int | float
     default_root_dir: str
+    flags_given: dict[str, Any]
 
     # ------------------------------------------------------------------ progress
 

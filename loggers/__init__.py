@@ -3,6 +3,7 @@
 from loggers.base import Logger
 from loggers.csv_logs import CSVLogger
 from loggers.dummy import DummyLogger
+from loggers.jsonl import JSONLinesLogger
 from loggers.tensorboard import TensorBoardLogger
 
-__all__ = ["CSVLogger", "DummyLogger", "Logger", "TensorBoardLogger"]
+__all__ = ["CSVLogger", "DummyLogger", "JSONLinesLogger", "Logger", "TensorBoardLogger"]

@@ -64,6 +64,8 @@ class AveragedModel(Module):
 
     def _pairs(self, model: Module) -> list[tuple[Tensor, Tensor]]:
         """(average, current) of everything that is averaged, detached and on one device."""
+        mine: Iterable
+        theirs: Iterable
         mine, theirs = self.module.parameters(), model.parameters()
         if self.use_buffers:
             mine, theirs = itertools.chain(mine, self.module.buffers()), itertools.chain(theirs, model.buffers())

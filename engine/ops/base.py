@@ -40,6 +40,7 @@ class Op:
     has_aux = False  # forward returns (out, aux); aux is kept for backward
     outputs = 1  # 0: forward returns a list of outputs
     view: Any = False  # True: the output shares the input's memory; "maybe": if NumPy could do without a copy
+    shares = False  # several outputs lie in the first input's memory
     promote = False  # inputs are brought to their common dtype first
     to_float = False  # integer inputs are computed in the default floating dtype
     moves = False  # moves elements without arithmetic: half precision needs no detour through float32
@@ -264,6 +265,8 @@ def _record_many(card: type[Op], tensors: Sequence, params: Sequence, node: Any,
         made.append(None if o is None else wrap(o, Pick(node, i, o) if float_like else None))
         if card.view and o is not None:
             _attach_view(card, made[-1], tensors[0], params)  # type: ignore[arg-type]
+        elif card.shares:
+            made[-1]._vc = tensors[0]._version_counter()  # type: ignore[union-attr]
     if card.keep_output:
         node.out = tuple(outs)
     return tuple(made)

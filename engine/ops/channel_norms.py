@@ -157,6 +157,8 @@ class BatchNorm(Op):
             raise RuntimeError(
                 f"batch_norm(): expected input with at least 2 dimensions (N, C, *), got shape {list(shape)}"
             )
+        if input._array.dtype.kind in "iub":
+            raise NotImplementedError(f"batch_norm(): not implemented for {input.dtype}; expected a floating dtype")
         if training and input._array.size == shape[1]:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
         if not training and (running_mean is None or running_var is None):

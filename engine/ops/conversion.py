@@ -341,11 +341,11 @@ class Copy(Op):
 def no_room(target: Sequence, source: Sequence) -> Exception:
     """The error for a value of shape `source` that cannot be broadcast into memory of shape `target`."""
     lead = len(target) - len(source)
-    at = next((i for i, n in enumerate(source) if n != 1 and (lead + i < 0 or n != target[lead + i])), 0)
-    have = target[lead + at] if lead + at >= 0 else None
-    return RuntimeError(f"The expanded size of the tensor ({have}) must match the existing size ({source[at]}) at "
-                        f"non-singleton dimension {max(lead + at, 0)}. Target sizes: {list(target)}. "
-                        f"Tensor sizes: {list(source)}")
+    if lead < 0:
+        return RuntimeError(f"output with shape {list(target)} doesn't match the broadcast shape {list(source)}")
+    at = next((i for i, n in enumerate(source) if n not in (1, target[lead + i])), 0)
+    return RuntimeError(f"The expanded size of the tensor ({target[lead + at]}) must match the existing size ({source[at]}) "
+                        f"at non-singleton dimension {lead + at}. Target sizes: {list(target)}. Tensor sizes: {list(source)}")
 
 
 @composite("copy_", function=False)

@@ -171,7 +171,7 @@ def array_from(data: Any, dtype: dtypes.dtype | None) -> Any:
     if array.dtype.kind in "OUSV" and array.dtype is not dtypes.BF16:
         raise _not_numbers(data)
     if dtype is not None:
-        if array.dtype.kind == "i" and array.size and dtype.np.kind in "iu":
+        if array.dtype.kind in "if" and array.size and dtype.np.kind in "iu":
             _check_range(array, dtype)
         return array.astype(dtype.np)
     if isinstance(data, (np.generic, np.ndarray)) or isinstance(_first(data), np.generic):
@@ -194,7 +194,7 @@ def _not_numbers(data: Any) -> Exception:
 
 
 def _check_range(array: Any, dtype: dtypes.dtype) -> None:
-    """RuntimeError for integers outside of `dtype`; unsigned ones may be given as negatives and wrap around, as in torch."""
+    """RuntimeError for numbers outside of `dtype`; unsigned ones may be given as negatives and wrap around, as in torch."""
     limits = np.iinfo(dtype.np)
     if array.max() > limits.max or array.min() < min(limits.min, -limits.max):
         raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")

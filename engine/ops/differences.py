@@ -32,6 +32,20 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | N
     return input * FUNCTIONS["where"](size > maxnorm, maxnorm / (size + 1e-7), 1.0)
 
 
+@composite("norm_except_dim", method=False)
+def norm_except_dim(v: Tensor, pow: float = 2, dim: int = 0) -> Tensor:
+    """The `pow`-norms of the slices along `dim`, broadcastable against `v`; over all elements for `dim` -1.
+
+    >>> torch.norm_except_dim(torch.tensor([[3., 4.], [0., 1.]]))
+    tensor([[5.],
+            [1.]])
+    """
+    if dim == -1:
+        return FUNCTIONS["norm"](v, pow)
+    d = check_dim(dim, expect_tensor(v, "norm_except_dim").ndim)
+    return FUNCTIONS["norm"](v, pow, [i for i in range(v.ndim) if i != d], True)
+
+
 @composite("index_reduce", inplace=True)
 def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True,
                  out: Tensor | None = None) -> Tensor:
@@ -117,6 +131,8 @@ def _along(x: Tensor, d: int, step: Any, edge_order: int) -> Tensor:
 def _samples(make: Any) -> Any:
     yield make("renorm", make.uniform((3, 4)), 2, 0, 1.0, _gradgrad=False)
     yield make("renorm", make.uniform((3, 4)).t(), 1, -1, 2.5, _gradgrad=False)
+    yield make("norm_except_dim", make.uniform((3, 4)), 2, 0)
+    yield make("norm_except_dim", make.uniform((3, 4)), 1, -1)
     for reduce in ("prod", "mean", "amax", "amin"):
         for own in (True, False):
             yield make("index_reduce", make.uniform((3, 4)), 1, make.ints((5,), 0, 4), make.uniform((3, 5)), reduce,

@@ -61,3 +61,73 @@ def is_inference(input: Tensor) -> bool:
     """
     expect_tensor(input, "is_inference")
     return False
+
+
+@composite("is_conj")
+def is_conj(input: Tensor) -> bool:
+    """False: `conj` computes here at once, there is no conjugate bit.
+
+    >>> torch.is_conj(torch.ones(1).conj())
+    False
+    """
+    expect_tensor(input, "is_conj")
+    return False
+
+
+@composite("is_neg")
+def is_neg(input: Tensor) -> bool:
+    """False: there is no negative bit.
+
+    >>> torch.is_neg(torch.ones(1))
+    False
+    """
+    expect_tensor(input, "is_neg")
+    return False
+
+
+@composite("typename", method=False)
+def typename(obj: Any, /) -> str:
+    """A tensor's old type name; for anything else the name of its class with its module (builtins without).
+
+    >>> torch.typename(torch.zeros(1)), torch.typename(3)
+    ('torch.FloatTensor', 'int')
+    """
+    if isinstance(obj, Tensor):
+        return str(obj.type())  # type: ignore[attr-defined]
+    kind = obj if isinstance(obj, type) or callable(obj) and hasattr(obj, "__qualname__") else type(obj)
+    home = getattr(kind, "__module__", "") or ""
+    return kind.__qualname__ if home in ("", "builtins") else f"{home}.{kind.__qualname__}"
+
+
+@composite("dim_order", function=False)
+def dim_order(input: Tensor) -> tuple:
+    """The dimensions from the outermost in memory to the innermost.
+
+    >>> torch.zeros(2, 3).t().dim_order()
+    (1, 0)
+    """
+    strides = input.stride()
+    return tuple(sorted(range(input.ndim), key=lambda d: -strides[d]))
+
+
+@composite("to_dense", function=False)
+def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: bool = True) -> Tensor:
+    """The tensor itself, which is dense already; in `dtype` if given.
+
+    >>> torch.ones(1).to_dense()
+    tensor([1.])
+    """
+    return input if dtype is None else input.to(dtype)  # type: ignore[attr-defined]
+
+
+@composite("new", function=False)
+def new(input: Tensor, *args: Any, device: Any = None) -> Tensor:
+    """The old constructor: sizes give zeros (torch leaves what is in memory), a sequence its elements, in this dtype.
+
+    >>> torch.ones(1, dtype=torch.int64).new([1, 2])
+    tensor([1, 2])
+    """
+    if len(args) == 1 and not isinstance(args[0], (int, Size)):
+        return input.new_tensor(args[0], device=device)  # type: ignore[attr-defined]
+    sizes = args[0] if args and isinstance(args[0], Size) else args or (0,)
+    return input.new_zeros(sizes, device=device)  # type: ignore[attr-defined]

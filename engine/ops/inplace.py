@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import dtypes
+from ..autograd.graph import Pick
 from ..autograd.modes import state
 from ..tensor import Tensor, wrap
-from .base import CARDS, apply
+from .base import CARDS, Op, apply
 
 
 def write_out(out: Tensor, result: Any) -> Any:
@@ -50,23 +51,23 @@ def check_inplace(t: Tensor) -> None:
         if t._view.frozen:
             raise RuntimeError("A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
                                "HINT: create the view with grad mode enabled, or change it under no_grad.")
-        if t._requires_grad:
-            _refuse_one_of_many(t)
         base = t._view.base
+        if base._requires_grad:
+            _refuse_one_of_many(base._node)
         if base._requires_grad and base.is_leaf:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    elif t._requires_grad:
+        _refuse_one_of_many(t._node)
     if t._requires_grad and t.is_leaf:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
-def _refuse_one_of_many(t: Tensor) -> None:
-    """Outputs of `unbind`, `split` and `chunk` overlap in the history of their base: no in-place change has a gradient."""
-    for card, _ in t._view.steps:  # type: ignore[union-attr]
-        if card.outputs != 1:
-            index = getattr(t._node, "index", 0)
-            raise RuntimeError(f"Output {index} of {card.node_name} is a view and is being modified inplace. This view is the "
-                               "output of a function that returns multiple views; their gradient would be lost. HINT: "
-                               "index the tensor, or use the out-of-place form.")
+def _refuse_one_of_many(node: Any) -> None:
+    """Pieces of `unbind`, `split` and `chunk` lie in one memory and one node: a change of one would be lost to autograd."""
+    if type(node) is Pick and getattr(node.edges[0], "op", Op).shares:
+        raise RuntimeError(f"Output {node.index} of {node.name()} is a view and is being modified inplace. This view is the "
+                           "output of a function that returns multiple views, which may not be changed in place. HINT: index "
+                           "the tensor, or use the out-of-place form.")
 
 
 def assign(target: Tensor, result: Tensor, what: str) -> Tensor:

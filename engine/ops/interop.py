@@ -102,11 +102,12 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     if not hasattr(ext_tensor, "__dlpack__"):
         raise TypeError(f"from_dlpack(): expected an object with __dlpack__, got {type(ext_tensor).__name__}")
     if isinstance(ext_tensor, np.ndarray):  # NumPy before 2.2 gives read-only arrays through DLPack
-        return from_numpy(ext_tensor)
-    kind = ext_tensor.__dlpack_device__()[0] if hasattr(ext_tensor, "__dlpack_device__") else 1
-    array = np.from_dlpack(ext_tensor) if int(kind) == 1 else backend.require_cuda().from_dlpack(ext_tensor)
-    dtypes.from_numpy_dtype(array.dtype)
-    shared = wrap(array)
+        shared = from_numpy(ext_tensor)
+    else:
+        kind = ext_tensor.__dlpack_device__()[0] if hasattr(ext_tensor, "__dlpack_device__") else 1
+        array = np.from_dlpack(ext_tensor) if int(kind) == 1 else backend.require_cuda().from_dlpack(ext_tensor)
+        dtypes.from_numpy_dtype(array.dtype)
+        shared = wrap(array)
     moved = shared if device is None else shared.to(device)  # type: ignore[attr-defined]
     if copy is False and moved is not shared:
         raise ValueError(f"from_dlpack(): cannot move from {shared.device} to {device} with copy=False")

@@ -148,6 +148,7 @@ class Unbind(Op):
     """
 
     outputs = 0
+    shares = True
     moves = True
     has_aux = True
 
@@ -191,6 +192,7 @@ class Split(Op):
     """Consecutive pieces of given sizes along a dimension, as views."""
 
     outputs = 0
+    shares = True
     moves = True
     has_aux = True
 
@@ -279,7 +281,7 @@ def _split_samples(make: Any) -> Any:
     yield make("split", make.uniform((2, 5)), [1, 3, 1], dim=-1)
 
 
-@composite("chunk")
+@composite("chunk", "unsafe_chunk")
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple:
     """Views of at most `chunks` pieces of equal size (the last may be smaller).
 

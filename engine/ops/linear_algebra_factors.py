@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..errors import LinAlgError
 from ..tensor import Tensor, wrap
 from .base import CARDS, Op, composite, op
@@ -223,7 +224,7 @@ class UnpivotedLU(Op):
 
 def rows_in_order(a: Tensor, order: Any) -> Tensor:
     """The rows of every matrix in the order given per matrix."""
-    index = tuple(np.indices(order.shape)[:-1]) + (order,)
+    index = tuple(backend.namespace(order).indices(order.shape)[:-1]) + (order,)
     return CARDS["_gather_index"].apply(a, index)
 
 
@@ -233,10 +234,11 @@ def lu_compact(name: str, a: Tensor, pivot: bool) -> tuple[Tensor, Any, Any]:
     if not pivot:
         raise RuntimeError(f"{name}: LU without pivoting is not implemented on the CPU")
     m, n = a.shape[-2:]
-    compact, pivots, info = factor(np, a._array)
+    xp = backend.namespace(a._array)
+    compact, pivots, info = factor(xp, a._array)
     if not a.requires_grad:
         return wrap(compact), pivots, info
-    ordered = rows_in_order(a, order_of(np, pivots, m))
+    ordered = rows_in_order(a, order_of(xp, pivots, m))
     k = min(m, n)
     both = UnpivotedLU.apply(ordered[..., :k, :k])
     if n > k:
@@ -253,11 +255,9 @@ def lu_parts(both: Tensor, pivots: Any) -> tuple[Tensor, Tensor, Tensor]:
     m, n = both.shape[-2:]
     k = min(m, n)
     lower = both[..., :, :k].tril(-1)
-    eye = np.zeros((m, k), both._array.dtype)
-    eye[np.arange(k), np.arange(k)] = 1
-    order = order_of(np, pivots, m)
-    permutation = np.swapaxes(np.eye(m, dtype=both._array.dtype)[order], -1, -2)
-    return wrap(np.ascontiguousarray(permutation)), lower + wrap(eye), both[..., :k, :].triu()
+    xp, dtype = backend.namespace(both._array), both._array.dtype
+    permutation = xp.swapaxes(xp.eye(m, dtype=dtype)[order_of(xp, pivots, m)], -1, -2)
+    return wrap(xp.ascontiguousarray(permutation)), lower + wrap(xp.eye(m, k, dtype=dtype)), both[..., :k, :].triu()
 
 
 def pivots_tensor(pivots: Any) -> Tensor:
@@ -281,7 +281,7 @@ def lu(input: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = No
             [0., 1.]])
     """
     both, pivots, info = lu_compact("linalg.lu_factor", input, pivot)
-    found = (both, pivots_tensor(pivots), *((wrap(np.asarray(info, np.int32)),) if get_infos else ()))
+    found = (both, pivots_tensor(pivots), *((wrap(info.astype(np.int32)),) if get_infos else ()))
     return finish(found, out)
 
 
@@ -296,7 +296,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     True
     """
     parts = lu_parts(LU_data, LU_pivots._array.astype(int) - 1)
-    empty = wrap(np.zeros(0, LU_data._array.dtype))
+    empty = LU_data.new_zeros((0,))  # type: ignore[attr-defined]
     wanted = (unpack_pivots, unpack_data, unpack_data)
     return finish(Unpacked(*[part if want else empty for part, want in zip(parts, wanted)]), out)
 
@@ -305,15 +305,16 @@ def solve_with_lu(both: Tensor, pivots: Tensor, b: Tensor, left: bool = True, ad
     """X with A X = B (A^H X = B if `adjoint`, X A = B if not `left`), A given by its LU factorisation."""
     if not left:
         return adjoint_of(solve_with_lu(both, pivots, adjoint_of(b), True, not adjoint))
-    order = order_of(np, pivots._array.astype(int) - 1, both.shape[-1])
+    xp = backend.namespace(both._array)
+    order = order_of(xp, pivots._array.astype(int) - 1, both.shape[-1])
     lead = np.broadcast_shapes(order.shape[:-1], tuple(b.shape[:-2]))
-    order = np.broadcast_to(order, (*lead, order.shape[-1]))
+    order = xp.broadcast_to(order, (*lead, order.shape[-1]))
     b = b.expand(*lead, *b.shape[-2:])  # type: ignore[attr-defined]
     if not adjoint:
         return Substitute.apply(both, Substitute.apply(both, rows_in_order(b, order), False, True), True, False)
     h = adjoint_of(both)
     x = Substitute.apply(h, Substitute.apply(h, b, False, False), True, True)
-    return rows_in_order(x, np.argsort(order, axis=-1))
+    return rows_in_order(x, xp.argsort(order, axis=-1))
 
 
 @composite("lu_solve")
@@ -345,9 +346,9 @@ def orgqr(input: Tensor, tau: Tensor, *, out: Tensor | None = None) -> Tensor:
         raise RuntimeError("linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]")
     if n < tau.shape[-1]:
         raise RuntimeError("linalg.householder_product: input.shape[-1] must be greater than or equal to tau.shape[-1]")
-    eye = np.zeros((m, n), input._array.dtype)
-    eye[np.arange(n), np.arange(n)] = 1
-    result = wrap(np.broadcast_to(eye, input.shape).copy())
+    xp = backend.namespace(input._array)
+    eye = xp.eye(m, n, dtype=input._array.dtype)
+    result = wrap(xp.broadcast_to(eye, input.shape).copy())
     vectors = input.tril(-1) + wrap(eye)  # type: ignore[attr-defined]
     for i in reversed(range(tau.shape[-1])):
         v = vectors[..., i : i + 1]
@@ -374,7 +375,7 @@ def _factor_samples(make: Any) -> Any:
         for options in ({"_grad": False}, {"_oracle": False}):  # torch's gradient also fills the triangle that is not read
             yield make("cholesky_solve", make.uniform((3, 2)), triangle, upper, **options)
             yield make("cholesky_inverse", triangle, upper, **options)
-    definite = well_conditioned(make, (2, 3, 3)).values
-    definite = Array(definite @ definite.swapaxes(-1, -2))
+    root = well_conditioned(make, (2, 3, 3)).values
+    definite = Array(root @ root.swapaxes(-1, -2))
     yield make("cholesky", definite, _grad=False)
     yield make("cholesky", definite, upper=True, _grad=False, _module="linalg")

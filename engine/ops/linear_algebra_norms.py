@@ -185,6 +185,7 @@ def corrcoef(input: Tensor) -> Tensor:
 @samples_for("cov")
 def _norm_samples(make: Any) -> Any:
     where = {"_module": "linalg"}
+    order: Any
     for order in (2, 1, math.inf, -math.inf, 3, 0.5):
         yield make("vector_norm", make.distinct((3, 4), -1.7, 2), order, **where)
         yield make("vector_norm", make.distinct((2, 3, 4), -1.7, 2), order, dim=(0, -1), keepdim=True, **where)

@@ -201,7 +201,8 @@ class SingularValues(_Spectral):
             k, lead = min(a.shape[-2:]), (slice(None),) * (len(a.shape) - 2)
             columns, rows = (*lead, slice(None), slice(0, k)), (*lead, slice(0, k))
             g = [None if g[0] is None else xp._slice(g[0], columns), g[1], None if g[2] is None else xp._slice(g[2], rows)]
-        return (_svd_gradient(xp, *xp._svd(a, False), g),)
+        u, values, vh = xp._svd(a, False)
+        return (_svd_gradient(xp, u, values, vh, g),)
 
 
 @op("_svdvals", function=False, method=False, node="LinalgSvdBackward0")

@@ -67,7 +67,9 @@ def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin
     >>> torch.nn.functional.cosine_embedding_loss(torch.tensor([[1., 0.]]), torch.tensor([[0., 1.]]), torch.tensor([1.]))
     tensor(1.)
     """
-    if target.ndim + 1 != input1.ndim or target.ndim > 1:
+    if target.ndim > 1:
+        raise RuntimeError(f"0D or 1D target tensor expected, multi-target not supported (got size {list(target.shape)})")
+    if target.ndim + 1 != input1.ndim:
         raise RuntimeError(f"{target.ndim}D target tensor expects {target.ndim + 1}D input tensors, but found inputs with "
                            f"sizes {list(input1.shape)} and {list(input2.shape)}.")
     cos = cosine_similarity(input1, input2, dim=target.ndim, eps=1e-8)

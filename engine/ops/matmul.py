@@ -41,14 +41,14 @@ def _matrix_grads(times: Any, g: Any, a: Any, b: Any, needs: tuple, shared: bool
 class Matmul(Op):
     """The matrix product: dot product of vectors, matrix-vector, matrix-matrix, and batches of those that broadcast.
 
-    Shapes: (k)@(k), (n,k)@(k), (k)@(k,m), (n,k)@(k,m), (...,n,k)@(...,k,m). RuntimeError where sizes do not fit
-    and for differing dtypes.
+    Shapes: (k)@(k), (n,k)@(k), (k)@(k,m), (n,k)@(k,m), (...,n,k)@(...,k,m). Integers times floats are
+    promoted, as by `*` (torch refuses them). RuntimeError where sizes do not fit and for two floating dtypes.
 
     >>> torch.matmul(torch.tensor([[1., 2.], [3., 4.]]), torch.tensor([1., 1.]))
     tensor([3., 7.])
     """
 
-    n = 2
+    n, promote = 2, True
     keep = {0: (1,), 1: (0,)}
     has_aux = True  # the numbers of dimensions
 
@@ -93,6 +93,7 @@ class Matmul(Op):
             yield make("matmul", make.uniform(left), make.uniform(right))
         yield make("matmul", make.uniform((4, 3)).t(), make.uniform((5, 4)).t())
         yield make("matmul", make.ints((3, 4), -5, 5), make.ints((4, 2), -5, 5))
+        yield make("matmul", make.ints((3, 4), -5, 5), make.uniform((4, 2)), _oracle=False)
 
 
 def _mismatch(a: tuple, b: tuple) -> Exception:
@@ -127,10 +128,15 @@ def _product(sizes: tuple) -> int:
     return n
 
 
+def _two_floats(x: Any, y: Any) -> bool:
+    """Whether two arrays have different floating or complex dtypes: a mistake. An integer one is promoted instead."""
+    return x.dtype != y.dtype and x.dtype.kind not in "iub" and y.dtype.kind not in "iub"
+
+
 def _matmul(a: Tensor, b: Tensor) -> Tensor:
-    """`Matmul.apply`, refusing what NumPy would accept (two dtypes) or explain badly (numbers)."""
+    """`Matmul.apply`, refusing what promotion would hide (two floating dtypes) or NumPy explain badly (numbers)."""
     x, y = a._array, b._array
-    if x.dtype is not y.dtype and x.dtype != y.dtype:
+    if x.dtype is not y.dtype and _two_floats(x, y):
         raise RuntimeError(f"matmul(): expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}")
     if not (x.ndim and y.ndim):
         raise _mismatch(x.shape, y.shape)
@@ -256,8 +262,9 @@ def _any_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`linear` of vectors, batches, mixed dtypes, one-row weights and biases of odd shapes."""
     x = expect_tensor(input, "linear")._array
     w = expect_tensor(weight, "linear", "weight", 2)._array
-    if x.dtype != w.dtype:
-        raise RuntimeError(f"linear(): mat1 and mat2 must have the same dtype, but got {input.dtype} and {weight.dtype}")
+    for other in (weight, bias):
+        if other is not None and _two_floats(x, other._array):
+            raise RuntimeError(f"linear(): mat1 and mat2 must have the same dtype, but got {input.dtype} and {other.dtype}")
     if w.ndim == 2 and (bias is None or bias._array.shape == w.shape[:1]):
         return Linear.apply(input, weight, bias)
     if w.ndim == 1 and bias is not None:

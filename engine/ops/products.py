@@ -288,7 +288,7 @@ def kron(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 @composite("matrix_power")
 def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
-    """Square matrices multiplied `n` times with themselves, by repeated squaring. Negative powers need `linalg.inv`.
+    """Square matrices multiplied `n` times with themselves, by repeated squaring; for n < 0 their inverses.
 
     >>> torch.matrix_power(torch.tensor([[1., 1.], [0., 1.]]), 3)
     tensor([[1., 3.],
@@ -298,9 +298,7 @@ def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
         raise RuntimeError("linalg.matrix_power: A must be batches of square matrices, but they are of shape "
                            f"{list(input.shape)}")
     if n < 0:
-        from ..errors import not_supported
-
-        raise not_supported("matrix_power() with a negative power", "take matrix_power(torch.linalg.inv(x), -n).")
+        input, n = CARDS["_inverse"].apply(input), -n
     result, square = None, input
     while n:
         if n & 1:
@@ -375,6 +373,7 @@ def _other_samples(make: Any) -> Any:
     yield make("kron", make.uniform((2, 3)), make.uniform((3, 2)))
     yield make("kron", make.uniform((3,)), make.uniform((3, 2)))
     yield make("matrix_power", make.uniform((3, 3)), 5)
+    yield make("matrix_power", make.uniform((2, 2)), -2)
     yield make("matrix_power", make.uniform((2, 3, 3)), 0, _grad=False)
     yield make("chain_matmul", make.uniform((2, 5)), make.uniform((5, 3)), make.uniform((3, 4)))
     yield make("cross", make.uniform((4, 3)), make.uniform((4, 3)), dim=1)

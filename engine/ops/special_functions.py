@@ -103,7 +103,14 @@ def polygamma_function(n: int, input: Tensor, *, out: Tensor | None = None) -> T
     return _polygamma(n, input, out)
 
 
-Tensor.polygamma = lambda self, n: _polygamma(n, self, None)  # type: ignore[attr-defined]
+@composite("polygamma", function=False, inplace=True)
+def polygamma_method(input: Tensor, n: int) -> Tensor:
+    """`torch.polygamma(n, input)`.
+
+    >>> torch.tensor([1.]).polygamma_(1)
+    tensor([1.6449])
+    """
+    return _polygamma(n, input, None)
 
 
 @composite("mvlgamma", inplace=True)

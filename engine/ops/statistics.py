@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import not_supported
 from ..tensor import Tensor, check_dim, wrap
 from .base import CARDS, Op, apply, composite, expect_tensor, op
 from .inplace import write_out
@@ -277,12 +276,23 @@ def vector_norm(input: Tensor, ord: Any, axes: Any, keepdim: bool) -> Tensor:
     return (size**ord).sum(axes, keepdim) ** (1.0 / ord)
 
 
+def _nuclear(input: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    """The sum of the singular values of the matrices in two dimensions (the only two by default)."""
+    nd = input._array.ndim
+    pair = tuple(range(nd)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    if len(pair) != 2:
+        raise RuntimeError(f"norm(): expected two dimensions for the nuclear norm, got dim={dim} (shape={list(input.shape)})")
+    axes = (check_dim(pair[0], nd), check_dim(pair[1], nd))
+    result = CARDS["_svdvals"].apply(input.movedim(axes, (-2, -1))).sum(-1)  # type: ignore[attr-defined]
+    return result.reshape(keep_dims(tuple(input.shape), axes)) if keepdim else result
+
+
 @composite("norm")
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Tensor | None = None,
          dtype: Any = None) -> Tensor:
     """The p-norm of all elements or over `dim`: any number, inf, -inf, 0, or "fro" (the square root of the sum of squares).
 
-    RuntimeError for integers; the nuclear norm is `torch.linalg.matrix_norm(x, "nuc")`.
+    "nuc" is the nuclear norm of matrices, the sum of their singular values. RuntimeError for integers.
 
     >>> torch.norm(torch.tensor([3., 4.]))
     tensor(5.)
@@ -294,7 +304,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
         raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
                            f"{input.type().rpartition('.')[2].removesuffix('Tensor')}")  # type: ignore[attr-defined]
     if p == "nuc":
-        raise not_supported("torch.norm(p='nuc')", "torch.linalg.svdvals(x).sum() is the nuclear norm.")
+        return _out(_nuclear(input, dim, keepdim), out)
     if isinstance(p, str) and p != "fro":
         raise ValueError(f"norm(): expected p to be a number, 'fro' or 'nuc', got {p!r}")
     order = 2 if p is None or p == "fro" else p
@@ -312,6 +322,8 @@ def _norm_samples(make: Any) -> Any:
         yield make("norm", make.distinct((3, 4), -1.7, 2), p=p, dim=0, keepdim=True)
     yield make("norm", make.uniform((3, 4)), 0, _grad=False)
     yield make("norm", make.uniform((2, 3, 4)), "fro", dim=(0, 2))
+    yield make("norm", make.uniform((3, 4)), "nuc", _half=False)
+    yield make("norm", make.uniform((2, 3, 4)), "nuc", dim=(0, 2), keepdim=True, _half=False)
 
 
 @composite("dist")

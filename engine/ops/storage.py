@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,6 +77,25 @@ def resize_as_(input: Tensor, the_template: Tensor, memory_format: Any = None) -
     tensor([1, 2])
     """
     return resize_(input, the_template.shape)
+
+
+@composite("resize", function=False)
+def resize(input: Tensor, *sizes: Any) -> Tensor:
+    """The old name of `reshape` for a size of as many elements: works, with a warning.
+
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     torch.tensor([1, 2]).resize(1, 2)
+    tensor([[1, 2]])
+    """
+    warnings.warn("Tensor.resize is deprecated: write reshape, or resize_ for another number of elements.", stacklevel=2)
+    return input.reshape(*sizes)  # type: ignore[attr-defined]
+
+
+@composite("resize_as", function=False)
+def resize_as(input: Tensor, tensor: Tensor) -> Tensor:
+    """The old name of `reshape_as`: works, with a warning."""
+    return resize(input, tensor.shape)
 
 
 @composite("set_", function=False)
@@ -208,6 +228,23 @@ def empty_strided(size: Sequence, stride: Sequence, *, dtype: Any = None, layout
     xp = devices.module_for(flat.device)
     steps = tuple(step * flat._array.itemsize for step in stride)
     return finish(xp.lib.stride_tricks.as_strided(flat._array, tuple(size), steps), requires_grad)
+
+
+@composite("empty_permuted", method=False)
+def empty_permuted(size: Sequence, physical_layout: Sequence, *, dtype: Any = None, layout: Any = None, device: Any = None,
+                   requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """An uninitialised tensor whose dimensions lie in memory in the order `physical_layout`, outermost first.
+
+    >>> torch.empty_permuted((2, 3), (1, 0)).stride()
+    (1, 2)
+    """
+    if sorted(physical_layout) != list(range(len(size))):
+        raise RuntimeError(f"empty_permuted(): expected physical_layout to order the {len(size)} dimensions of size "
+                           f"{list(size)}, got {list(physical_layout)}")
+    stride, step = [1] * len(size), 1
+    for d in reversed(physical_layout):
+        stride[d], step = step, step * size[d]
+    return empty_strided(size, stride, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 @composite("new_empty_strided", function=False)

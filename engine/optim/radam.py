@@ -14,7 +14,8 @@ __all__ = ["RAdam"]
 _MOMENTS = {"exp_avg": 0.0, "exp_avg_sq": 0.0}
 
 
-def _take_in(xp: Any, g: Any, s: Any, m: Any, v: Any, c: tuple) -> None:
+def _take_in(xp: Any, g: Any, s: Any, state: tuple, c: tuple) -> None:
+    m, v = state
     xp.subtract(g, m, s)
     xp.multiply(s, c[0], s)
     xp.add(m, s, m)
@@ -25,12 +26,12 @@ def _take_in(xp: Any, g: Any, s: Any, m: Any, v: Any, c: tuple) -> None:
 
 
 def _plain(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
-    _take_in(xp, g, s, *state, c)
+    _take_in(xp, g, s, state, c)
     xp.multiply(state[0], c[4], s)
 
 
 def _adaptive(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
-    _take_in(xp, g, s, *state, c)
+    _take_in(xp, g, s, state, c)
     xp.sqrt(state[1], t)
     xp.add(t, c[3], t)
     xp.multiply(state[0], c[4], s)

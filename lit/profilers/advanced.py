@@ -28,7 +28,7 @@ class AdvancedProfiler(Profiler):
 
     Example:
         >>> from lit.profilers import AdvancedProfiler
-        >>> profiler = AdvancedProfiler(line_count_restriction=3)
+        >>> profiler = AdvancedProfiler()
         >>> with profiler.profile("sort"):
         ...     ordered = sorted([3, 1, 2])
         >>> "sorted" in profiler.summary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -229,6 +230,7 @@ def measure(engine: ModuleType, torch: ModuleType | None, quick: bool, only: str
             library.set_num_threads(THREADS)
         for name, goal, make_works in [m for m in makers if only.lower() in m[0].lower()][:: 12 if quick else 1]:
             rows.append(compared(name, "ms", 1e3, make_works(), goal, quick))
+            print(*rows[-1].cells(), sep=" | ", file=sys.stderr, flush=True)  # a full run takes many minutes
     finally:
         for name, library in libraries.items():
             library.set_num_threads(before[name])

@@ -40,7 +40,7 @@ def table(rows: list[Row]) -> str:
 
 def compared(measure: str, unit: str, scale: float, works: dict[str, Callable[[], object]], goal: str, quick: bool) -> Row:
     """A row from rounds in which ours and theirs take turns; the ratio's spread is that of the rounds."""
-    least, rounds = (0.001, 1) if quick else (0.2, 7)
+    least, rounds = (0.001, 1) if quick else (0.1, 5)
     contestants = {name: seconds_per_call(work, least) for name, work in works.items()}
     results: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):

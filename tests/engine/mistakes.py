@@ -72,7 +72,7 @@ SHAPES = [
 ]
 
 DTYPES = [
-    ("matmul", lambda torch: torch.ones(2, 2) @ torch.ones(2, 2).long(), RuntimeError),
+    ("matmul of a double", lambda torch: torch.ones(2, 2).double() @ torch.ones(2, 2), RuntimeError),
     ("matmul of float64", lambda torch: torch.ones(2, 2) @ torch.ones(2, 2).double(), RuntimeError),
     ("linear", lambda torch: torch.nn.Linear(2, 2)(torch.ones(2, 2).double()), RuntimeError),
     ("mm", lambda torch: torch.mm(torch.ones(2, 2), torch.ones(2, 2).double()), RuntimeError),
@@ -80,7 +80,6 @@ DTYPES = [
     ("dot", lambda torch: torch.ones(2).dot(torch.ones(2).double()), RuntimeError),
     ("batch norm", lambda torch: torch.nn.BatchNorm1d(2)(torch.ones(2, 2).long()), RuntimeError),
     ("lstm", lambda torch: torch.nn.LSTM(2, 2)(torch.ones(2, 1, 2).double()), (RuntimeError, ValueError)),
-    ("linear of integers", lambda torch: torch.nn.Linear(2, 2)(torch.ones(2, 2).long()), RuntimeError),
     ("conv", lambda torch: torch.nn.Conv1d(1, 1, 1)(torch.ones(1, 1, 2).double()), RuntimeError),
     ("embedding", lambda torch: torch.nn.Embedding(3, 2)(torch.ones(2)), RuntimeError),
     ("add in place", lambda torch: torch.ones(2).long().add_(torch.ones(2)), RuntimeError),
@@ -415,7 +414,8 @@ def loader(torch: Any, *items: Any, **options: Any) -> Any:
 
 
 def stream(torch: Any, **options: Any) -> Any:
-    return torch.utils.data.DataLoader(type("Stream", (torch.utils.data.IterableDataset,), {"__iter__": lambda self: iter([1])})(), **options)
+    kind = type("Stream", (torch.utils.data.IterableDataset,), {"__iter__": lambda self: iter([1])})
+    return torch.utils.data.DataLoader(kind(), **options)
 
 
 DATA = [
@@ -459,7 +459,7 @@ FILES = [
     ("no such folder", lambda torch: torch.save({}, "no/such/file.pt"), RuntimeError, "no/such", LOOSE),
     ("empty file", lambda torch: read(torch, b""), EOFError),
     ("a picture", lambda torch: read(torch, b"\x89PNG\r\n\x1a\n" + bytes(64)), pickle.UnpicklingError, LOOSE),
-    ("a class", lambda torch: read(torch, pickle.dumps({"a": Numbers(1)}, 2)), pickle.UnpicklingError, "Numbers", LOOSE),
+    ("a class", lambda torch: read(torch, pickle.dumps({"a": Numbers(1)}, 2)), pickle.UnpicklingError, LOOSE),
     ("a device", lambda torch: write_and_read(torch, torch.ones(2), map_location="gpu"), RuntimeError, "gpu"),
     ("save without a file", lambda torch: torch.save({}), TypeError),
 ]

@@ -10,7 +10,8 @@ import engine
 RNG = np.random.default_rng(0)
 SIGNAL = RNG.normal(size=(2, 12))
 PAIRS = [("fft", "ifft"), ("fft2", "ifft2"), ("fftn", "ifftn")]
-REAL_PAIRS = [("rfft", "irfft"), ("rfft2", "irfft2"), ("rfftn", "irfftn"), ("ihfft", "hfft"), ("ihfft2", "hfft2"), ("ihfftn", "hfftn")]
+REAL_PAIRS = [("rfft", "irfft"), ("rfft2", "irfft2"), ("rfftn", "irfftn"), ("ihfft", "hfft"), ("ihfft2", "hfft2"),
+              ("ihfftn", "hfftn")]
 
 
 @pytest.mark.parametrize("norm", [None, "backward", "ortho", "forward"])

@@ -126,7 +126,8 @@ FUNCTIONS = {
     "vecdot": lambda lib, x: lib.linalg.vecdot(x, x * x, dim=0).abs().sum(),
 }  # fmt: skip
 SQUARE_ONLY = {"eig", "eigvals", "lu_solve", "cond", "cond_norms", "slogdet_sign", "tensorinv", "matrix_power"}
-INPUTS = {"real": MATRICES["real"][0], "complex": MATRICES["complex"][0], "tall": TALL, "wide": WIDE, "complex_tall": COMPLEX_TALL}
+INPUTS = {"real": MATRICES["real"][0], "complex": MATRICES["complex"][0], "tall": TALL, "wide": WIDE,
+          "complex_tall": COMPLEX_TALL}
 REPEATED = {("eigh", "tall"), ("eigh", "complex_tall")}  # eigenvalues that coincide: vectors have no derivative
 GRADIENT_CASES = [(f, i) for f in FUNCTIONS for i in INPUTS
                   if (f not in SQUARE_ONLY or i in ("real", "complex")) and (f, i) not in REPEATED]

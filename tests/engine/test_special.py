@@ -25,7 +25,7 @@ def test_values_and_gradients_are_torchs(name):
         y = getattr(lib.special, name)(x)
         y.sum().backward()
         results.append((y.detach().numpy(), x.grad.numpy()))
-    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-9, atol=1e-300)
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-9, atol=1e-16)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-7, atol=1e-12)
 
 
@@ -40,7 +40,8 @@ def test_edges():
 
 
 def test_names_that_are_not_there():
-    with pytest.raises(NotImplementedError, match="HINT"):
+    with pytest.raises(AttributeError, match="HINT"):
         _ = engine.special.zeta
+    assert not hasattr(engine.special, "gammainc")
     with pytest.raises(AttributeError, match="Did you mean 'expit'"):
         _ = engine.special.exxpit

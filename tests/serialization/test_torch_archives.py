@@ -21,6 +21,7 @@ import pytest
 import engine as torch
 from engine import nn
 from engine.serialization import CheckpointError, SaveError, load, save_torch
+from engine.tensor import wrap
 from tests.serialization.torch_files import FOUR, LEGACY, ZIPPED, archive, read, tensor_pickle
 
 # ------------------------------------------------------------------------------------------------- reading, no torch
@@ -181,6 +182,13 @@ def test_the_same_object_gives_the_same_bytes_and_aligned_storages() -> None:
 def test_only_what_is_used_is_written(tmp_path: Path) -> None:
     save_torch(torch.zeros(1000, 1000)[:2, :2], tmp_path / "f.pt")
     assert os.path.getsize(tmp_path / "f.pt") < 10_000
+
+
+def test_memory_that_torch_has_no_strides_for_is_copied(tmp_path: Path) -> None:
+    mixed = np.zeros(3, [("a", "i1"), ("b", "f4")])  # the floats are 5 bytes apart
+    mixed["b"] = [1.0, 2.0, 3.0]
+    save_torch([wrap(np.arange(3.0)[::-1]), wrap(mixed["b"])], tmp_path / "f.pt")
+    assert [tensor.tolist() for tensor in load(tmp_path / "f.pt")] == [[2.0, 1.0, 0.0], [1.0, 2.0, 3.0]]
 
 
 class Own:
