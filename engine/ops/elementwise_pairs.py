@@ -335,11 +335,12 @@ class Lerp(Op):
 
     @staticmethod
     def call(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
+        d = expect_tensor(input, "lerp")._array.dtype
         expect_tensor(end, "lerp", "end", 2)
         for label, t in (("end", end), ("weight", weight)):
-            if isinstance(t, Tensor) and (t is end or t._array.ndim) and t._array.dtype != expect_tensor(input, "lerp")._array.dtype:
+            if isinstance(t, Tensor) and (t is end or t._array.ndim) and t._array.dtype != d:
                 raise RuntimeError(f"lerp(): expected dtype {input.dtype} for `{label}` but got dtype {t.dtype}")
-        result = apply(Lerp, (expect_tensor(input, "lerp"), end, weight))
+        result = apply(Lerp, (input, end, weight))
         return result if out is None else write_out(out, result)
 
     @classmethod

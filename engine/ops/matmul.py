@@ -181,6 +181,8 @@ class Linear(Op):
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         (x, w, _), (need_x, need_w, need_b) = s.inputs, s.needs
+        if g.dtype.kind == "c":
+            x, w = (None if t is None else xp.conj(t) for t in (x, w))
         rows = g if g.ndim == 2 else g.reshape(_product(g.shape[:-1]), g.shape[-1])
         times = product if type(g) is np.ndarray else xp.matmul
         dw = db = None
@@ -188,7 +190,10 @@ class Linear(Op):
             dw = times(rows.T, x if x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1]))
         if need_b:
             db = np.add.reduce(rows, 0) if type(rows) is np.ndarray else rows.sum(axis=0)
-        return (times(g, w) if need_x else None), dw, db
+        dx = times(rows, w) if need_x else None
+        if need_x and g.ndim != 2:  # a batch of matrices in one product: fewer and larger ones
+            dx = dx.reshape(*g.shape[:-1], w.shape[-1])
+        return dx, dw, db
 
     @staticmethod
     def call(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -217,6 +222,7 @@ class Linear(Op):
                         ((4, 3), (2, 3), (4, 2))):
             yield make("linear", make.uniform(x), make.uniform(w), None if b is None else make.uniform(b))
         yield make("linear", make.uniform((3, 4)).t(), make.uniform((3, 2)).t(), bias=make.uniform((2,)))
+        yield make("linear", make.complex((2, 3)), make.complex((4, 3)), make.complex((4,)), _half=False)
 
 
 def _plain_linear(input: Tensor, weight: Tensor, bias: Tensor | None, x: Any, w: Any, b: Any) -> Tensor:
