@@ -100,12 +100,16 @@ def typename(obj: Any, /) -> str:
 
 
 @composite("dim_order", function=False)
-def dim_order(input: Tensor) -> tuple:
-    """The dimensions from the outermost in memory to the innermost.
+def dim_order(input: Tensor, *, ambiguity_check: bool | list = False) -> tuple:
+    """The dimensions from the outermost in memory to the innermost; equal strides keep their order.
+
+    `ambiguity_check` has to be False.
 
     >>> torch.zeros(2, 3).t().dim_order()
     (1, 0)
     """
+    if ambiguity_check is not False:
+        raise NotImplementedError("dim_order(ambiguity_check=...) is not supported. HINT: compare the elements of stride().")
     strides = input.stride()
     return tuple(sorted(range(input.ndim), key=lambda d: -strides[d]))
 

@@ -490,5 +490,7 @@ ALLOWED = [
      lambda torch: inference_tensor(torch, lambda x: x * leaf(torch))),
     ("an inference tensor changed in place: as above", lambda torch: inference_tensor(torch, lambda x: x.add_(1))),
     ("an inference tensor's gradient: as above", lambda torch: inference_tensor(torch, lambda x: x.requires_grad_())),
+    ("a product of integers and floats: nothing is lost, and counts times weights are common",
+     lambda torch: torch.ones(2, 2) @ torch.ones(2, 2).long()),
     ("a NumPy dtype: arrays are what tensors are made of", lambda torch: torch.ones(2).to(np.float32)),
 ]

@@ -59,3 +59,6 @@ def test_torch_says_the_same(mistake: Callable, error: type[Exception], facts: t
 @pytest.mark.parametrize("mistake", [row[1] for row in ALLOWED], ids=[row[0] for row in ALLOWED])
 def test_what_only_torch_refuses(mistake: Callable) -> None:
     mistake(engine)
+    torch = pytest.importorskip("torch")
+    with pytest.raises((RuntimeError, TypeError)):
+        mistake(torch)
