@@ -190,7 +190,7 @@ class Linear(Op):
             dw = times(rows.T, x if x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1]))
         if need_b:
             db = np.add.reduce(rows, 0) if type(rows) is np.ndarray else rows.sum(axis=0)
-        dx = times(rows, w) if need_x else None
+        dx: Any = times(rows, w) if need_x else None
         if need_x and g.ndim != 2:  # a batch of matrices in one product: fewer and larger ones
             dx = dx.reshape(*g.shape[:-1], w.shape[-1])
         return dx, dw, db

@@ -168,7 +168,7 @@ def _binary_backward(grads: tuple, keeps: bool) -> Callable:
         need_a, need_b = s.needs
         a, b = s.inputs if keeps else (None, None)
         if keeps and is_large(g):
-            return tuple([pointwise(lambda g, a, b: d(xp, g, a, b), g, a, b) if need and d else None
+            return tuple([pointwise(lambda g, a, b, d=d: d(xp, g, a, b), g, a, b) if need and d else None
                           for d, need in ((da, need_a), (db, need_b))])
         return (da(xp, g, a, b) if need_a and da else None, db(xp, g, a, b) if need_b and db else None)
 
