@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import backend
 from ..tensor import Tensor
+from ._blocked import by_rows, is_large
 from ._windows import Windows, by_x, key, many, windows_of
 from .base import Op, expect_tensor, install, op
 from .samples import samples_for
@@ -118,11 +119,22 @@ class MaxPool(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, windows: Windows) -> Any:
-        return along_axes(windows.pad(xp, x, _lowest(x.dtype)), windows, xp.maximum)
+        def images(x: Any) -> Any:
+            return along_axes(windows.pad(xp, x, _lowest(x.dtype)), windows, xp.maximum)
+
+        return by_rows(images, (x,)) if is_large(x) else images(x)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        (x,), best, windows, xp = s.inputs, s.output, s.params[0], xp.np
+        x, best, windows = s.inputs[0], s.output, s.params[0]
+        if is_large(x):
+            gx = by_rows(lambda g, x, best: MaxPool.gradient(np, g, x, best, windows), (g, x, best), split=(True,) * 3)
+            return (gx,)
+        return (MaxPool.gradient(xp.np, g, x, best, windows),)
+
+    @staticmethod
+    def gradient(xp: Any, g: Any, x: Any, best: Any, windows: Windows) -> Any:
+        """The gradient of some images from those of their maxima `best`; raw arrays."""
         padded = windows.pad(xp, x, _lowest(x.dtype))
         gx = xp.zeros(padded.shape, g.dtype)
         apart = all(t >= d * (k - 1) + 1 for t, k, d in zip(windows.stride, windows.kernel, windows.dilation))
@@ -139,7 +151,7 @@ class MaxPool(Op):
             else:
                 region = gx[slices]
                 region += g * hit
-        return (xp.ascontiguousarray(windows.crop(gx)),)
+        return xp.ascontiguousarray(windows.crop(gx))
 
     @classmethod
     def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:
