@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata as metadata
 import importlib.util
+import os
 import re
 import statistics
 import subprocess
@@ -37,7 +38,9 @@ print(sizes[-1] - sizes[len(sizes) // 10])
 
 
 def run(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    # As users have it: an installed package has its bytecode beside it.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"a measured program failed:\n{done.stderr}")
     return done.stdout

@@ -21,11 +21,11 @@ IMAGES, BATCH = 1797, 32
 STEPS_PER_EPOCH = -(-IMAGES // BATCH)
 
 
-def data(torch: ModuleType) -> Any:
-    """A loader over numbers of the digits' shape. What the numbers are does not change what a step costs."""
+def data(torch: ModuleType, times: int = 1) -> Any:
+    """A loader over numbers of the digits' shape, `times` as many. What they are does not change what a step costs."""
     random = np.random.default_rng(0)
-    images = torch.from_numpy(random.random((IMAGES, 64), dtype=np.float32))
-    labels = torch.from_numpy(random.integers(0, 10, IMAGES))
+    images = torch.from_numpy(random.random((IMAGES * times, 64), dtype=np.float32))
+    labels = torch.from_numpy(random.integers(0, 10, IMAGES * times))
     dataset = torch.utils.data.TensorDataset(images, labels)
     return torch.utils.data.DataLoader(dataset, batch_size=BATCH, shuffle=True)
 
@@ -49,7 +49,7 @@ def hand_written(torch: ModuleType, loader: Any) -> Callable[[], None]:
     return epoch
 
 
-def through_trainer(torch: ModuleType, lit: ModuleType) -> Callable[[int], None]:
+def through_trainer(torch: ModuleType, lit: ModuleType) -> Callable[..., None]:
     """A function that trains for so many epochs with the Trainer's defaults: bar, logger and checkpoints."""
 
     class Digits(lit.LightningModule):  # type: ignore[name-defined, misc]
@@ -66,9 +66,10 @@ def through_trainer(torch: ModuleType, lit: ModuleType) -> Callable[[int], None]
         def configure_optimizers(self) -> Any:
             return torch.optim.Adam(self.parameters(), lr=1e-3)
 
-    def fit(epochs: int) -> None:
+    def fit(epochs: int, times: int = 1) -> None:
         with on_a_terminal(), tempfile.TemporaryDirectory() as folder:
-            lit.Trainer(max_epochs=epochs, accelerator="cpu", default_root_dir=folder).fit(Digits(), data(torch))
+            trainer = lit.Trainer(max_epochs=epochs, accelerator="cpu", default_root_dir=folder)
+            trainer.fit(Digits(), data(torch, times))
 
     return fit
 
@@ -91,7 +92,7 @@ def on_a_terminal() -> Iterator[None]:
         yield
 
 
-def seconds_per_step(fit: Callable[[int], None], epochs: int) -> Callable[[], float]:
+def seconds_per_step(fit: Callable[..., None], epochs: int) -> Callable[[], float]:
     """What a step costs: a long run less a short one, so that starting up does not count."""
 
     def measure() -> float:
@@ -123,16 +124,9 @@ def calls(work: Callable[[], object]) -> int:
 
 
 def calls_per_step(run: Callable[[int], object]) -> float:
+    """The calls of `run(3)` less those of `run(1)`, per step: what starts and ends an epoch does not count."""
     run(1)
-    return (calls(lambda: run(4)) - calls(lambda: run(2))) / (2 * STEPS_PER_EPOCH)
-
-
-def loop_of(epoch: Callable[[], None]) -> Callable[[int], None]:
-    def run(epochs: int) -> None:
-        for _ in range(epochs):
-            epoch()
-
-    return run
+    return (calls(lambda: run(3)) - calls(lambda: run(1))) / (2 * STEPS_PER_EPOCH)
 
 
 def measure(libraries: dict[str, tuple[ModuleType, ModuleType]], quick: bool) -> list[Row]:
@@ -142,9 +136,9 @@ def measure(libraries: dict[str, tuple[ModuleType, ModuleType]], quick: bool) ->
     by_hand = interleaved({name: seconds_per_call(work, least) for name, work in steps.items()}, rounds)
     fits = {name: through_trainer(torch, lit) for name, (torch, lit) in libraries.items()}
     trained = interleaved({name: seconds_per_step(fit, epochs) for name, fit in fits.items()}, 1 if quick else 5)
-    loops = {name: loop_of(hand_written(torch, data(torch))) for name, (torch, _) in libraries.items()}
-    loop_calls = {name: calls_per_step(run) for name, run in loops.items()}
-    trainer_calls = {name: calls_per_step(fit) for name, fit in fits.items()}
+    loop_calls = {name: calls_per_step(lambda times, torch=torch: hand_written(torch, data(torch, times))())
+                  for name, (torch, _) in libraries.items()}
+    trainer_calls = {name: calls_per_step(lambda times, fit=fit: fit(1, times)) for name, fit in fits.items()}
     added = {name: trainer_calls[name] - loop_calls[name] for name in libraries}
 
     def row(measure: str, unit: str, found: dict[str, float], scale: float, goal: str) -> Row:
