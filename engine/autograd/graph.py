@@ -248,12 +248,12 @@ class Handle:
 
     def __init__(self, hooks: dict, fn: Any) -> None:
         self.id = next(Handle._ids)
-        self._hooks = weakref.ref(hooks) if not isinstance(hooks, dict) else (lambda: hooks)
+        self._hooks = hooks
         hooks[self.id] = fn
 
     def remove(self) -> None:
         """Take the hook out; harmless when it is gone already."""
-        self._hooks().pop(self.id, None)
+        self._hooks.pop(self.id, None)
 
     def __enter__(self) -> Handle:
         return self
