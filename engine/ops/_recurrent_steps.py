@@ -8,10 +8,28 @@ the loop, and all weight gradients are one product after it: a step does only wh
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+
+from .. import pool
+from ._blocked import product
 
 # Order of an LSTM's gates inside: the three that are sigmoids first, the three that act on the cell last (o, i, f, g).
 # torch's order in the parameters is i, f, g, o.
+
+
+def _one_blas_thread(loop: Callable) -> Callable:
+    """A loop over time with one BLAS thread: its products are too small for several, which would only wait for each other."""
+
+    @functools.wraps(loop)
+    def limited(*args: Any) -> Any:
+        with pool.blas_limit:
+            return loop(*args)
+
+    return limited
 
 
 def lstm_rows(w: Any) -> Any:
@@ -25,15 +43,21 @@ def _torch_rows(w: Any) -> Any:
     return w[[*range(quarter, 4 * quarter), *range(quarter)]]
 
 
+def _whole(xp: Any, a: Any, b: Any) -> Any:
+    """A product over all steps at once: large enough for the engine's threads."""
+    return product(a, b) if xp is np else xp.dot(a, b)
+
+
 def project(xp: Any, x: Any, w: Any, *biases: Any) -> Any:
     """x @ w.T plus biases (None: none), for all steps at once."""
-    out = xp.dot(x, w.T)
+    out = _whole(xp, x, w.T)
     for b in biases:
         if b is not None:
             out += b
     return out
 
 
+@_one_blas_thread
 def lstm_forward(xp: Any, x: Any, h0: Any, c0: Any, weights: tuple, steps: list) -> tuple:
     """(outputs, final h, final c, what backward needs)."""
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
@@ -67,6 +91,7 @@ def lstm_forward(xp: Any, x: Any, h0: Any, c0: Any, weights: tuple, steps: list)
     return out, h, c, (gates, before, squashed)
 
 
+@_one_blas_thread
 def lstm_backward(
     xp: Any, g: tuple, x: Any, h_before: Any, weights: tuple, steps: list, saved: tuple, shapes: tuple
 ) -> tuple:
@@ -100,18 +125,19 @@ def lstm_backward(
         xp.multiply(cell[:, None, :], factors[rows].reshape(four)[:, 1:], out=block.reshape(four)[:, 1:])
         cell *= f[rows]
         dh[:n] = xp.dot(block, recurrent)
-    g_hr = None if w_hr is None else xp.dot(states.T, o * squashed)
+    g_hr = None if w_hr is None else _whole(xp, states.T, o * squashed)
     return (
-        xp.dot(pre, lstm_rows(w_ih)),
+        _whole(xp, pre, lstm_rows(w_ih)),
         dh,
         dc,
-        _torch_rows(xp.dot(pre.T, x)),
-        _torch_rows(xp.dot(pre.T, h_before)),
+        _torch_rows(_whole(xp, pre.T, x)),
+        _torch_rows(_whole(xp, pre.T, h_before)),
         _torch_rows(pre.sum(axis=0)),
         g_hr,
     )
 
 
+@_one_blas_thread
 def gru_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list) -> tuple:
     """(outputs, final h, what backward needs). Gates r, z, n; n = tanh(W x + b + r * (U h + c))."""
     w_ih, w_hh, b_ih, b_hh, _ = weights
@@ -143,6 +169,7 @@ def gru_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list) -> tuple:
     return out, h, (gates, inner)
 
 
+@_one_blas_thread
 def gru_backward(xp: Any, g: tuple, x: Any, h_before: Any, weights: tuple, steps: list, saved: tuple) -> tuple:
     """Gradients of (x, h0, w_ih, w_hh, b_ih, b_hh) from those of (outputs, final h)."""
     w_ih, w_hh, _, _, _ = weights
@@ -166,9 +193,10 @@ def gru_backward(xp: Any, g: tuple, x: Any, h_before: Any, weights: tuple, steps
         d *= z[rows]
         d += xp.dot(block_h, w_hh)
         dh[:n] = d
-    return (xp.dot(pre, w_ih), dh, xp.dot(pre.T, x), xp.dot(pre_h.T, h_before), pre.sum(axis=0), pre_h.sum(axis=0))
+    return (_whole(xp, pre, w_ih), dh, _whole(xp, pre.T, x), _whole(xp, pre_h.T, h_before), pre.sum(axis=0), pre_h.sum(axis=0))
 
 
+@_one_blas_thread
 def rnn_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list, relu: bool) -> tuple:
     """(outputs, final h). h = tanh or relu of W x + U h + biases."""
     w_ih, w_hh, b_ih, b_hh, _ = weights
@@ -186,6 +214,7 @@ def rnn_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list, relu: boo
     return out, h
 
 
+@_one_blas_thread
 def rnn_backward(xp: Any, g: tuple, x: Any, h_before: Any, out: Any, weights: tuple, steps: list, relu: bool) -> tuple:
     """Gradients of (x, h0, w_ih, w_hh, bias) from those of (outputs, final h)."""
     w_ih, w_hh, _, _, _ = weights
@@ -196,7 +225,7 @@ def rnn_backward(xp: Any, g: tuple, x: Any, h_before: Any, out: Any, weights: tu
         rows = slice(at, at + n)
         d = dh[:n] + g_out[rows] if g_out is not None else dh[:n]
         dh[:n] = xp.dot(xp.multiply(d, slope[rows], out=pre[rows]), w_hh)
-    return xp.dot(pre, w_ih), dh, xp.dot(pre.T, x), xp.dot(pre.T, h_before), pre.sum(axis=0)
+    return _whole(xp, pre, w_ih), dh, _whole(xp, pre.T, x), _whole(xp, pre.T, h_before), pre.sum(axis=0)
 
 
 def states_before(xp: Any, out: Any, h0: Any, steps: list) -> Any:

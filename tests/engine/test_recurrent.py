@@ -186,3 +186,16 @@ def test_errors_name_sizes():
         engine.gru(x, h, has_biases=True, num_layers=1, dropout=0.0, train=False, bidirectional=False)
     with pytest.raises(RuntimeError, match="Input batch size 3 doesn't match hidden0 batch size 2"):
         engine.gru_cell(x[0], h[0, :2], *w)
+
+
+def test_results_do_not_depend_on_the_threads_of_blas():
+    from threadpoolctl import threadpool_limits
+
+    def run(threads):
+        engine.manual_seed(0)
+        lstm, x = engine.nn.LSTM(128, 128), engine.randn(16, 32, 128)
+        with threadpool_limits(threads, "blas"):
+            lstm(x)[0].sum().backward()
+        return [p.grad.numpy().tobytes() for p in lstm.parameters()]
+
+    assert run(1) == run(2)
