@@ -1,7 +1,7 @@
-"""`engine.backends`: what `torch.backends` answers. The switches are kept and change nothing here."""
+"""`engine.backends`: what `torch.backends` answers, and `fast`, which is ours. torch's switches change nothing here."""
 
 from __future__ import annotations
 
-from . import cuda, cudnn, mkl, mps
+from . import cuda, cudnn, fast, mkl, mps
 
-__all__ = ["cuda", "cudnn", "mkl", "mps"]
+__all__ = ["cuda", "cudnn", "fast", "mkl", "mps"]

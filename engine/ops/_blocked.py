@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import fast
 from ..pool import LARGE, blas_limit, map_blocks, parallel_for, spans
 
 ndarray = np.ndarray
@@ -108,6 +109,33 @@ def by_rows(fn: Callable, arrays: Sequence, longest: int = 0, split: Sequence[bo
 
     parallel_for(run, len(blocks))
     return tuple(outs) if many else outs[0]
+
+
+# -- compiled (engine/fast) -------------------------------------------------------------------------------------------
+
+
+def compiled_rows(name: str, dim: int, *arrays: Any) -> Any:
+    """The array that the kernel `rows.<name>` makes of arrays of one shape, line by line along the last dimension.
+
+    None where it does not apply: small arrays, another `dim`, other dtypes or layouts, no compiled kernels.
+    """
+    first = arrays[0]
+    if not is_large(first) or dim != first.ndim - 1:
+        return None
+    kernels = fast.kernels("rows")
+    if kernels is None or not fast.fits(*arrays):
+        return None
+    kernel, width = getattr(kernels, name), first.shape[-1]
+    lines = [a.reshape(-1, width) for a in arrays]
+    out = np.empty(lines[0].shape, first.dtype)
+    blocks = row_blocks(len(out), width)
+
+    def run(i: int) -> None:
+        block = blocks[i]
+        kernel(*[a[block] for a in lines], out[block])
+
+    parallel_for(run, len(blocks))
+    return out.reshape(first.shape)
 
 
 # -- products of matrices ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dtypes import as_dtype
 from ..tensor import Tensor, check_dim
-from ._blocked import along
+from ._blocked import along, compiled_rows
 from .base import Op, composite, expect_tensor, install, op
 from .inplace import write_out
 from .reductions import add_up
@@ -44,14 +44,16 @@ class Softmax(Op):
             y /= add_up(xp, y, dim, True)
             return y
 
-        return along(lines, dim, x)
+        y = compiled_rows("softmax", dim, x)
+        return along(lines, dim, x) if y is None else y
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         y, dim = s.output, s.params[0]
         if not y.ndim:
             return (g * 0,)
-        return (along(_softmax_gradient, dim, g, y),)
+        gx = compiled_rows("softmax_backward", dim, g, y)
+        return (along(_softmax_gradient, dim, g, y) if gx is None else gx,)
 
     @staticmethod
     def samples(make: Any) -> Any:
