@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import engine
 from engine.nn.module import Module
 from engine.nn.parameter import Parameter
 from engine.tensor import Tensor
@@ -20,13 +21,7 @@ class _WeightNorm:
 
     def weight(self, module: Module) -> Tensor:
         g, v = getattr(module, self.name + "_g"), getattr(module, self.name + "_v")
-        return v * (g / self.length(v))
-
-    def length(self, v: Tensor) -> Tensor:
-        if self.dim == -1:
-            return v.square().sum().sqrt()
-        others = [d for d in range(v.dim()) if d != self.dim]
-        return v.square().sum(dim=others, keepdim=True).sqrt() if others else v.abs()
+        return v * (g / engine.norm_except_dim(v, 2, self.dim))
 
     def __call__(self, module: Module, args: Any) -> None:
         setattr(module, self.name, self.weight(module))
@@ -52,7 +47,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     hook = _WeightNorm(name, -1 if dim is None else dim)
     weight = getattr(module, name)
     delattr(module, name)
-    module.register_parameter(name + "_g", Parameter(hook.length(weight.detach())))
+    module.register_parameter(name + "_g", Parameter(engine.norm_except_dim(weight.detach(), 2, hook.dim)))
     module.register_parameter(name + "_v", Parameter(weight.detach()))
     setattr(module, name, hook.weight(module))
     module.register_forward_pre_hook(hook)
