@@ -52,8 +52,7 @@ REASONS: tuple[tuple[str, str, str], ...] = (
      "cudnn_* miopen_* mkldnn_* *mkldnn native_* constant_pad_nd grid_sampler* affine_grid_generator convolution "
      "batch_norm_* is_vulkan* nuclear_norm frobenius_norm embedding_renorm_"),
     ("other devices than the CPU and CUDA", "torch Tensor", "*xpu *ipu *mtia *maia *mps *vulkan *xla is_distributed"),
-    ("autocast's switches of one device: use the `torch.autocast` context", "torch",
-     "*autocast* set_autocast*"),
+    ("autocast on other devices than the CPU and CUDA", "torch", "*autocast_ipu* *autocast_xla*"),
     ("compressed sparse formats (CSR, CSC, BSR, BSC) and their products", "torch Tensor",
      "sparse_bs* sparse_cs* sparse_compressed_tensor to_sparse_[bc]s* *_sparse_ is_sparse_csr sparse_resize_* col_indices "
      "crow_indices row_indices ccol_indices *indices_copy values_copy hsmm hspmm dsmm smm sspaddmm saddmm"),

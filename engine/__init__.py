@@ -70,7 +70,7 @@ newaxis = None
 inf, nan, pi, e = dtypes.INF, dtypes.NAN, dtypes.PI, dtypes.E
 
 # Sub-packages and what lives in them, loaded on first use.
-_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cuda", "distributed", "distributions", "fft", "hub",
+_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "hub",
                  "jit", "legacy", "linalg",
                  "multiprocessing", "nn", "onnx", "optim", "serialization", "settings", "sparse", "special",
                  "testing", "utils", "version")
@@ -78,6 +78,11 @@ _LAZY_NAMES = {
     name: module
     for module, names in {
         "amp": ("GradScaler", "autocast"),
+        "amp.switches": ("autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache",
+                         "get_autocast_cpu_dtype", "get_autocast_dtype", "get_autocast_gpu_dtype",
+                         "is_autocast_cache_enabled", "is_autocast_cpu_enabled", "is_autocast_enabled",
+                         "set_autocast_cache_enabled", "set_autocast_cpu_dtype", "set_autocast_cpu_enabled",
+                         "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype"),
         "compiler": ("compile",),
         "legacy": ("BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
                    "IntTensor", "LongTensor", "ShortTensor", "set_default_tensor_type"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.ops import spectral
 from engine.ops.base import FUNCTIONS
+from engine.ops.casting import in_float32
 from engine.ops.creation import filled, finish
 from engine.ops.inplace import write_out
 from engine.tensor import Tensor
@@ -63,7 +64,7 @@ def _public(name: str, transform: Callable, what: str, example: str) -> Callable
     fn = two if name.endswith("2") else several if name.endswith("n") else one
     fn.__name__ = fn.__qualname__ = name
     fn.__doc__ = doc
-    return fn
+    return in_float32(fn)
 
 
 fft = _public("fft", _complex, "The transform along `dim`.", """>>> torch.fft.fft(torch.tensor([1., 2., 3., 4.]))

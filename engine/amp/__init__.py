@@ -1,4 +1,4 @@
-"""Mixed precision: `autocast` and `GradScaler`."""
+"""Mixed precision: `autocast`, its switches, and `GradScaler`."""
 
 from __future__ import annotations
 

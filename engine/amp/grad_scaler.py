@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from engine import backend, cuda
+from engine.dtypes import float16, float32
 from engine.tensor import Tensor
 
 __all__ = ["GradScaler"]
@@ -40,11 +42,13 @@ class GradScaler:
         if enabled and device == "cuda" and not cuda.is_available():
             warnings.warn("GradScaler('cuda'): CUDA is not available, so the scaler is disabled", stacklevel=2)
             self._enabled = False
-        assert growth_factor > 1.0, "The growth factor must be > 1.0."
-        assert backoff_factor < 1.0, "The backoff factor must be < 1.0."
-        self._scale = float(init_scale)
+        if self._enabled:
+            assert growth_factor > 1.0, "The growth factor must be > 1.0."
+            assert backoff_factor < 1.0, "The backoff factor must be < 1.0."
+        self._device, self._scale = device, float(init_scale)
         self._growth_factor, self._backoff_factor, self._growth_interval = growth_factor, backoff_factor, growth_interval
         self._growth_tracker = 0
+        self._used = False  # whether `scale` was ever called
         self._stages: dict[int, str] = {}  # by id of the optimizer: what was done since the last update
         self._overflows: dict[int, bool] = {}
 
@@ -56,74 +60,124 @@ class GradScaler:
         """The current scale; 1 when disabled."""
         return self._scale if self._enabled else 1.0
 
+    def get_growth_factor(self) -> float:
+        """What the scale is multiplied by after enough steps without overflow."""
+        return self._growth_factor
+
+    def set_growth_factor(self, new_factor: float) -> None:
+        """Set the growth factor."""
+        self._growth_factor = new_factor
+
+    def get_backoff_factor(self) -> float:
+        """What the scale is multiplied by after an overflow."""
+        return self._backoff_factor
+
+    def set_backoff_factor(self, new_factor: float) -> None:
+        """Set the backoff factor."""
+        self._backoff_factor = new_factor
+
+    def get_growth_interval(self) -> int:
+        """How many steps without overflow make the scale grow."""
+        return self._growth_interval
+
+    def set_growth_interval(self, new_interval: int) -> None:
+        """Set the growth interval."""
+        self._growth_interval = new_interval
+
+    def _get_growth_tracker(self) -> int:
+        return self._growth_tracker if self._enabled else 0
+
     def scale(self, outputs: Any) -> Any:
-        """A tensor, or a list or tuple of tensors, multiplied by the scale."""
+        """A tensor, or an iterable of tensors (nested as well), multiplied by the scale. ValueError for anything else."""
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
-            return outputs * self._scale
+            self._used = True
+            return outputs * outputs.new_full((), self._scale, dtype=float32)  # type: ignore[attr-defined, operator]
         if isinstance(outputs, (list, tuple)):
             return type(outputs)([self.scale(one) for one in outputs])
+        if isinstance(outputs, Iterable):
+            return map(self.scale, outputs)
         raise ValueError("outputs must be a Tensor or an iterable of Tensors")
+
+    def _check_used(self, what: str) -> None:
+        if not self._used:
+            raise AssertionError(f"Attempted {what} but _scale is None.  This may indicate your script did not use "
+                                 "scaler.scale(loss or outputs) earlier in the iteration.")
 
     def unscale_(self, optimizer: Any) -> None:
         """Divide the gradients of the optimizer's parameters by the scale, in place; for clipping before `step`.
 
-        RuntimeError if they have been unscaled already since the last `update`.
+        RuntimeError if they have been unscaled already since the last `update`; ValueError for float16 gradients, which
+        belong to parameters that should be float32.
         """
         if not self._enabled:
             return
+        self._check_used("unscale_")
         stage = self._stages.get(id(optimizer), _READY)
         if stage == _UNSCALED:
             raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
         if stage == _STEPPED:
             raise RuntimeError("unscale_() is being called after step().")
-        overflow = False
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    array = parameter.grad._array
-                    array *= array.dtype.type(1.0 / self._scale)
-                    parameter.grad._bump("unscale_")
-                    overflow = overflow or not bool(backend.namespace(array).isfinite(array).all())
-        self._stages[id(optimizer)], self._overflows[id(optimizer)] = _UNSCALED, overflow
+        factor, overflow, found = 1.0 / self._scale, False, False
+        for grad in _gradients(optimizer):
+            if grad.dtype is float16:
+                raise ValueError("Attempting to unscale FP16 gradients.")
+            array = grad._array
+            overflow = not bool(backend.namespace(array).isfinite(array).all()) or overflow
+            array *= array.dtype.type(factor)
+            grad._bump("unscale_")
+            found = True
+        self._stages[id(optimizer)] = _UNSCALED
+        if found:
+            self._overflows[id(optimizer)] = overflow
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """`optimizer.step(*args, **kwargs)`, unless a gradient holds Inf or NaN; unscales first if that was not done.
 
         Returns what the optimizer returned, None if the step was skipped. RuntimeError for a second call without
-        `update`, or for a closure.
+        `update`, or for a closure; AssertionError if no parameter has a gradient.
         """
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
         if "closure" in kwargs:
             raise RuntimeError("Closure use is not currently supported if GradScaler is enabled.")
+        self._check_used("step")
         stage = self._stages.get(id(optimizer), _READY)
         if stage == _STEPPED:
             raise RuntimeError("step() has already been called since the last update().")
         if stage == _READY:
             self.unscale_(optimizer)
+        assert id(optimizer) in self._overflows, "No inf checks were recorded for this optimizer."
         self._stages[id(optimizer)] = _STEPPED
         return None if self._overflows[id(optimizer)] else optimizer.step(*args, **kwargs)
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
-        """Adapt the scale, or set it to `new_scale`; begins the next round."""
+        """Adapt the scale, or set it to `new_scale` (a float, or a tensor of one element without a gradient)."""
         if not self._enabled:
             return
+        self._check_used("update")
         if new_scale is not None:
+            if isinstance(new_scale, Tensor):
+                assert new_scale.device.type == self._device and new_scale.numel() == 1 and not new_scale.requires_grad, (
+                    "new_scale should be a float or a 1-element tensor on the scaler's device with requires_grad=False.")
             self._scale = float(new_scale)
         else:
             assert self._overflows, "No inf checks were recorded prior to update."
-            if any(self._overflows.values()):
-                self._scale *= self._backoff_factor
-                self._growth_tracker = 0
-            else:
-                self._growth_tracker += 1
-                if self._growth_tracker == self._growth_interval:
-                    self._scale *= self._growth_factor
-                    self._growth_tracker = 0
+            self._adapt(any(self._overflows.values()))
         self._stages.clear()
         self._overflows.clear()
+
+    def _adapt(self, overflow: bool) -> None:
+        if overflow:
+            self._scale *= self._backoff_factor
+            self._growth_tracker = 0
+            return
+        self._growth_tracker += 1
+        if self._growth_tracker == self._growth_interval:
+            grown = self._scale * self._growth_factor
+            self._scale = grown if grown <= _LARGEST else self._scale  # the scale is a float32 in torch: never infinite
+            self._growth_tracker = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The scale, the factors and the counter; empty when disabled."""
@@ -139,7 +193,22 @@ class GradScaler:
         if not state_dict:
             raise RuntimeError("The source state dict is empty, possibly because it was saved from a disabled instance "
                                "of GradScaler.")
-        self._scale = state_dict["scale"]
+        self._scale = float(state_dict["scale"])
         self._growth_factor, self._backoff_factor = state_dict["growth_factor"], state_dict["backoff_factor"]
         self._growth_interval = state_dict["growth_interval"]
         self._growth_tracker = state_dict["_growth_tracker"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        assert not self._stages, ("A GradScaler instance may only be pickled at the beginning of an iteration, or at the end "
+                                  "after scaler.update().")
+        return self.__dict__
+
+
+_LARGEST = 3.4028234663852886e38  # of float32
+
+
+def _gradients(optimizer: Any) -> Iterator[Tensor]:
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                yield parameter.grad

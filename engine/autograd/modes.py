@@ -30,7 +30,7 @@ def is_inference_mode_enabled() -> bool:
     return state.inference
 
 
-def _decorate(make: Callable[[], Any], function: Callable) -> Callable:
+def decorate(make: Callable[[], Any], function: Callable) -> Callable:
     """Wrap a function (or generator function) so that every call, or every resumption, runs inside `make()`."""
     import inspect
 
@@ -73,7 +73,7 @@ class _Mode:
         return type(self)()
 
     def __call__(self, function: Callable) -> Callable:
-        return _decorate(self._clone, function)
+        return decorate(self._clone, function)
 
     def __exit__(self, *exc: object) -> None:
         state.grad, state.inference = self._before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from engine import amp
-from engine.dtypes import dtype
+from engine.dtypes import dtype, float16
 
 __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]
 
@@ -17,5 +17,5 @@ custom_bwd = functools.partial(amp.custom_bwd, device_type="cuda")
 class autocast(amp.autocast):
     """`engine.amp.autocast("cuda", ...)`."""
 
-    def __init__(self, enabled: bool = True, dtype: dtype | None = None, cache_enabled: bool = True) -> None:
+    def __init__(self, enabled: bool = True, dtype: dtype = float16, cache_enabled: bool = True) -> None:
         super().__init__("cuda", dtype=dtype, enabled=enabled, cache_enabled=cache_enabled)

@@ -10,6 +10,7 @@ import numpy as np
 from ..tensor import Tensor, check_dim, wrap
 from .activations import inplace_form, public, row, run
 from .base import CARDS, Op, apply, composite, op
+from .casting import casting, lower
 from .samples import samples_for
 from .special_values import erf
 
@@ -256,6 +257,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     >>> torch.nn.functional.prelu(torch.tensor([-2., 3.]), torch.tensor([0.25]))
     tensor([-0.5000,  3.0000])
     """
+    if casting.on:
+        input, weight = lower(input, weight)
     if weight.numel() != 1:
         channels = 1 if input.ndim < 2 else input.shape[1]
         if not input.ndim:

@@ -12,6 +12,7 @@ from ..pool import parallel_for, spans
 from ..tensor import Tensor
 from . import _blocked
 from .base import Op, expect_tensor, op
+from .casting import casting, lower
 from .dropout import check_probability, keep_mask
 
 BLOCK = 1 << 17  # scores worked on at a time, so that the passes of a softmax stay in cache
@@ -225,6 +226,8 @@ class Attention(Op):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
+        if casting.on:
+            query, key, value, attn_mask = lower(query, key, value, attn_mask)
         q = expect_tensor(query, "scaled_dot_product_attention", "query")._array
         k, v = key._array, value._array
         if q.ndim < 2 or k.ndim < 2 or v.ndim < 2:

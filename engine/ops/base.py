@@ -15,6 +15,7 @@ from .. import backend, dtypes
 from ..autograd.graph import Node, Pick, Version, next_seq
 from ..autograd.modes import state
 from ..tensor import Tensor, View, wrap
+from .casting import FLOAT32, in_float32
 
 _new = object.__new__
 hush, unhush = backend.hush, backend.unhush
@@ -125,11 +126,15 @@ def install(call: Callable, name: str, *aliases: str, function: bool = True, met
     """Make a public function of `call` under its names. Compositions of operators that need no card use this as well."""
     call.__name__ = call.__qualname__ = name
     call.__doc__ = call.__doc__ or doc
-    forms = [(n, call) for n in (name, *aliases)]
+    changed = None
     if inplace:
         from .inplace import inplace_form
 
         changed = inplace_form(call, name)
+    if name in FLOAT32:
+        call = in_float32(call)
+    forms = [(n, call) for n in (name, *aliases)]
+    if changed is not None:
         forms += [(n + "_", changed) for n in (name, *aliases)]
     for public, fn in forms:
         if function:

@@ -14,6 +14,7 @@ from ..tensor import Tensor
 from ._columns import Plan, convolve, gradients
 from ._windows import by_x, key, many, windows_of
 from .base import Op, expect_tensor, install, op
+from .casting import casting, lower
 
 
 @op("_convolution", function=False, method=False, node="ConvolutionBackward0")
@@ -331,6 +332,8 @@ def _install(nd: int) -> None:
         dilation: Any = 1,
         groups: int = 1,
     ) -> Tensor:
+        if casting.on:
+            input, weight, bias = lower(input, weight, bias)
         _check_tensors(f"conv{nd}d", nd, input, weight, bias)
         return _run(Convolution, input, weight, bias, conv_plan, nd, stride, padding, dilation, groups)
 
@@ -344,6 +347,8 @@ def _install(nd: int) -> None:
         groups: int = 1,
         dilation: Any = 1,
     ) -> Tensor:
+        if casting.on:
+            input, weight, bias = lower(input, weight, bias)
         _check_tensors(f"conv_transpose{nd}d", nd, input, weight, bias)
         return _run(
             ConvTranspose, input, weight, bias, transpose_plan, nd, stride, padding, output_padding, groups, dilation

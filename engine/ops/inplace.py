@@ -10,6 +10,7 @@ from ..autograd.graph import Pick
 from ..autograd.modes import state
 from ..tensor import Tensor, wrap
 from .base import CARDS, Op, apply
+from .casting import casting, without
 
 
 def write_out(out: Tensor, result: Any) -> Any:
@@ -35,7 +36,8 @@ def inplace_form(call: Callable, name: str) -> Callable:
 
     def inplace(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_inplace(input)
-        return assign(input, call(input, *args, **kwargs), name + "_")
+        result = without(call, (input, *args), kwargs) if casting.on else call(input, *args, **kwargs)
+        return assign(input, result, name + "_")
 
     inplace.__name__ = inplace.__qualname__ = name + "_"
     inplace.__doc__ = f"In-place form of `{name}`: changes and returns the tensor."

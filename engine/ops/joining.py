@@ -9,6 +9,7 @@ from .. import dtypes
 from ..autograd.modes import state
 from ..tensor import Tensor, check_dim
 from .base import Op, composite, op
+from .casting import casting, widest
 from .conversion import to_dtype
 from .indexing import Slice, view_at
 from .inplace import write_out
@@ -64,6 +65,8 @@ class Cat(Op):
 
     @staticmethod
     def call(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None, axis: int | None = None) -> Tensor:
+        if casting.on and out is None:
+            tensors = widest(tensors)
         parts = same_dtype(tensors, "torch.cat", ValueError)
         odd = [i for i, t in enumerate(parts) if t._array.ndim < 2 and not (t._array.ndim and t._array.size)]
         if odd:  # scalars, and legacy empty vectors
@@ -122,6 +125,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
     tensor([[1, 2],
             [3, 4]])
     """
+    if casting.on and out is None:
+        tensors = widest(tensors)
     parts = same_dtype(tensors, "stack")
     shape = parts[0]._array.shape
     for i, t in enumerate(parts):

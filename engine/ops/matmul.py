@@ -11,6 +11,7 @@ from ..autograd.modes import state
 from ..tensor import Tensor
 from ._blocked import product
 from .base import F32, F64, Op, _new, apply, expect_tensor, op
+from .casting import casting, lower
 from .inplace import write_out
 from .pointwise import _trace
 
@@ -78,7 +79,9 @@ class Matmul(Op):
 
     @staticmethod
     def call(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-        result = _matmul(expect_tensor(input, "matmul"), expect_tensor(other, "matmul", "other", 2))
+        if casting.on and out is None:
+            input, other = lower(input, other)
+        result = multiply(expect_tensor(input, "matmul"), expect_tensor(other, "matmul", "other", 2))
         return result if out is None else write_out(out, result)
 
     @classmethod
@@ -133,7 +136,7 @@ def _two_floats(x: Any, y: Any) -> bool:
     return x.dtype != y.dtype and x.dtype.kind not in "iub" and y.dtype.kind not in "iub"
 
 
-def _matmul(a: Tensor, b: Tensor) -> Tensor:
+def multiply(a: Tensor, b: Tensor) -> Tensor:
     """`Matmul.apply`, refusing what promotion would hide (two floating dtypes) or NumPy explain badly (numbers)."""
     x, y = a._array, b._array
     if x.dtype is not y.dtype and _two_floats(x, y):
@@ -144,15 +147,17 @@ def _matmul(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _at(self: Tensor, other: Any) -> Any:
-    return _matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+    if casting.on:
+        self, other = lower(self, other)
+    return multiply(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
 def _imatmul(self: Tensor, other: Any) -> Any:
-    return self.copy_(_matmul(self, other))  # type: ignore[attr-defined]
+    return self.copy_(multiply(self, other))  # type: ignore[attr-defined]
 
 
 Tensor.__matmul__ = _at  # type: ignore[attr-defined]
-Tensor.__rmatmul__ = lambda self, other: _matmul(other, self) if isinstance(other, Tensor) else NotImplemented  # type: ignore[attr-defined]
+Tensor.__rmatmul__ = lambda self, other: _at(other, self) if isinstance(other, Tensor) else NotImplemented  # type: ignore[attr-defined]
 Tensor.__imatmul__ = _imatmul  # type: ignore[attr-defined]
 
 
@@ -197,6 +202,8 @@ class Linear(Op):
 
     @staticmethod
     def call(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if casting.on:
+            input, weight, bias = lower(input, weight, bias)
         if isinstance(input, Tensor) and isinstance(weight, Tensor):
             x, w = input._array, weight._array
             d = x.dtype
@@ -275,7 +282,7 @@ def _any_linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return Linear.apply(input, weight, bias)
     if w.ndim == 1 and bias is not None:
         raise RuntimeError("mat2 must be a matrix, got 1-D tensor")
-    product = _matmul(input, weight.t() if w.ndim == 2 else weight)  # type: ignore[attr-defined]
+    product = multiply(input, weight.t() if w.ndim == 2 else weight)  # type: ignore[attr-defined]
     if bias is None:
         return product
     return product + bias.expand(product.shape)  # type: ignore[attr-defined]

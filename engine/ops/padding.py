@@ -7,6 +7,7 @@ from typing import Any
 from ..tensor import Tensor
 from ._scatter import scatter_axis
 from .base import Op, composite, expect_tensor, op
+from .casting import in_float32
 from .samples import samples_for
 
 
@@ -125,7 +126,9 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
                 "size, which is invalid"
             )
         return PadConstant.apply(input, pairs, 0 if value is None else value)
-    return _pad_border(input, pairs, count, mode, value)
+    if mode == "circular":
+        return _pad_border(input, pairs, count, mode, value)
+    return in_float32(_pad_border)(input, pairs, count, mode, value)
 
 
 def _pad_border(input: Tensor, pairs: tuple, count: int, mode: str, value: float | None) -> Tensor:

@@ -12,8 +12,9 @@ import numpy as np
 
 from ..tensor import Tensor, check_dim
 from .base import CARDS, composite, expect_tensor
+from .casting import casting, lower
 from .inplace import write_out
-from .matmul import Matmul
+from .matmul import Matmul, multiply
 from .samples import samples_for
 
 
@@ -36,7 +37,9 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     _expect_dims("mm", input, 2, "self")
     _expect_dims("mm", mat2, 2, "mat2")
-    return _out(Matmul.call(input, mat2), out)
+    if casting.on and out is None:
+        input, mat2 = lower(input, mat2)
+    return _out(multiply(input, mat2), out)
 
 
 @composite("bmm")
@@ -52,7 +55,9 @@ def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     if a[0] != b[0] or a[2] != b[1]:
         raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but got: "
                            f"[{b[0]}, {b[1]}].")
-    return _out(Matmul.call(input, mat2), out)
+    if casting.on and out is None:
+        input, mat2 = lower(input, mat2)
+    return _out(multiply(input, mat2), out)
 
 
 @composite("mv")
@@ -64,7 +69,7 @@ def mv(input: Tensor, vec: Tensor, *, out: Tensor | None = None) -> Tensor:
     """
     if input.ndim != 2 or vec.ndim != 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got {input.ndim}-D matrix and {vec.ndim}-D vector (mv())")
-    return _out(Matmul.call(input, vec), out)
+    return _out(multiply(input, vec), out)
 
 
 def _expect_vectors(name: str, a: Tensor, b: Tensor) -> None:
@@ -82,7 +87,7 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     tensor(11.)
     """
     _expect_vectors("dot", input, tensor)
-    return _out(Matmul.call(input, tensor), out)
+    return _out(multiply(input, tensor), out)
 
 
 @composite("vdot")
@@ -93,7 +98,7 @@ def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     tensor(11.)
     """
     _expect_vectors("vdot", input, other)
-    return _out(Matmul.call(input.conj(), other), out)  # type: ignore[attr-defined]
+    return _out(multiply(input.conj(), other), out)  # type: ignore[attr-defined]
 
 
 @composite("inner")
@@ -156,6 +161,8 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     >>> torch.addmm(torch.tensor([1.]), torch.tensor([[1., 2.]]), torch.tensor([[3.], [4.]]))
     tensor([[12.]])
     """
+    if casting.on and out is None:
+        input, mat1, mat2 = lower(input, mat1, mat2)
     return _blend(input, mm(mat1, mat2), beta, alpha, out)
 
 
@@ -187,6 +194,8 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
     >>> torch.baddbmm(torch.ones(1, 1, 1), torch.ones(1, 1, 3), torch.ones(1, 3, 1))
     tensor([[[4.]]])
     """
+    if casting.on and out is None:
+        input, batch1, batch2 = lower(input, batch1, batch2)
     return _blend(input, bmm(batch1, batch2), beta, alpha, out)
 
 
@@ -198,6 +207,8 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     >>> torch.addbmm(torch.ones(1, 1), torch.ones(2, 1, 3), torch.ones(2, 3, 1))
     tensor([[7.]])
     """
+    if casting.on and out is None:
+        input, batch1, batch2 = lower(input, batch1, batch2)
     return _blend(input, bmm(batch1, batch2).sum(0), beta, alpha, out)  # type: ignore[attr-defined]
 
 
@@ -392,7 +403,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     if input1.shape[-1] != n1 or input2.shape[-1] != n2:
         raise RuntimeError(f"bilinear(): expected inputs of sizes {n1} and {n2}, got {list(input1.shape)} and "
                            f"{list(input2.shape)}")
-    left = Matmul.call(input1, weight.permute(1, 0, 2).reshape(n1, n_out * n2))  # type: ignore[attr-defined]
+    left = multiply(input1, weight.permute(1, 0, 2).reshape(n1, n_out * n2))  # type: ignore[attr-defined]
     left = left.reshape(*input1.shape[:-1], n_out, n2)  # type: ignore[attr-defined]
     result = (left * input2.unsqueeze(-2)).sum(-1)  # type: ignore[attr-defined]
     return result if bias is None else result + bias

@@ -12,6 +12,7 @@ from .. import autograd
 from ..tensor import Tensor
 from . import _recurrent_steps as loops
 from .base import CARDS, Op, apply, expect_tensor, install, op
+from .casting import casting, lower
 from .dropout import dropout as drop
 from .samples import samples_for
 
@@ -215,6 +216,14 @@ def _layer_weights(params: Any, has_biases: bool, layers: int, directions: int, 
     return [(g[0], g[1], None, None, g[2] if each == 3 else None) for g in groups]
 
 
+def lower_layer(card: type[Op], x: Tensor, states: tuple, weights: Any) -> tuple:
+    """A layer's tensors in autocast's dtype. Where the state is not computed by a product alone (GRU, and the cells of
+    LSTM), torch stays with the dtype of the input, and so do we."""
+    if card is not RnnLayer and not x.dtype.half:
+        return x, states, weights
+    return lower(x)[0], lower(*states), lower(*weights)
+
+
 def check_layer(function: str, x: Tensor, weights: tuple, states: tuple) -> None:
     expected = weights[0]._array.shape[1]
     if x._array.shape[-1] != expected:
@@ -303,6 +312,10 @@ def _run(card: type[Op], function: str, args: tuple, kwargs: dict, states: int, 
         raise TypeError(f"{function}(): expected arguments {', '.join(names)}; missing: {', '.join(missing) or 'none'}")
     hx = given["hx"]
     hx = (hx,) if states == 1 else tuple(hx)
+    if casting.on:
+        first = "data" if packed else "input"
+        layer = RnnLayer if card is LstmLayer else card  # torch's LSTM layer is one kernel that runs in autocast's dtype
+        given[first], hx, given["params"] = lower_layer(layer, given[first], hx, given["params"])
     if len(hx) != states:
         raise RuntimeError(f"{function} expects {states} hidden states, got {len(hx)}")
     settings = (

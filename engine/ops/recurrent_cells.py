@@ -6,7 +6,8 @@ from typing import Any
 
 from ..tensor import Tensor
 from .base import Op, apply, expect_tensor, install
-from .recurrent import GruLayer, LstmLayer, RnnLayer, check_layer
+from .casting import casting
+from .recurrent import GruLayer, LstmLayer, RnnLayer, check_layer, lower_layer
 
 
 def _cell(
@@ -22,6 +23,8 @@ def _cell(
 ) -> tuple:
     if expect_tensor(input, function)._array.ndim != 2:
         raise RuntimeError(f"{function}(): Expected input to be 2D (batch, features), got {list(input.shape)}")
+    if casting.on:
+        input, states, (w_ih, w_hh, b_ih, b_hh) = lower_layer(card, input, states, (w_ih, w_hh, b_ih, b_hh))
     check_layer(function, input, (w_ih, w_hh), states)
     h0, c0 = states if len(states) == 2 else (states[0], None)
     if h0._array.shape[0] != input._array.shape[0]:

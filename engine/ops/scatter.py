@@ -9,6 +9,7 @@ import numpy as np
 from .. import backend
 from ..tensor import Tensor, check_dim, wrap
 from .base import Op, composite, op
+from .casting import casting, widest
 from .conversion import to_dtype
 from .indexing import GatherIndex, Put, getitem, put
 from .inplace import write_out
@@ -299,6 +300,8 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     >>> torch.index_copy(torch.zeros(2), 0, torch.tensor([1]), torch.tensor([5.]))
     tensor([0., 5.])
     """
+    if casting.on:
+        input, source = widest((input, source))
     if source._array.dtype != input._array.dtype:
         raise RuntimeError("index_copy_(): self and source expected to have the same dtype, but got (self) "
                            f"{input.dtype} and (source) {source.dtype}")
