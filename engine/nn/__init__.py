@@ -50,6 +50,21 @@ from engine.nn.distance import CosineSimilarity, PairwiseDistance
 from engine.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from engine.nn.flatten import Flatten, Unflatten
 from engine.nn.fold import Fold, Unfold
+from engine.nn.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    LazyLinear,
+)
 from engine.nn.linear import Bilinear, Identity, Linear
 from engine.nn.loss import (
     BCELoss,
@@ -95,7 +110,7 @@ from engine.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
-from engine.nn.parameter import Buffer, Parameter
+from engine.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from engine.nn.pooling import (
     AvgPool1d,
     AvgPool2d,
@@ -204,6 +219,19 @@ __all__ = [
     "LPPool3d",
     "LSTMCell",
     "LayerNorm",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
@@ -270,6 +298,8 @@ __all__ = [
     "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
+    "UninitializedBuffer",
+    "UninitializedParameter",
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import engine
+from engine.nn.parameter import is_lazy
 from engine.tensor import Tensor
 
 __all__ = ["ConversionMethods"]
@@ -33,8 +34,11 @@ class ConversionMethods:
                     if grad is not None:
                         parameter.grad = fn(grad.detach()).requires_grad_(grad.requires_grad)
             for name in values["_buffer_names"]:
-                if values[name] is not None:
-                    values[name] = fn(values[name])
+                buffer = values[name]
+                if is_lazy(buffer):
+                    buffer.data = fn(buffer.data)
+                elif buffer is not None:
+                    values[name] = fn(buffer)
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Any:

@@ -93,6 +93,11 @@ class HookMethods:
             hooks = self.__dict__["_hooks"] = Hooks()
         return hooks
 
+    def _drop_empty_hooks(self) -> None:
+        """Take the short way through ``__call__`` again, after the last hook was removed."""
+        if self._hooks is not None and not any(getattr(self._hooks, kind) for kind in Hooks.__slots__):
+            self.__dict__["_hooks"] = None
+
     @property
     def _forward_hooks(self) -> OrderedDict:
         """The registered forward hooks by handle id (programs clear or count them)."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import engine
-from engine.nn.parameter import Parameter
+from engine.nn.parameter import Parameter, is_lazy
 from engine.tensor import Tensor
 
 __all__ = ["IncompatibleKeys", "StateMethods"]
@@ -176,6 +176,8 @@ class StateMethods:
                 f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
                 f"checkpoint but received {type(given)}"
             )
+        if is_lazy(own) and is_lazy(given):
+            return None
         if own.dim() == 0 and tuple(given.shape) == (1,):  # scalars were saved with one dimension long ago
             given = given[0]
         if given.shape != own.shape:

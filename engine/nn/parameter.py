@@ -1,4 +1,4 @@
-"""Parameter and Buffer: tensors that a Module registers when they are assigned to it."""
+"""Parameter and Buffer: tensors that a Module registers when they are assigned to it; and their forms without a shape."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from engine.dtypes import get_default_dtype
+from engine import devices, dtypes
 from engine.tensor import Tensor, wrap
 
-__all__ = ["Buffer", "Parameter"]
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
 
 
 def _alias(cls: type, data: Tensor | None) -> Any:
     """A leaf of class `cls` that shares `data`'s storage and takes no part in its history."""
     if data is None:
-        return wrap(np.empty(0, get_default_dtype().np), cls=cls)
+        return wrap(np.empty(0, dtypes.get_default_dtype().np), cls=cls)
     if not isinstance(data, Tensor):
         raise TypeError(f"{cls.__name__}(): expected data to be a Tensor, got {type(data).__name__}")
     leaf = wrap(data._array, cls=cls)
@@ -79,3 +79,138 @@ class Buffer(Tensor):
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         """Everything happens in ``__new__``."""
+
+
+class _NoData:
+    """Stands in for the array of a tensor without a shape: whoever asks it for anything is told what to do."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        raise ValueError(
+            "Attempted to use an uninitialized parameter. This error happens when you are using a `LazyModule` or explicitly "
+            f"manipulating `torch.nn.parameter.{self.kind}` objects. When using LazyModules call `forward` with a dummy "
+            "batch to initialize the parameters before calling torch functions"
+        )
+
+
+class _Uninitialized(Tensor):
+    """A tensor whose shape is not known yet; it has a dtype, a device and `materialize`, and nothing else."""
+
+    cls_to_become: type[Tensor]
+    _wants_grad: bool
+    _like: Tensor  # an empty tensor of the dtype and on the device
+
+    @classmethod
+    def _make(cls, requires_grad: bool, device: Any, dtype: Any) -> Any:
+        leaf: Any = wrap(_NoData(cls.__name__), cls=cls)
+        kind = dtypes.as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype()
+        leaf._like = wrap(devices.place(np.empty(0, kind.np), devices.as_device(device)))
+        leaf._wants_grad = requires_grad
+        return leaf
+
+    def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Become an ordinary tensor of this shape, with undefined values."""
+        like = self._like.to(device=device or self._like.device, dtype=dtype or self._like.dtype)
+        del self.__dict__["_like"]
+        self.__class__ = self.cls_to_become  # type: ignore[assignment]
+        self._array = like.new_empty(shape)._array
+        self.requires_grad_(self.__dict__.pop("_wants_grad"))
+
+    @property
+    def data(self) -> Tensor:
+        """An empty tensor of the dtype and device; assigning another one changes these."""
+        return self._like
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self._like = value
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the tensor will require gradients."""
+        return self._wants_grad
+
+    @requires_grad.setter
+    def requires_grad(self, on: bool) -> None:
+        self._wants_grad = on
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Set whether the tensor will require gradients."""
+        self._wants_grad = requires_grad
+        return self
+
+    dtype = property(lambda self: self._like.dtype, doc="The element type.")  # type: ignore[assignment]
+    device = property(lambda self: self._like.device, doc="Where the elements will be.")  # type: ignore[assignment]
+
+    @property
+    def shape(self) -> Any:
+        """Not known: raises RuntimeError."""
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in `load_state_dict` "
+            "when trying to load an uninitialized parameter into an initialized one. Call `forward` to initialize the "
+            "parameters before accessing their attributes."
+        )
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return f"<{type(self).__name__}>"
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        twin = memo[id(self)] = type(self)._make(self._wants_grad, self.device, self.dtype)
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return type(self), (self._wants_grad, self.device, self.dtype)
+
+
+class UninitializedParameter(_Uninitialized, Parameter):  # type: ignore[misc]
+    """A Parameter whose shape is not known yet, as lazy layers have them.
+
+    Example::
+
+        >>> p = nn.UninitializedParameter()
+        >>> p
+        <UninitializedParameter>
+        >>> p.materialize((1, 2))
+        >>> type(p).__name__, p.shape, p.requires_grad
+        ('Parameter', torch.Size([1, 2]), True)
+    """
+
+    cls_to_become = Parameter
+
+    def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> Any:  # type: ignore[misc]
+        return cls._make(requires_grad, device, dtype)
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
+        """Everything happens in ``__new__``."""
+
+
+class UninitializedBuffer(_Uninitialized, Buffer):
+    """A Buffer whose shape is not known yet; `materialize` makes it a plain Tensor.
+
+    Example::
+
+        >>> b = nn.UninitializedBuffer(dtype=torch.float64)
+        >>> b.materialize(3)
+        >>> b.shape, b.dtype
+        (torch.Size([3]), torch.float64)
+    """
+
+    cls_to_become = Tensor
+
+    def __new__(cls, requires_grad: bool = False, device: Any = None, dtype: Any = None,  # type: ignore[misc]
+                persistent: bool = True) -> Any:
+        leaf = cls._make(requires_grad, device, dtype)
+        leaf.persistent = persistent
+        return leaf
+
+    def __init__(self, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True) -> None:
+        """Everything happens in ``__new__``."""
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether `param` is an UninitializedParameter or an UninitializedBuffer."""
+    return isinstance(param, _Uninitialized)
