@@ -127,5 +127,6 @@ def test_double_makes_everything_floating_double(case: Case) -> None:
 def test_the_list_misses_no_public_layer() -> None:
     bases = {"Module", "RNNBase", "RNNCellBase", "Parameter", "Buffer"}
     classes = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)} - bases
+    classes -= {name for name in classes if name.startswith(("Lazy", "Uninitialized"))}  # tests/nn/test_lazy.py
     covered = {name for name in classes if any(f"nn.{name}(" in case.source for case in CASES)}
     assert classes == covered
