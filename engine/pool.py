@@ -198,7 +198,10 @@ class _Crew:
             member.begin.release()
         job.work()
         for member in helpers:
-            self._wait(member, job)
+            if member.begin.acquire(blocking=False):  # it has not even woken up: nothing to wait for
+                member.job = None
+            else:
+                self._wait(member, job)
         if job.error is not None:
             raise job.error
 

@@ -6,6 +6,8 @@ and writes memory once. Everything here is for NumPy arrays; cards ask with `is_
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,9 +23,10 @@ SINGLE = 1 << 17  # elements per block of one ufunc, which gains from threads on
 
 # Products of (m, k) and (k, n), by m * k * n.
 _QUIET = 1 << 18  # OpenBLAS uses one thread up to here
-LARGE_PRODUCT = 1 << 22  # from here on, a second thread is worth being woken
+LARGE_PRODUCT = 1 << 21  # from here on, a second thread is worth being woken
 _LEAST = 1 << 21  # of one block
 _SHORT = 64  # rows or columns of one block
+_PROCESSORS = os.cpu_count() or 1
 
 
 def is_large(array: Any) -> bool:
@@ -141,50 +144,75 @@ def compiled_rows(name: str, dim: int, *arrays: Any) -> Any:
 # -- products of matrices ---------------------------------------------------------------------------------------------
 
 
-def product(a: Any, b: Any) -> Any:
-    """`a @ b`, with one BLAS thread per block of the result."""
-    if a.size * b.shape[-1] <= _QUIET or a.ndim < 2 or b.ndim < 2:
-        return a @ b
-    m, k = a.shape[-2:]
-    n = b.shape[-1]
-    if a.ndim == 2 and b.ndim == 2:
-        work = m * k * n
-        return _product_of_matrices(a, b, m, n, work) if _is_blas(a) else a @ b
-    return _product_of_batches(a, b, m * k * n)
+def product(a: Any, b: Any, bias: Any = None) -> Any:
+    """`a @ b`, plus a row `bias`, with one BLAS thread per block of the result."""
+    if a.size * b.shape[-1] <= _QUIET or a.ndim < 2 or b.ndim < 2 or not _is_blas(a):
+        out = a @ b
+    elif a.ndim == 2 and b.ndim == 2:
+        return products((a, b), bias=bias)[0]
+    else:
+        out = _product_of_batches(a, b)
+    return out if bias is None else np.add(out, bias, out=out)
+
+
+def products(*pairs: tuple, bias: Any = None) -> list:
+    """`[a @ b, ...]` of pairs of matrices, all blocks of all results side by side; `bias` is added to the rows of each."""
+    total = sum(a.size * b.shape[1] for a, b in pairs)
+    if total <= _QUIET or not _is_blas(pairs[0][0]) or any(a.shape[1] != b.shape[0] for a, b in pairs):
+        outs = [a @ b for a, b in pairs]
+        return outs if bias is None else [np.add(out, bias, out=out) for out in outs]
+    outs, pieces = [], []
+    for a, b in pairs:
+        outs.append(np.empty((a.shape[0], b.shape[1]), a.dtype))
+        pieces += _pieces(a, b, outs[-1], bias, max(1, _PROCESSORS // len(pairs)))
+
+    def run(i: int) -> None:
+        a, b, out, row = pieces[i]
+        np.matmul(a, b, out=out)
+        if row is not None:
+            out += row
+
+    if total < LARGE_PRODUCT:
+        with blas_limit:
+            for i in range(len(pieces)):
+                run(i)
+    else:
+        parallel_for(run, len(pieces))
+    return outs
 
 
 def _is_blas(a: Any) -> bool:
     return type(a) is ndarray and a.dtype.kind in "fc" and blas_limit.known
 
 
-def _product_of_matrices(a: Any, b: Any, m: int, n: int, work: int) -> Any:
-    """Blocks of rows of the result, or of columns if it is wider than high."""
-    along = max(m, n)
-    count = min(32, work // _LEAST, along // _SHORT)
-    if a is b or work < LARGE_PRODUCT or count < 2 or b.shape[-2] != a.shape[-1]:
-        with blas_limit:
-            return a @ b
-    count = 1 << (count.bit_length() - 1)  # a power of two: the same share for each of two or four threads
+def _pieces(a: Any, b: Any, out: Any, bias: Any, most: int) -> list[tuple]:
+    """(a, b, out, bias) of blocks of rows of the result, or of columns if it is much wider than high.
+
+    BLAS copies the whole other operand for every block, so there are as few as the machine can use: one per processor. Their
+    number must not depend on that of our threads, because the rounding depends on it.
+    """
+    m, n = out.shape
+    along = m if 2 * m >= n else n
+    count = min(most, 32, a.size * n // _LEAST, along // _SHORT)
+    if count < 2:
+        return [(a, b, out, bias)]
     blocks = spans(along, -(-along // count))
-    out = np.empty((m, n), a.dtype)
-    if m >= n:
-        parallel_for(lambda i: np.matmul(a[blocks[i]], b, out=out[blocks[i]]), len(blocks))
-    else:
-        parallel_for(lambda i: np.matmul(a, b[:, blocks[i]], out=out[:, blocks[i]]), len(blocks))
-    return out
+    if along == m:
+        return [(a[block], b, out[block], bias) for block in blocks]
+    return [(a, b[:, block], out[:, block], None if bias is None else bias[block]) for block in blocks]
 
 
-def _product_of_batches(a: Any, b: Any, work: int) -> Any:
-    """Blocks of the first dimension that is longer than one."""
+def _product_of_batches(a: Any, b: Any) -> Any:
+    """Blocks of the first dimension that is longer than one; a few large matrices each in blocks of their own."""
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    total = work
-    for size in batch:
-        total *= size
-    if total < LARGE_PRODUCT or not _is_blas(a) or a.shape[-1] != b.shape[-2]:
-        if total <= _QUIET or not _is_blas(a):
-            return np.matmul(a, b)
+    work, count = a.shape[-2] * a.shape[-1] * b.shape[-1], math.prod(batch)
+    total = work * count
+    if total < LARGE_PRODUCT or a.shape[-1] != b.shape[-2]:
         with blas_limit:
             return np.matmul(a, b)
+    if count < _PROCESSORS and a.ndim == b.ndim and a.shape[:-2] == b.shape[:-2]:
+        each = products(*[(a[i], b[i]) for i in np.ndindex(*batch)])
+        return np.stack(each).reshape(*batch, a.shape[-2], b.shape[-1])
     out = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
     at = next((i for i, size in enumerate(batch) if size > 1), 0)
     lead = (slice(None),) * at
@@ -200,4 +228,14 @@ def _product_of_batches(a: Any, b: Any, work: int) -> Any:
         np.matmul(part(a, pick_a, block), part(b, pick_b, block), out=out[(*lead, block)])
 
     parallel_for(run, len(blocks))
+    return out
+
+
+def column_sums(rows: Any) -> Any:
+    """The sums over the first dimension of a matrix."""
+    if not is_large(rows):
+        return np.add.reduce(rows, 0) if type(rows) is ndarray else rows.sum(axis=0)
+    out = np.empty(rows.shape[1], rows.dtype)
+    blocks = spans(rows.shape[1], max(64, -(-rows.shape[1] // _PROCESSORS)))
+    parallel_for(lambda i: np.add.reduce(rows[:, blocks[i]], 0, out=out[blocks[i]]), len(blocks))
     return out

@@ -9,20 +9,28 @@ import numpy as np
 from ..autograd.graph import next_seq
 from ..autograd.modes import state
 from ..tensor import Tensor
-from ._blocked import product
+from ._blocked import column_sums, product, products
 from .base import F32, F64, Op, _new, apply, expect_tensor, op
 from .casting import casting, lower
 from .inplace import write_out
 from .pointwise import _trace
 
 
-def _times(xp: Any, a: Any, b: Any) -> Any:
-    """The product; a single matrix on the right of a batch is multiplied in one piece."""
+def _times(xp: Any, a: Any, b: Any, bias: Any = None) -> Any:
+    """The product, plus a row; a single matrix on the right of a batch is multiplied in one piece."""
     if xp is not np:
-        return xp.matmul(a, b)
+        out = xp.matmul(a, b)
+        return out if bias is None else xp.add(out, bias, out=out)
     if b.ndim == 2 and a.ndim > 2 and a.size and a.flags.c_contiguous:
-        return product(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
-    return product(a, b)
+        return product(a.reshape(-1, a.shape[-1]), b, bias).reshape(*a.shape[:-1], b.shape[1])
+    return product(a, b, bias)
+
+
+def _both(times: Any, first: tuple | None, second: tuple | None) -> Any:
+    """The products of two pairs of matrices, None for None: those of arrays side by side."""
+    if first is not None and second is not None and times is product:
+        return products(first, second)
+    return [None if pair is None else times(*pair) for pair in (first, second)]
 
 
 def _matrix_grads(times: Any, g: Any, a: Any, b: Any, needs: tuple, shared: bool) -> tuple:
@@ -64,7 +72,7 @@ class Matmul(Op):
             a, b = (None if x is None else xp.conj(x) for x in (a, b))
         times = product if type(g) is np.ndarray else xp.matmul
         if nd_a == 2 and nd_b == 2:
-            return (times(g, b.T) if needs[0] else None), (times(a.T, g) if needs[1] else None)
+            return tuple(_both(times, (g, b.T) if needs[0] else None, (a.T, g) if needs[1] else None))
         if nd_a > 1 and nd_b > 1:
             return _matrix_grads(times, g, a, b, needs, nd_b == 2)
         if nd_a == 1 and nd_b == 1:
@@ -180,8 +188,7 @@ class Linear(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, b: Any) -> Any:
-        y = _times(xp, x, w.T)
-        return y if b is None else xp.add(y, b, out=y)
+        return _times(xp, x, w.T, b)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -190,12 +197,9 @@ class Linear(Op):
             x, w = (None if t is None else xp.conj(t) for t in (x, w))
         rows = g if g.ndim == 2 else g.reshape(_product(g.shape[:-1]), g.shape[-1])
         times = product if type(g) is np.ndarray else xp.matmul
-        dw = db = None
-        if need_w:
-            dw = times(rows.T, x if x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1]))
-        if need_b:
-            db = np.add.reduce(rows, 0) if type(rows) is np.ndarray else rows.sum(axis=0)
-        dx: Any = times(rows, w) if need_x else None
+        db = column_sums(rows) if need_b else None
+        flat = x if not need_w or x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1])
+        dx, dw = _both(times, (rows, w) if need_x else None, (rows.T, flat) if need_w else None)
         if need_x and g.ndim != 2:  # a batch of matrices in one product: fewer and larger ones
             dx = dx.reshape(*g.shape[:-1], w.shape[-1])
         return dx, dw, db
@@ -238,11 +242,9 @@ def _plain_linear(input: Tensor, weight: Tensor, bias: Tensor | None, x: Any, w:
         if t is not None and t._view is not None:
             t._sync()
     try:
-        y = product(x, w.T)
+        y = product(x, w.T, b)
     except ValueError as error:
         raise Linear.explain(error, (input, weight), ()) from None
-    if b is not None:
-        y += b
     out = _new(Tensor)
     out._array = y
     out._grad = out._vc = out._view = None
