@@ -339,19 +339,21 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
 
 
 class CTCLoss(_Loss):
-    """Connectionist temporal classification (Graves et al. 2006): can be made, so that programs load, but not called.
+    """Connectionist temporal classification (Graves et al. 2006): -log P(targets), over all alignments with the input.
 
     Args:
         blank: class index of the blank.
+        reduction: "mean" divides each loss by its target's length first.
         zero_infinity: whether losses of impossible alignments count as 0.
 
-    Raises:
-        NotImplementedError: when called, as `nn.functional.ctc_loss` does, which names the alternatives.
+    Shapes: log_probs (T, N, C) or (T, C), targets (N, S) or one after the other in one dimension, lengths (N); see
+    `nn.functional.ctc_loss`.
 
     Example::
 
-        >>> nn.CTCLoss(blank=2).blank
-        2
+        >>> log_probs = torch.log_softmax(torch.zeros(3, 1, 2), 2)
+        >>> nn.CTCLoss()(log_probs, torch.tensor([[1]]), torch.tensor([3]), torch.tensor([1]))
+        tensor(0.2877)
     """
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:

@@ -15,6 +15,7 @@ from . import (
     convolution,
     counting,
     creation,
+    ctc,
     cumulative,
     differences,
     distances,
@@ -67,7 +68,7 @@ from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
 __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smooth", "adaptive_pooling", "arithmetic",
            "attention", "average_pooling", "channel_norms", "comparison", "conversion", "convolution", "counting",
-           "creation", "cumulative", "differences", "distances", "dropout", "einsum", "elementwise", "elementwise_pairs",
+           "creation", "ctc", "cumulative", "differences", "distances", "dropout", "einsum", "elementwise", "elementwise_pairs",
            "embedding", "extrema", "facts", "fold", "grids", "indexing", "interop", "interpolation", "joining",
            "linear_algebra", "linear_algebra_factors",
            "linear_algebra_norms", "linear_algebra_spectra", "logic",

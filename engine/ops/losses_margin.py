@@ -1,4 +1,4 @@
-"""Losses with a margin, over pairs, triplets and several classes or labels; ctc_loss names its alternative."""
+"""Losses with a margin, over pairs, triplets and several classes or labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import not_supported
 from ..tensor import Tensor, wrap
 from .base import CARDS, composite
 from .distances import cosine_similarity, pairwise_distance
@@ -174,14 +173,6 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
     losses = -(target * log_sigmoid(input) + (1 - target) * log_sigmoid(-input))  # type: ignore[operator]
     losses = (losses if weight is None else losses * weight).mean(-1)
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
-
-
-@composite("ctc_loss", method=False, functional=True)
-def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int = 0,
-             reduction: str = "mean", zero_infinity: bool = False) -> Tensor:
-    """Not here yet: NotImplementedError."""
-    raise not_supported("ctc_loss()", "train with a frame-wise cross_entropy, or compute this loss in a custom "
-                        "autograd.Function.")
 
 
 @samples_for("margin_ranking_loss")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -97,9 +98,76 @@ def test_kl_div_mean_warns():
         F.kl_div(engine.zeros(2), engine.ones(2))
 
 
-def test_ctc_names_an_alternative():
-    with pytest.raises(NotImplementedError, match="HINT"):
-        F.ctc_loss(engine.zeros(1, 1, 2), long(1), long(1), long(1))
+def paths_of(labels, steps, classes, blank):
+    """Every path of `steps` classes that collapses to `labels`."""
+    for path in itertools.product(range(classes), repeat=steps):
+        kept = [c for c, before in zip(path, (None, *path)) if c != before and c != blank]
+        if kept == list(labels):
+            yield path
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_ctc_sums_over_all_paths(blank):
+    logits = engine.randn(5, 3, 3, dtype=engine.float64).requires_grad_()
+    others = [c for c in range(3) if c != blank]
+    targets = [[others[0], others[1]], [others[1]], [others[0], others[0]]]
+    lengths = (5, 3, 4)
+    flat = [c for labels in targets for c in labels]
+    losses = F.ctc_loss(logits.log_softmax(-1), long(*flat), lengths, (2, 1, 2), blank, "none")
+    expected = []
+    for n, (labels, steps) in enumerate(zip(targets, lengths)):
+        p = logits[:, n].softmax(-1)
+        ways = [math.prod([p[t, c] for t, c in enumerate(path)]) for path in paths_of(labels, steps, 3, blank)]
+        expected.append(-sum(ways).log())
+    expected = engine.stack(expected)
+    assert engine.allclose(losses, expected)
+    weights = engine.tensor([1.0, 2.0, -3.0], dtype=engine.float64)
+    ours, = engine.autograd.grad(losses, logits, weights)
+    true, = engine.autograd.grad(expected, logits, weights)
+    assert engine.allclose(ours, true)
+
+
+def test_ctc_equals_torch():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(12, 4, 6))
+    padded = rng.integers(1, 6, (4, 5))
+    for lengths in ((5, 3, 0, 4), (5, 5, 5, 5)):
+        flat = np.concatenate([row[:n] for row, n in zip(padded, lengths)])
+        for targets in (padded, flat):
+            for reduction in ("mean", "sum", "none"):
+                for zero in (False, True):
+                    results = []
+                    for lib in (engine, torch):
+                        x = lib.tensor(logits, requires_grad=True)
+                        loss = lib.nn.functional.ctc_loss(x.log_softmax(-1), lib.tensor(targets), (12, 9, 4, 6), lengths,
+                                                          reduction=reduction, zero_infinity=zero)
+                        loss.sum().backward()
+                        results.append((loss.detach().numpy(), x.grad.numpy()))
+                    np.testing.assert_allclose(*[r[0] for r in results], rtol=1e-10)
+                    np.testing.assert_allclose(*[r[1] for r in results], rtol=1e-8, atol=1e-12)
+
+
+def test_ctc_of_impossible_alignments():
+    log_probs = engine.zeros(3, 2, 3).log_softmax(-1).requires_grad_()
+    targets, lengths = engine.tensor([[1, 1], [1, 2]]), engine.tensor([2, 3])  # 1, 1 needs a blank between
+    assert F.ctc_loss(log_probs, targets, lengths, long(2, 2), reduction="none").tolist()[0] == math.inf
+    loss = F.ctc_loss(log_probs, targets, lengths, long(2, 2), reduction="none", zero_infinity=True)
+    loss.sum().backward()
+    assert loss[0] == 0 and not log_probs.grad[:, 0].any() and log_probs.grad[:, 1].any()
+
+
+@pytest.mark.parametrize(("arguments", "error", "text"), [
+    (((6, 5), (2, 2)), RuntimeError, "input_lengths to have value at most 5"),
+    (((5, 5), (2, 3)), RuntimeError, "size at least 3 at dimension 1"),
+    (((5,), (2, 2)), RuntimeError, "input_lengths must be of size batch_size"),
+    (((5, 5), (2, -1)), RuntimeError, "target_lengths to have value at least 0"),
+    (((5, 5), (2, 2), 4), RuntimeError, "blank must be in label range"),
+    ((5, (2, 2)), TypeError, "input_lengths"),
+])
+def test_ctc_errors(arguments, error, text):
+    with pytest.raises(error, match=text):
+        F.ctc_loss(engine.zeros(5, 2, 4), engine.tensor([[1, 2], [3, 1]]), *arguments)
 
 
 def test_losses_of_half_precision_stay_half():

@@ -241,7 +241,8 @@ LOSSES = [
     Case("nn.TripletMarginWithDistanceLoss(distance_function=nn.PairwiseDistance())", "f(3, 4), f(3, 4), f(3, 4)"),
     Case("nn.AdaptiveLogSoftmaxWithLoss(16, 12, [3, 6])", "f(6, 16), t([0, 2, 3, 11, 5, 7])"),
     Case("nn.AdaptiveLogSoftmaxWithLoss(8, 12, [3], div_value=2, head_bias=True)", "f(8), t(2)"),
-    Case("nn.CTCLoss()"),
+    Case("nn.CTCLoss()", "f(5, 2, 4), i(3, 2, 2), t([5, 4]), t([2, 1])"),
+    Case("nn.CTCLoss(3, 'none', True)", "f(5, 4), i(3, 3), t([2]), t([3])"),
 ]
 
 RECURRENT = [

@@ -101,10 +101,6 @@ def test_adaptive_softmax_agrees_with_itself() -> None:
         model(x, target[:2])
 
 
-def test_ctc_loss_names_the_alternative_when_called() -> None:
-    with pytest.raises(NotImplementedError, match="cross_entropy"):
-        nn.CTCLoss()(engine.zeros(2, 1, 2), engine.tensor([[1]]), engine.tensor([2]), engine.tensor([1]))
-
 
 def test_deprecated_reductions_still_work() -> None:
     with pytest.warns(UserWarning, match="please use reduction='sum' instead"):
