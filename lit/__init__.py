@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import callbacks
 import loggers
 from callbacks import Callback, MisconfigurationException
@@ -15,6 +18,14 @@ from lit.trainer import Trainer
 
 aliases.install()
 
+
+def __getattr__(name: str) -> Any:
+    """``lit.metrics``, which is loaded when somebody names it."""
+    if name == "metrics":
+        return importlib.import_module("lit.metrics")
+    raise AttributeError(f"module 'lit' has no attribute {name!r}")
+
+
 __all__ = [
     "Callback",
     "CombinedLoader",
@@ -25,6 +36,7 @@ __all__ = [
     "Trainer",
     "callbacks",
     "loggers",
+    "metrics",
     "profilers",
     "seed_everything",
     "tuner",

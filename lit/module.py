@@ -12,6 +12,7 @@ from callbacks import MisconfigurationException
 from engine import nn
 from lit.data_hooks import DataHooks
 from lit.hparams import HyperparametersMixin
+from lit.metric_state import is_collection
 from lit.model_hooks import ModelHooks
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ class LightningModule(DataHooks, ModelHooks, HyperparametersMixin, nn.Module):
 
         Args:
             name: the key; with both ``on_step`` and ``on_epoch`` the keys are ``<name>_step`` and ``<name>_epoch``.
-            value: a number or a Tensor with one element.
+            value: a number, a Tensor with one element, or a ``lit.metrics.Metric`` of this module: its latest value is
+                logged per step, its ``compute()`` per epoch, and it is reset at the end of the epoch.
             prog_bar: show it in the progress bar.
             logger: send it to the loggers (True if not given).
             on_step: log the value of this batch. The default depends on the hook (training: True, evaluation: False).
@@ -164,10 +166,11 @@ class LightningModule(DataHooks, ModelHooks, HyperparametersMixin, nn.Module):
             sync_dist, sync_dist_group, rank_zero_only: for several processes; accepted and without effect on one.
             add_dataloader_idx: append ``/dataloader_idx_<i>`` when there are several evaluation loaders.
             batch_size: the weight of this value in the epoch's mean; by default the first size found in the batch.
-            metric_attribute: not supported.
+            metric_attribute: accepted; where in the module a metric is, is found without it.
 
         Raises:
-            MisconfigurationException: nothing can be logged in this hook, or the arguments changed within an epoch.
+            MisconfigurationException: nothing can be logged in this hook, the arguments changed within an epoch, or a
+                metric is not part of this module.
             ValueError: the value is not a single number, or ``batch_size`` is not positive.
         """
         trainer = self._trainer
@@ -176,9 +179,9 @@ class LightningModule(DataHooks, ModelHooks, HyperparametersMixin, nn.Module):
                 f"self.log({name!r}, ...) was ignored: the module is not attached to a `Trainer`.", stacklevel=2
             )
             return
-        if enable_graph or metric_attribute is not None:
+        if enable_graph:
             raise NotImplementedError(
-                "self.log(enable_graph=True) and self.log(metric_attribute=...) are not supported."
+                "self.log(enable_graph=True) is not supported."
                 " HINT: keep tensors with a graph in an attribute; log numbers."
             )
         if trainer.barebones:
@@ -189,8 +192,23 @@ class LightningModule(DataHooks, ModelHooks, HyperparametersMixin, nn.Module):
                 f"self.log({name!r}, ...) was called in `{trainer.hooks.current}`, where nothing can be logged."
                 " HINT: log in the steps and hooks of fit, validate and test; predict has no logging."
             )
+        if isinstance(value, nn.Module):
+            self._check_metric(name, value)
         arguments = (prog_bar, logger, on_step, on_epoch, reduce_fx, add_dataloader_idx)
         store.log(trainer.hooks.current, name, value, arguments, batch_size)
+
+    def _check_metric(self, name: str, metric: nn.Module) -> None:
+        """A logged module must be a metric among the submodules: checkpoints hold what it has gathered."""
+        if is_collection(metric):
+            raise MisconfigurationException(
+                f"self.log({name!r}, MetricCollection) has one name for several values. HINT: self.log_dict(collection)."
+            )
+        if all(metric is not submodule for submodule in self.modules()):
+            raise MisconfigurationException(
+                f"self.log({name!r}, {type(metric).__name__}(...)): the metric is not an attribute of"
+                f" {type(self).__name__}, so it cannot be reset, moved and saved with it."
+                " HINT: make it in __init__, as self.metric = ..., or in an nn.ModuleDict."
+            )
 
     def log_dict(
         self,
@@ -207,8 +225,8 @@ class LightningModule(DataHooks, ModelHooks, HyperparametersMixin, nn.Module):
         batch_size: int | None = None,
         rank_zero_only: bool = False,
     ) -> None:
-        """Log every item of ``dictionary``; the arguments are those of ``log``."""
-        if not isinstance(dictionary, Mapping):
+        """Log every item of ``dictionary``, or of a ``MetricCollection``; the arguments are those of ``log``."""
+        if not isinstance(dictionary, Mapping) and not is_collection(dictionary):
             raise TypeError(
                 f"self.log_dict(dictionary): expected a dict of names and numbers, got {type(dictionary).__name__}."
             )

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import engine
+from lit.metric_state import load_progress, metrics_of, save_progress
 from lit.results import Results
 
 if TYPE_CHECKING:
@@ -122,14 +123,18 @@ class Reporting:
         self.train.reset()
 
     def state_dict(self) -> dict[str, Any]:
-        """The callback metrics as numbers, and the unfinished training epoch."""
+        """The callback metrics as numbers, the unfinished training epoch, and what the module's metrics have gathered."""
         metrics = {name: value.item() for name, value in self.callback_metrics.items()}
-        return {"callback_metrics": metrics, "train": self.train.state_dict()}
+        module = self._trainer.lightning_module
+        names = {metric: name for name, metric in metrics_of(module).items()}
+        return {"callback_metrics": metrics, "train": self.train.state_dict(names), "progress": save_progress(module)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what ``state_dict`` returned."""
         self._callback_metrics = {name: engine.tensor(value) for name, value in state["callback_metrics"].items()}
-        self.train.load_state_dict(state["train"])
+        module = self._trainer.lightning_module
+        self.train.load_state_dict(state["train"], metrics_of(module))
+        load_progress(module, state.get("progress", {}))
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None, step_offset: int = 0) -> None:
         """Hand numbers to every logger; a metric called "step" replaces the x-axis, as in Lightning."""

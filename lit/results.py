@@ -16,6 +16,7 @@ import engine
 from callbacks import MisconfigurationException
 from engine import Tensor
 from lit.hooks import HOOKS_BY_NAME, LogRule
+from lit.metric_state import is_metric
 
 REDUCTIONS = ("mean", "sum", "min", "max")
 PENDING_LIMIT = 256  # device values kept per entry before they are read back, so that memory stays flat
@@ -106,8 +107,8 @@ class Entry:
     """One logged value: how it was asked for, its latest value and what its epoch has gathered so far."""
 
     __slots__ = (
-        "arguments", "dataloader_idx", "epoch_key", "fresh", "key", "logger", "needs_batch_size", "on_epoch", "on_step",
-        "pending", "prog_bar", "reduction", "step_key", "step_value", "total", "weight",
+        "arguments", "dataloader_idx", "epoch_key", "fresh", "key", "logger", "metric", "needs_batch_size", "on_epoch",
+        "on_step", "pending", "prog_bar", "reduction", "step_key", "step_value", "total", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -129,6 +130,7 @@ class Entry:
         self.key = name + suffix
         self.step_key = f"{name}_step{suffix}" if forked else self.key
         self.epoch_key = f"{name}_epoch{suffix}" if forked else self.key
+        self.metric: Any = None  # a Metric does its own gathering
         self.reset()
 
     def request(self) -> tuple[Any, ...]:
@@ -137,6 +139,9 @@ class Entry:
 
     def reset(self) -> None:
         """Forget the values, keep the request."""
+        if self.metric is not None:
+            self.metric.reset()
+            self.metric = None
         self.step_value: Any = None
         self.total: float | int | None = None
         self.weight: float | int = 0
@@ -159,6 +164,8 @@ class Entry:
 
     def epoch_value(self) -> float | int:
         """The reduction over everything added since the last reset."""
+        if self.metric is not None:
+            return self.metric.compute().item()
         if self.total is None:
             return math.nan
         if self.reduction != "mean":
@@ -196,11 +203,14 @@ class Results:
         entry = self._entries.get(key)
         if entry is None or entry.arguments != arguments:
             entry = self._entries[key] = self._register(entry, hook, name, arguments)
+        if type(value) is not float and type(value) is not int:
+            if is_metric(value):
+                self._log_metric(entry, name, value)
+                return
+            value = self._number_or_tensor(name, value)
         weight = 1
         if entry.needs_batch_size:
             weight = self._guess_batch_size() if batch_size is None else _checked_batch_size(name, batch_size)
-        if type(value) is not float and type(value) is not int:
-            value = self._number_or_tensor(name, value)
         entry.step_value = value
         entry.fresh = True
         if entry.on_epoch:
@@ -210,6 +220,12 @@ class Results:
                     _drain([entry])
             else:
                 entry.add(value, weight)
+
+    def _log_metric(self, entry: Entry, name: str, metric: Any) -> None:
+        """Remember ``metric``: its latest value counts for steps, its ``compute()`` for the epoch."""
+        entry.metric, entry.fresh = metric, True
+        if entry.on_step and metric._forward_cache is not None:
+            entry.step_value = self._number_or_tensor(name, metric._forward_cache)
 
     def _register(self, old: Entry | None, hook: str | None, name: str, arguments: tuple[Any, ...]) -> Entry:
         """The entry for these arguments: a new one, or ``old`` if they ask for the same in other words."""
@@ -287,6 +303,8 @@ class Results:
         for_bar: dict[str, Any] = {}
         for entry in chosen:
             value = entry.step_value if on_step else entry.epoch_value()
+            if value is None:  # a metric that was updated and not called has no value for the step
+                continue
             key = entry.step_key if on_step else entry.epoch_key
             if entry.logger:
                 for_loggers[key] = value
@@ -307,8 +325,11 @@ class Results:
             entry.reset()
         self.start_batch(None)
 
-    def state_dict(self) -> list[dict[str, Any]]:
-        """The unfinished epoch's values, so that a run resumed in the middle ends with the same means."""
+    def state_dict(self, metric_names: Mapping[Any, str]) -> list[dict[str, Any]]:
+        """The unfinished epoch's values, so that a run resumed in the middle ends with the same means.
+
+        ``metric_names`` says where in the module each logged metric is; the metric itself is saved with the module's.
+        """
         fresh = {key: entry for key, entry in self._entries.items() if entry.fresh}
         _drain(list(fresh.values()))
         _read_step_values(list(fresh.values()))
@@ -319,17 +340,19 @@ class Results:
                 "step_value": entry.step_value,
                 "total": entry.total,
                 "weight": entry.weight,
+                "metric": metric_names.get(entry.metric),
             }
             for key, entry in fresh.items()
         ]
 
-    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        """Take back what ``state_dict`` returned."""
+    def load_state_dict(self, state: list[dict[str, Any]], metrics: Mapping[str, Any]) -> None:
+        """Take back what ``state_dict`` returned; ``metrics`` are the module's, by name."""
         for saved in state:
             hook, name, self.dataloader_idx = saved["key"]
             entry = self._register(None, hook, name, tuple(saved["arguments"]))
             entry.total, entry.weight, entry.fresh = saved["total"], saved["weight"], True
             entry.step_value = saved["step_value"]
+            entry.metric = metrics.get(saved.get("metric"))  # type: ignore[arg-type]
             self._entries[(hook, name, self.dataloader_idx)] = entry
         self.dataloader_idx = None
 

@@ -67,6 +67,9 @@ class MeanMetric(_Aggregate):
         tensor(1.2500)
     """
 
+    mean_value: Tensor
+    weight: Tensor
+
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
         super().__init__(nan_strategy, **kwargs)
         self.add_state("mean_value", engine.tensor(0.0, dtype=engine.float64), dist_reduce_fx="sum")
@@ -94,6 +97,8 @@ class SumMetric(_Aggregate):
         tensor(3.)
     """
 
+    sum_value: Tensor
+
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
         super().__init__(nan_strategy, **kwargs)
         self.add_state("sum_value", engine.tensor(0.0, dtype=engine.float64), dist_reduce_fx="sum")
@@ -119,6 +124,7 @@ class MaxMetric(_Aggregate):
     """
 
     higher_is_better = True
+    max_value: Tensor
 
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
         super().__init__(nan_strategy, **kwargs)
@@ -147,6 +153,7 @@ class MinMetric(_Aggregate):
     """
 
     higher_is_better = False
+    min_value: Tensor
 
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
         super().__init__(nan_strategy, **kwargs)
@@ -174,6 +181,8 @@ class CatMetric(_Aggregate):
         >>> metric.compute()
         tensor([1., 2., 3.])
     """
+
+    value: list[Tensor]
 
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
         super().__init__(nan_strategy, **kwargs)

@@ -89,6 +89,12 @@ class _Curve(Metric):
         scores, target = state
         return [curve(*_of_scores(scores[:, column], target[:, column])) for column in range(scores.shape[1])]
 
+    def _curves(self, of_scores: Any, of_counts: Any, micro: bool) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        state = self._state()
+        curve = of_scores if self.thresholds is None else of_counts
+        found = self._per_column(curve, self._merged(state) if micro else state)
+        return [f[0] for f in found], [f[1] for f in found], [f[2] for f in found]
+
     def _merged(self, state: Any) -> Any:
         """All columns as one."""
         if isinstance(state, Tensor):
@@ -312,12 +318,6 @@ class MulticlassPrecisionRecallCurve(_Curve):
         classes = engine.arange(self.num_classes, device=target.device)
         self._gather(as_probabilities(preds, classes=True), (target.unsqueeze(1) == classes).long())
 
-    def _curves(self, of_scores: Any, of_counts: Any, micro: bool) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        state = self._state()
-        curve = of_scores if self.thresholds is None else of_counts
-        found = self._per_column(curve, self._merged(state) if micro else state)
-        return [f[0] for f in found], [f[1] for f in found], [f[2] for f in found]
-
     def compute(self) -> Any:
         """The curve, or curves."""
         micro = self.average == "micro"
@@ -360,8 +360,6 @@ class MultilabelPrecisionRecallCurve(_Curve):
         if self.ignore_index is not None:
             target = engine.where(target == self.ignore_index, engine.full_like(target, -1), target)
         self._gather(as_probabilities(preds, classes=False), target)
-
-    _curves = MulticlassPrecisionRecallCurve._curves
 
     def compute(self) -> Any:
         """The curves."""

@@ -30,6 +30,8 @@ class _MeanError(Metric):
     full_state_update = False
     is_differentiable = True
     higher_is_better = False
+    sum_error: Tensor
+    total: Tensor
 
     def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -125,6 +127,11 @@ class _Moments(Metric):
     higher_is_better = True
     update_key = ()
     multioutput: str
+    sum_target: Tensor
+    sum_target_squared: Tensor
+    sum_error: Tensor
+    sum_error_squared: Tensor
+    total: Tensor
 
     def _start(self) -> None:
         for name in ("sum_target", "sum_target_squared", "sum_error", "sum_error_squared"):
@@ -239,6 +246,12 @@ class PearsonCorrCoef(Metric):
 
     full_state_update = True  # two parts are merged by more than a sum
     is_differentiable = True
+    mean_x: Tensor
+    mean_y: Tensor
+    var_x: Tensor
+    var_y: Tensor
+    corr_xy: Tensor
+    n_total: Tensor
 
     def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -284,6 +297,8 @@ class SpearmanCorrCoef(Metric):
     """
 
     full_state_update = False
+    preds: list[Tensor]
+    target: list[Tensor]
 
     def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

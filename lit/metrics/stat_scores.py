@@ -25,7 +25,6 @@ class _Counts(Metric):
     """Gathers the four counts: sums over the data, or one row per sample (``multidim_average="samplewise"``)."""
 
     full_state_update = False
-    higher_is_better = None
 
     def _set_up(
         self, size: int, multidim_average: str, ignore_index: int | None, validate_args: bool, zero_division: float
@@ -57,7 +56,7 @@ class _Counts(Metric):
 
 def _compare(preds: Tensor, target: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The counts of 0/1 predictions; a target of -1 counts nowhere."""
-    hit, positive, negative = preds == target, target == 1, target == 0
+    hit, positive, negative = preds.eq(target), target.eq(1), target.eq(0)
     pairs = (hit & positive, ~hit & negative, hit & negative, ~hit & positive)
     tp, fp, tn, fn = (pair.sum(dims) for pair in pairs)
     return tp, fp, tn, fn
@@ -262,7 +261,7 @@ class MulticlassStatScores(_Counts):
 def _kept(target: Tensor, ignore_index: int | None) -> Tensor:
     if ignore_index is None:
         return engine.ones_like(target, dtype=engine.bool)
-    return target != ignore_index
+    return target.ne(ignore_index)
 
 
 def confusion(labels: Tensor, target: Tensor, num_classes: int) -> Tensor:

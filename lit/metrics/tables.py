@@ -39,7 +39,7 @@ class _Table(Metric):
     def _kept(self, target: Tensor) -> Tensor:
         if self.ignore_index is None:
             return engine.ones_like(target, dtype=engine.bool)
-        return target != self.ignore_index
+        return target.ne(self.ignore_index)
 
 
 class BinaryConfusionMatrix(_Table):

@@ -25,12 +25,14 @@ class Perplexity(Metric):
     Example:
         >>> from lit.metrics import Perplexity
         >>> Perplexity()(torch.zeros(1, 3, 5), torch.tensor([[0, 1, 4]]))
-        tensor(5.0000)
+        tensor(5.)
     """
 
     full_state_update = False
     is_differentiable = True
     higher_is_better = False
+    total_log_probs: Tensor
+    count: Tensor
 
     def __init__(self, ignore_index: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

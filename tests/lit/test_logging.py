@@ -342,7 +342,7 @@ def test_unfinished_epoch_survives_a_checkpoint() -> None:
     arguments = (True, None, True, True, torch.mean, True)
     for value in (1.0, 2.0, 6.0):
         store.log("training_step", "x", value, arguments, batch_size=2)
-    again.load_state_dict(store.state_dict())
+    again.load_state_dict(store.state_dict({}), {})
     assert again.metrics(on_step=True) == store.metrics(on_step=True)
     again.log("training_step", "x", 11.0, arguments, batch_size=2)
     assert again.metrics(on_step=False)[2] == {"x_epoch": 5.0}
