@@ -69,8 +69,6 @@ REASONS: tuple[tuple[str, str, str], ...] = (
      "reinforce volatile map2_ legacy_contiguous_format"),
     ("removed by torch itself, which raises an error: use `torch.linalg`", "torch Tensor",
      "eig lstsq matrix_rank solve symeig"),
-    ("rare special functions: `scipy.special` on `x.numpy()`, without a gradient", "special",
-     "airy_ai *bessel* *_polynomial_* gammainc* erfcx zeta"),
     ("batch norm and convolution are not fused: nothing is compiled", "nn.utils", "fuse_* convert_conv*"),
     ("more than one device: use BatchNorm", "nn", "SyncBatchNorm"),
     ("removed from torch's documentation: use the class without the suffix, or Sequential", "nn",

@@ -1,7 +1,6 @@
 """engine.special: torch.special's names for the operators that are also `engine.<name>`, and a few compositions of them.
 
-Integers are computed in the default floating dtype. Bessel functions of other orders and kinds, orthogonal polynomials and
-the incomplete gamma functions are not here: `docs/compatibility.md`.
+Integers are computed in the default floating dtype.
 """
 
 from __future__ import annotations
@@ -14,29 +13,21 @@ from engine.errors import did_you_mean
 from engine.ops.base import CARDS, FUNCTIONAL, FUNCTIONS
 from engine.ops.inplace import write_out
 from engine.ops.pointwise import default_float
+from engine.ops.special_rare import SPECIAL
 from engine.tensor import Tensor, wrap
 
 _SAME = ("digamma", "erf", "erfc", "erfinv", "exp2", "expm1", "i0", "log1p", "logit", "logsumexp", "polygamma", "round",
          "sinc", "xlogy")
 _RENAMED = {"expit": "sigmoid", "gammaln": "lgamma", "multigammaln": "mvlgamma", "psi": "digamma"}
-_MISSING = ("airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "chebyshev_polynomial_t",
-            "chebyshev_polynomial_u", "chebyshev_polynomial_v", "chebyshev_polynomial_w", "erfcx", "gammainc", "gammaincc",
-            "hermite_polynomial_h", "hermite_polynomial_he", "laguerre_polynomial_l", "legendre_polynomial_p",
-            "modified_bessel_i0", "modified_bessel_i1", "modified_bessel_k0", "modified_bessel_k1",
-            "scaled_modified_bessel_k0", "scaled_modified_bessel_k1", "shifted_chebyshev_polynomial_t",
-            "shifted_chebyshev_polynomial_u", "shifted_chebyshev_polynomial_v", "shifted_chebyshev_polynomial_w",
-            "spherical_bessel_j0", "zeta")
-
-__all__ = ["entr", "i0e", "i1", "i1e", "log_ndtr", "log_softmax", "ndtr", "ndtri", "softmax", "xlog1py", *_SAME, *_RENAMED]
+__all__ = ["entr", "i0e", "i1", "i1e", "log_ndtr", "log_softmax", "modified_bessel_i0", "modified_bessel_i1", "ndtr", "ndtri",
+           "softmax", "xlog1py", *_SAME, *_RENAMED, *SPECIAL]
 
 globals().update({name: FUNCTIONS[name] for name in _SAME})
 globals().update({name: FUNCTIONS[old] for name, old in _RENAMED.items()})
+globals().update(SPECIAL)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MISSING:  # AttributeError, so that hasattr() answers
-        raise AttributeError(f"torch.special.{name} is not supported by litengine. HINT: compute it with scipy.special on "
-                             "x.numpy(), without a gradient.")
     raise AttributeError(f"module 'engine.special' has no attribute '{name}'.{did_you_mean(name, __all__)}")
 
 
@@ -150,3 +141,4 @@ def _over_dim(name: str) -> Callable:
 
 
 softmax, log_softmax = _over_dim("softmax"), _over_dim("log_softmax")
+modified_bessel_i0, modified_bessel_i1 = FUNCTIONS["i0"], i1

@@ -58,6 +58,7 @@ from . import (
     softmax,
     sorting,
     special_functions,
+    special_rare,
     spectral,
     spectral_frames,
     statistics,
@@ -74,6 +75,6 @@ __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smoot
            "linear_algebra_norms", "linear_algebra_spectra", "logic",
            "losses", "losses_margin", "losses_pointwise", "matmul", "normalization", "padding", "pooling",
            "products", "random_ops", "readings", "rearranging", "recurrent", "recurrent_cells", "reductions",
-           "regions", "repeating", "scatter", "shape", "softmax", "sorting", "special_functions", "spectral",
+           "regions", "repeating", "scatter", "shape", "softmax", "sorting", "special_functions", "special_rare", "spectral",
            "spectral_frames", "statistics", "storage",
            "top_level"]

@@ -43,6 +43,11 @@ def _sinc_grad(xp: Any, g: Any, x: Any, y: Any) -> Any:
     return g * xp.where(zero, 0, (px * xp.cos(px) - xp.sin(px)) / (px * px) * math.pi)
 
 
+def _log10(x: Any) -> Any:
+    """float32 by way of float64: single precision in NumPy does not even give powers of ten exactly on every machine."""
+    return np.log10(x.astype(np.float64)).astype(x.dtype) if x.dtype == np.float32 else np.log10(x)
+
+
 def _sgn_grad(xp: Any, g: Any, x: Any, y: Any) -> Any:
     if x.dtype.kind != "c":
         return g * 0
@@ -84,7 +89,7 @@ The logarithm to base 2 of each element.
 >>> torch.log2(torch.tensor([1., 8.]))
 tensor([0., 3.])
 """)
-unary("log10", ufunc=np.log10, keep="x", domain=(0.2, 3.0), grad=lambda xp, g, x, y: g / (xp.conj(x) * LN10), doc="""
+unary("log10", ufunc=_log10, keep="x", domain=(0.2, 3.0), grad=lambda xp, g, x, y: g / (xp.conj(x) * LN10), doc="""
 The logarithm to base 10 of each element.
 
 >>> torch.log10(torch.tensor([1., 100.]))

@@ -95,7 +95,7 @@ def erfinv(y: Any) -> Any:
 
 
 # Bernoulli numbers B_2, B_4, ...
-_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
+BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
 _SHIFT = 10  # asymptotic series are used from here on
 
 
@@ -113,8 +113,8 @@ def lgamma(x: Any) -> Any:
         shifted = np.where(small, shifted + 1, shifted)
     inverse = 1 / shifted
     square, series = inverse * inverse, 0.0
-    for k in range(len(_BERNOULLI), 0, -1):
-        series = series * square + _BERNOULLI[k - 1] / (2 * k * (2 * k - 1))
+    for k in range(len(BERNOULLI), 0, -1):
+        series = series * square + BERNOULLI[k - 1] / (2 * k * (2 * k - 1))
     value = (shifted - 0.5) * np.log(shifted) - shifted + 0.5 * math.log(2 * math.pi) + series * inverse - np.log(product)
     value = np.where((z == 1) | (z == 2), 0.0, value)
     value = np.where(np.isinf(x), np.inf, value)
@@ -135,8 +135,8 @@ def digamma(x: Any) -> Any:
         z = np.where(small, z + 1, z)
     inverse = 1 / z
     square, series = inverse * inverse, 0.0
-    for k in range(len(_BERNOULLI), 0, -1):
-        series = series * square + _BERNOULLI[k - 1] / (2 * k)
+    for k in range(len(BERNOULLI), 0, -1):
+        series = series * square + BERNOULLI[k - 1] / (2 * k)
     value = total + np.log(z) - 0.5 * inverse - series * square
     fraction = x - np.floor(x)
     value = np.where(low, value - math.pi / np.tan(math.pi * fraction), value)
@@ -154,7 +154,7 @@ def zeta(s: float, q: Any) -> Any:
         a = np.where(small, a + 1, a)
     total = total + a ** (1 - s) / (s - 1) + 0.5 * a**-s
     factor = s * a ** (-s - 1)
-    for k, b in enumerate(_BERNOULLI, 1):
+    for k, b in enumerate(BERNOULLI, 1):
         total = total + b / math.factorial(2 * k) * factor
         factor = factor * (s + 2 * k - 1) * (s + 2 * k) / (a * a)
     return total
