@@ -1,6 +1,7 @@
 """Recurrent layers: lstm, gru, rnn_tanh and rnn_relu over whole sequences (single steps: recurrent_cells.py).
 
-One node per layer and direction, whatever the length of the sequence; the loops over time are in `_recurrent_steps`.
+One node per layer and direction, whatever the length of the sequence; the loops over time are in `_recurrent_steps`
+and, compiled, in `_recurrent_compiled`.
 Formulas: Hochreiter and Schmidhuber 1997 with forget gates; Cho et al. 2014 (in the variant of torch's documentation).
 """
 
@@ -10,7 +11,7 @@ from typing import Any
 
 from .. import autograd
 from ..tensor import Tensor
-from . import _recurrent_steps as loops
+from . import _recurrent_compiled, _recurrent_steps
 from .base import CARDS, Op, apply, expect_tensor, install, op
 from .casting import casting, lower
 from .dropout import dropout as drop
@@ -49,9 +50,14 @@ class Recurrent(Op):
         return tuple(grads)
 
 
-def _start(xp: Any, g: Any, states: tuple) -> list:
+def _form(x: Any, h0: Any, w_ih: Any) -> Any:
+    """The loops to run: compiled, or written with NumPy or CuPy."""
+    return _recurrent_compiled if _recurrent_compiled.usable(x, h0, w_ih) else _recurrent_steps
+
+
+def _start(xp: Any, g: Any, states: tuple) -> tuple:
     """Gradients of the outputs, and of the final states as new arrays (zeros where none arrived)."""
-    return [g[0], *[xp.zeros(s.shape, s.dtype) if d is None else xp.array(d) for d, s in zip(g[1:], states)]]
+    return (g[0], *[xp.zeros(s.shape, s.dtype) if d is None else xp.array(d, order="C") for d, s in zip(g[1:], states)])
 
 
 @op("_lstm_layer", function=False, method=False, node="LstmBackward0")
@@ -59,31 +65,16 @@ class LstmLayer(Recurrent):
     """One LSTM layer in one direction."""
 
     @staticmethod
-    def forward(
-        xp: Any,
-        x: Any,
-        h0: Any,
-        c0: Any,
-        w_ih: Any,
-        w_hh: Any,
-        b_ih: Any,
-        b_hh: Any,
-        w_hr: Any,
-        steps: list,
-        relu: bool,
-    ) -> tuple:
-        out, h, c, saved = loops.lstm_forward(xp, x, h0, c0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
-        return [out, h, c], (out.copy(), *saved)  # a copy: the caller may change the output in place
+    def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
+                relu: bool) -> tuple:  # fmt: skip
+        out, h, c, saved = _form(x, h0, w_ih).lstm_forward(xp, x, h0, c0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
+        return [out, h, c], saved
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, h0, c0, *weights = s.inputs
-        out, *saved = s.aux
-        steps = s.params[0]
-        before = loops.states_before(xp.np, out, h0, steps)
-        start = _start(xp.np, g, (h0, c0))
-        gx, gh, gc, gi, gr, gb, gp = loops.lstm_backward(
-            xp.np, tuple(start), x, before, tuple(weights), steps, tuple(saved), (h0.shape[1],)
+        gx, gh, gc, gi, gr, gb, gp = _form(x, h0, weights[0]).lstm_backward(
+            xp.np, _start(xp.np, g, (h0, c0)), x, tuple(weights), s.params[0], s.aux, s.needs[0]
         )
         return gx, gh, gc, gi, gr, gb, gb, gp
 
@@ -93,30 +84,16 @@ class GruLayer(Recurrent):
     """One GRU layer in one direction."""
 
     @staticmethod
-    def forward(
-        xp: Any,
-        x: Any,
-        h0: Any,
-        c0: Any,
-        w_ih: Any,
-        w_hh: Any,
-        b_ih: Any,
-        b_hh: Any,
-        w_hr: Any,
-        steps: list,
-        relu: bool,
-    ) -> tuple:
-        out, h, saved = loops.gru_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
-        return [out, h], (out.copy(), *saved)
+    def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
+                relu: bool) -> tuple:  # fmt: skip
+        out, h, saved = _form(x, h0, w_ih).gru_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
+        return [out, h], saved
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, h0, _, *weights = s.inputs
-        out, *saved = s.aux
-        steps = s.params[0]
-        before = loops.states_before(xp.np, out, h0, steps)
-        gx, gh, gi, gr, gb, gb_h = loops.gru_backward(
-            xp.np, tuple(_start(xp.np, g, (h0,))), x, before, tuple(weights), steps, tuple(saved)
+        gx, gh, gi, gr, gb, gb_h = _form(x, h0, weights[0]).gru_backward(
+            xp.np, _start(xp.np, g, (h0,)), x, tuple(weights), s.params[0], s.aux, s.needs[0]
         )
         return gx, gh, None, gi, gr, gb, gb_h, None
 
@@ -126,29 +103,17 @@ class RnnLayer(Recurrent):
     """One plain recurrent layer in one direction."""
 
     @staticmethod
-    def forward(
-        xp: Any,
-        x: Any,
-        h0: Any,
-        c0: Any,
-        w_ih: Any,
-        w_hh: Any,
-        b_ih: Any,
-        b_hh: Any,
-        w_hr: Any,
-        steps: list,
-        relu: bool,
-    ) -> tuple:
-        out, h = loops.rnn_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps, relu)
-        return [out, h], (out.copy(),)
+    def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
+                relu: bool) -> tuple:  # fmt: skip
+        out, h, saved = _form(x, h0, w_ih).rnn_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps, relu)
+        return [out, h], saved
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, h0, _, *weights = s.inputs
-        (out,), (steps, relu) = s.aux, s.params
-        before = loops.states_before(xp.np, out, h0, steps)
-        gx, gh, gi, gr, gb = loops.rnn_backward(
-            xp.np, tuple(_start(xp.np, g, (h0,))), x, before, out, tuple(weights), steps, relu
+        steps, relu = s.params
+        gx, gh, gi, gr, gb = _form(x, h0, weights[0]).rnn_backward(
+            xp.np, _start(xp.np, g, (h0,)), x, tuple(weights), steps, s.aux, s.needs[0], relu
         )
         return gx, gh, None, gi, gr, gb, gb, None
 
