@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata as metadata
-import importlib.util
-import os
 import re
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks.timing import Row, interleaved
+from tests.benchmarks.starting import ROOT, run
+from tests.benchmarks.timing import Row, in_turns
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("engine", "lit", "callbacks", "loggers")
-STEPS = 10_000
 MEMORY_PROGRAM = """
 import gc, sys
 import {library} as torch
@@ -37,15 +32,6 @@ print(sizes[-1] - sizes[len(sizes) // 10])
 """
 
 
-def run(program: str) -> str:
-    # As users have it: an installed package has its bytecode beside it.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"a measured program failed:\n{done.stderr}")
-    return done.stdout
-
-
 def seconds_of(program: str) -> Callable[[], float]:
     def measure() -> float:
         start = time.perf_counter()
@@ -55,15 +41,16 @@ def seconds_of(program: str) -> Callable[[], float]:
     return measure
 
 
-def import_time(theirs: bool, quick: bool) -> Row:
+def import_time(theirs: bool, rounds: int) -> Row:
     programs = {"nothing": "pass", "ours": "import engine, lit"}
     if theirs:
         programs["theirs"] = "import torch, lightning.pytorch"
     for program in programs.values():
         run(program)  # so that all have their files in memory
-    found = interleaved({name: seconds_of(program) for name, program in programs.items()}, 1 if quick else 7)
-    took = {name: seconds - found["nothing"] for name, seconds in found.items()}
-    return Row("import, without the interpreter's own start", "s", took["ours"], took.get("theirs"), "ratio 0.10")
+    found = in_turns({name: seconds_of(program) for name, program in programs.items()}, rounds)
+    nothing = statistics.median(found.pop("nothing"))
+    took = {name: [seconds - nothing for seconds in values] for name, values in found.items()}
+    return Row("import engine, lit (torch, lightning.pytorch), without the interpreter's own start", "s", took, {"ours": 0.08})
 
 
 def folder_size(folder: Path) -> int:
@@ -99,22 +86,21 @@ def installed_size(names: list[str]) -> float:
 def size(theirs: bool) -> Row:
     needed = ["numpy", "tqdm", "tensorboardX", "safetensors", "ml_dtypes", "threadpoolctl"]
     ours = installed_size(needed) + sum(folder_size(ROOT / room) for room in ROOMS) / 1e6
-    other = installed_size(["torch", "lightning"]) if theirs else None
-    return Row("installed size with what it needs", "MB", ours, other, "100 MB")
+    found = {"ours": [ours], **({"theirs": [installed_size(["torch", "lightning"])]} if theirs else {})}
+    return Row("installed size with what it needs", "MB", found, limit="100 MB")
 
 
-def memory(theirs: bool, quick: bool) -> Row:
+def memory(theirs: bool, rounds: int, steps: int) -> Row:
     import resource
 
-    def growth(library: str) -> float:
-        steps = 200 if quick else STEPS
+    def growth(library: str) -> list[float]:
         program = MEMORY_PROGRAM.format(library=library, page=resource.getpagesize(), steps=steps)
-        return statistics.median(float(run(program)) for _ in range(1 if quick else 3))
+        return [float(run(program)) for _ in range(rounds)]
 
-    measure = f"memory grown over {STEPS:,} steps without gc"
-    return Row(measure, "MB", growth("engine"), growth("torch") if theirs else None, "flat")
+    found = {"ours": growth("engine"), **({"theirs": growth("torch")} if theirs else {})}
+    return Row(f"memory grown over {steps:,} steps without gc", "MB", found, limit="flat")
 
 
-def measure(quick: bool) -> list[Row]:
-    theirs = all(importlib.util.find_spec(name) for name in ("torch", "lightning"))
-    return [import_time(theirs, quick), size(theirs), memory(theirs, quick)]
+def measure(theirs: bool, rounds: int, steps: int) -> list[Row]:
+    """What a training step of the digits network and the installed packages cost beside time."""
+    return [import_time(theirs, rounds), size(theirs), memory(theirs, min(rounds, 3), steps)]

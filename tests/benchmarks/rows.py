@@ -1,19 +1,33 @@
-"""Whole models, as users train and run them: one step, beside torch with as many threads. The goals are issue 3's."""
+"""Whole models, as users train and run them: one step, beside torch with as many threads; and cost against size."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import models
-from tests.benchmarks.timing import Row, compared
+from tests.benchmarks import models, starting
+from tests.benchmarks.contestants import Work, takes
+from tests.benchmarks.timing import Row, in_turns, scaled
 
-THREADS = 2
-Work = Callable[[], object]
+
+@dataclass(frozen=True)
+class Case:
+    """One row: what is done, and the most that its time may be of torch's, with `fast` and with NumPy only."""
+
+    name: str
+    fast: float
+    numpy: float
+    make: Callable[[ModuleType], Work]
+    memory: bool = True  # peak memory is compared as well (tests/benchmarks/memory.py)
+
+    @property
+    def goals(self) -> dict[str, float]:
+        return {"fast": self.fast, "numpy": self.numpy}
 
 
 def numbers(torch: ModuleType, *shape: int) -> Any:
@@ -83,8 +97,9 @@ def adversaries(torch: ModuleType) -> Work:
     return work
 
 
-def adam_step(torch: ModuleType, **options: Any) -> Work:
-    """Adam alone, on 10 million parameters in 160 tensors."""
+def adam_step(torch: ModuleType, beside: str = "default") -> Work:
+    """Adam alone, on 10 million parameters in 160 tensors; torch's default form or its fused one."""
+    options = {"fused": True} if beside == "fused" and torch.__name__ == "torch" else {}
     parameters = [torch.nn.Parameter(numbers(torch, 250, 250)) for _ in range(160)]
     for p in parameters:
         p.grad = numbers(torch, 250, 250)
@@ -145,39 +160,46 @@ def loading(torch: ModuleType, workers: int) -> Work:
     return work
 
 
-# Name, goal with NumPy only, maker.
-ROWS: tuple[tuple[str, str, Callable[[ModuleType], Work]], ...] = (
-    ("MLP 64-128-10, batch 32, Adam", "0.5", lambda t: classifying(t, models.mlp(t, 64, 128, 10), (32, 64))),
-    ("MLP 784-1024-1024-10, batch 256, Adam", "0.9",
-     lambda t: classifying(t, models.mlp(t, 784, 1024, 1024, 10), (256, 784))),
-    ("CNN of the seed document, batch 64, Adam", "1.0",
-     lambda t: classifying(t, models.small_cnn(t), (64, 3, 32, 32))),
-    ("ResNet-18 for 32x32, batch 32, SGD momentum", "1.1",
-     lambda t: classifying(t, models.resnet18(t), (32, 3, 32, 32), "SGD", momentum=0.9)),
-    ("MobileNet-like for 32x32, batch 32, Adam", "1.3",
-     lambda t: classifying(t, models.mobilenet(t), (32, 3, 32, 32))),
-    ("U-Net 1x128x128, batch 4, Adam", "1.2", lambda t: segmenting(t, models.unet(t), (4, 1, 128, 128))),
-    ("GPT 6 layers, width 384, context 256, batch 8, AdamW", "1.1",
-     lambda t: predicting_tokens(t, 8, 256, 6, 384, 6, 4096, causal=True)),
-    ("BERT-like, 4 layers, width 256, length 128, batch 16, AdamW", "1.1",
-     lambda t: predicting_tokens(t, 16, 128, 4, 256, 4, 4096, causal=False)),
-    ("LSTM 2x128, length 64, batch 32, Adam", "0.7",
-     lambda t: classifying(t, models.recurrent(t, "LSTM"), (32, 64, 64))),
-    ("GRU 2x128, length 64, batch 32, Adam", "0.7",
-     lambda t: classifying(t, models.recurrent(t, "GRU"), (32, 64, 64))),
-    ("VAE 784-400-20, batch 128, Adam", "1.1", autoencoding),
-    ("DCGAN 3x32x32, batch 64, Adam", "1.1", adversaries),
-    ("Adam, 10 million parameters in 160 tensors", "0.4", adam_step),
-    ("inference: MLP 64-128-10, one sample", "0.5", lambda t: inference(t, models.mlp(t, 64, 128, 10), 1, 64)),
-    ("inference: ResNet-18, one image", "1.1", lambda t: inference(t, models.resnet18(t), 1, 3, 32, 32)),
-    ("inference: GPT, 32 tokens with a KV cache", "1.0", generating),
-    ("DataLoader over an array in memory, 8192 samples", "0.3", lambda t: loading(t, 0)),
-    ("DataLoader, two workers, a transform per sample, 2048 samples", "0.8", lambda t: loading(t, 2)),
+def operator_on_16(torch: ModuleType, backward: bool) -> Work:
+    """A single pointwise operator on 16 floats."""
+    a, b = numbers(torch, 16).requires_grad_(), numbers(torch, 16)
+    gradient = torch.ones(16)
+    return (lambda: (a * b).backward(gradient)) if backward else (lambda: a * b)
+
+
+CASES = (
+    Case("MLP 64-128-10, batch 32, Adam", 0.5, 0.5, lambda t: classifying(t, models.mlp(t, 64, 128, 10), (32, 64))),
+    Case("MLP 784-1024-1024-10, batch 256, Adam", 0.9, 0.9,
+         lambda t: classifying(t, models.mlp(t, 784, 1024, 1024, 10), (256, 784))),
+    Case("CNN of the seed document, batch 64, Adam", 0.8, 1.0,
+         lambda t: classifying(t, models.small_cnn(t), (64, 3, 32, 32))),
+    Case("ResNet-18 for 32x32, batch 32, SGD momentum", 1.0, 1.1,
+         lambda t: classifying(t, models.resnet18(t), (32, 3, 32, 32), "SGD", momentum=0.9)),
+    Case("MobileNet-like for 32x32, batch 32, Adam", 1.0, 1.3,
+         lambda t: classifying(t, models.mobilenet(t), (32, 3, 32, 32))),
+    Case("U-Net 1x128x128, batch 4, Adam", 1.0, 1.2, lambda t: segmenting(t, models.unet(t), (4, 1, 128, 128))),
+    Case("GPT 6 layers, width 384, context 256, batch 8, AdamW", 0.95, 1.1,
+         lambda t: predicting_tokens(t, 8, 256, 6, 384, 6, 4096, causal=True)),
+    Case("BERT-like, 4 layers, width 256, length 128, batch 16, AdamW", 0.95, 1.1,
+         lambda t: predicting_tokens(t, 16, 128, 4, 256, 4, 4096, causal=False)),
+    Case("LSTM 2x128, length 64, batch 32, Adam", 0.6, 0.7,
+         lambda t: classifying(t, models.recurrent(t, "LSTM"), (32, 64, 64))),
+    Case("GRU 2x128, length 64, batch 32, Adam", 0.6, 0.7,
+         lambda t: classifying(t, models.recurrent(t, "GRU"), (32, 64, 64))),
+    Case("VAE 784-400-20, batch 128, Adam", 0.9, 1.1, autoencoding),
+    Case("DCGAN 3x32x32, batch 64, Adam", 0.9, 1.1, adversaries),
+    Case("Adam, 10 million parameters in 160 tensors", 0.3, 0.4, adam_step),
+    Case("Adam as above, torch's fused", 1.0, 1.5, lambda t: adam_step(t, "fused")),
+    Case("inference: MLP 64-128-10, one sample", 0.5, 0.5, lambda t: inference(t, models.mlp(t, 64, 128, 10), 1, 64)),
+    Case("inference: ResNet-18, one image", 1.0, 1.1, lambda t: inference(t, models.resnet18(t), 1, 3, 32, 32)),
+    Case("inference: GPT, 32 tokens with a KV cache", 0.8, 1.0, generating),
+    Case("DataLoader over an array in memory, 8192 samples", 0.3, 0.3, lambda t: loading(t, 0), memory=False),
+    Case("DataLoader, two workers, a transform per sample, 2048 samples", 0.8, 0.8, lambda t: loading(t, 2), memory=False),
+    Case("one pointwise operator, 16 floats, forward", 1.0, 1.0, lambda t: operator_on_16(t, False), memory=False),
+    Case("one pointwise operator, 16 floats, forward and backward", 1.2, 1.2, lambda t: operator_on_16(t, True),
+         memory=False),
+    Case("process start to first training step (digits MLP)", 0.12, 0.12, starting.first_step, memory=False),
 )  # fmt: skip
-
-
-def fused_adam(libraries: dict[str, ModuleType]) -> dict[str, Work]:
-    return {name: adam_step(torch, **({"fused": True} if name == "theirs" else {})) for name, torch in libraries.items()}
 
 
 # -- cost against size ------------------------------------------------------------------------------------------------
@@ -208,30 +230,17 @@ def sized(torch: ModuleType, operator: str, n: int) -> Work:
     return both_ways(torch, lambda x: torch.softmax(x, -1), numbers(torch, n, 512))
 
 
-SIZES = {"matmul": (32, 128, 512, 1024), "conv2d 3x3": (4, 16, 64, 128), "attention": (32, 128, 512),
-         "softmax": (16, 256, 4096)}  # fmt: skip
+SIZES = {"matmul": (16, 32, 128, 512, 1024), "conv2d 3x3": (4, 16, 64, 128), "attention": (16, 32, 128, 512),
+         "softmax": (16, 128, 256, 4096)}  # fmt: skip
+SIZED_CASES = tuple(Case(f"{operator}, size {n}, both ways", 1.3, 1.6, lambda t, operator=operator, n=n: sized(t, operator, n),
+                         memory=False) for operator, sizes in SIZES.items() for n in sizes)  # type: ignore[misc]
 
 
-def measure(engine: ModuleType, torch: ModuleType | None, quick: bool, only: str = "") -> list[Row]:
-    """The rows with `only` in their name, with `THREADS` threads for either library; one in twelve if `quick`."""
-    libraries = {"ours": engine, **({"theirs": torch} if torch else {})}
-    makers: list[tuple[str, str, Callable[[], dict[str, Work]]]] = []
-    for name, goal, make in ROWS:
-        makers.append((name, goal, lambda make=make: {key: make(t) for key, t in libraries.items()}))
-    makers.append(("Adam as above, torch's fused", "1.5", lambda: fused_adam(libraries)))
-    for operator, sizes in SIZES.items():
-        for n in sizes:
-            makers.append((f"{operator}, size {n}, both ways", "1.6", lambda operator=operator, n=n: {
-                key: sized(t, operator, n) for key, t in libraries.items()}))  # fmt: skip
-    before = {name: library.get_num_threads() for name, library in libraries.items()}
+def measure(cases: list[Case], torch: ModuleType | None, least: float, rounds: int) -> list[Row]:
+    """The time of one call of each case's work, in milliseconds."""
     rows = []
-    try:
-        for library in libraries.values():
-            library.set_num_threads(THREADS)
-        for name, goal, make_works in [m for m in makers if only.lower() in m[0].lower()][:: 12 if quick else 1]:
-            rows.append(compared(name, "ms", 1e3, make_works(), goal, quick))
-            print(*rows[-1].cells(), sep=" | ", file=sys.stderr, flush=True)  # a full run takes many minutes
-    finally:
-        for name, library in libraries.items():
-            library.set_num_threads(before[name])
+    for case in cases:
+        found = in_turns(takes(case.make, torch, least), rounds)
+        rows.append(Row(case.name, "ms", scaled(found, 1e3), case.goals))
+        print(case.name, {name: rows[-1].ratio(name) for name in found}, file=sys.stderr, flush=True)  # it takes many minutes
     return rows

@@ -5,61 +5,76 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+THREADS = 2  # for either library
+# Who takes part: ours, or ours in its two forms where the extra `fast` can make a difference, and theirs.
+TITLES = {"theirs": "torch / Lightning", "ours": "litengine", "fast": "with fast", "numpy": "NumPy only"}
+OURS = ("ours", "fast", "numpy")
 
 
 @dataclass
 class Row:
-    """One line of the table: the measure, ours, theirs (None where not installed), and the most that ours may be.
+    """One line of a table: what is measured, and what each contestant's rounds gave.
 
-    `spread` are the lowest and the highest ratio of a round, where rounds were compared one by one.
+    `goals` are the most that a ratio to theirs may be, by contestant. `limit` is a goal of another kind.
     """
 
     measure: str
     unit: str
-    ours: float
-    theirs: float | None = None
-    goal: str = ""
-    spread: tuple[float, float] | None = None
+    rounds: dict[str, list[float]]
+    goals: dict[str, float] = field(default_factory=dict)
+    limit: str = ""
 
-    def cells(self) -> list[str]:
-        theirs = "-" if self.theirs is None else f"{self.theirs:.4g}"
-        ratio = "-" if not self.theirs else f"{self.ours / self.theirs:.2f}"
-        spread = "-" if self.spread is None else f"{self.spread[0]:.2f} to {self.spread[1]:.2f}"
-        return [self.measure, self.unit, f"{self.ours:.4g}", theirs, ratio, spread, self.goal]
+    def median(self, name: str) -> float:
+        return statistics.median(self.rounds[name])
+
+    def ratio(self, name: str) -> float | None:
+        """The median of the rounds' ratios to theirs; None where there is nothing to compare with."""
+        ratios = self._ratios(name)
+        return statistics.median(ratios) if ratios else None
+
+    def spread(self, name: str) -> tuple[float, float]:
+        """The lowest and the highest ratio of a round."""
+        ratios = self._ratios(name)
+        return min(ratios), max(ratios)
+
+    def _ratios(self, name: str) -> list[float]:
+        return [a / b for a, b in zip(self.rounds[name], self.rounds.get("theirs", ())) if b]
+
+    def _cells(self, name: str) -> list[str]:
+        if name not in self.rounds:
+            return ["-"] * (1 if name == "theirs" else 4)
+        if name == "theirs":
+            return [f"{self.median(name):.4g}"]
+        ratios = self._ratios(name)
+        ratio = f"{statistics.median(ratios):.2f}" if ratios else "-"
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}" if len(ratios) > 1 else "-"
+        return [f"{self.median(name):.4g}", ratio, spread, f"{self.goals[name]:g}" if name in self.goals else self.limit]
+
+    def cells(self, names: list[str]) -> list[str]:
+        return [self.measure, self.unit, *[cell for name in names for cell in self._cells(name)]]
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
-    head = ["measure", "unit", "litengine", "torch / Lightning", "ratio", "of rounds", "goal"]
-    lines = [head, *(row.cells() for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    """The rows as a Markdown table, with columns for the contestants that took part."""
+    names = [name for name in TITLES if any(name in row.rounds for row in rows)]
+    head = ["measure", "unit"]
+    for name in names:
+        head += [TITLES[name]] if name == "theirs" else [TITLES[name], "ratio", "of rounds", "goal"]
+    lines = [head, *(row.cells(names) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |" for line in lines)
 
 
-def compared(measure: str, unit: str, scale: float, works: dict[str, Callable[[], object]], goal: str, quick: bool) -> Row:
-    """A row from rounds in which ours and theirs take turns; the ratio's spread is that of the rounds."""
-    least, rounds = (0.001, 1) if quick else (0.1, 5)
-    contestants = {name: seconds_per_call(work, least) for name, work in works.items()}
-    results: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, take in contestants.items():
-            results[name].append(take() * scale)
-    ours, theirs = results["ours"], results.get("theirs")
-    if theirs is None:
-        return Row(measure, unit, statistics.median(ours), None, goal)
-    ratios = [a / b for a, b in zip(ours, theirs)]
-    return Row(measure, unit, statistics.median(ours), statistics.median(theirs), goal, (min(ratios), max(ratios)))
-
-
-def interleaved(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """The median of `rounds` results of each function, called in turn: a b c, a b c, ..."""
+def in_turns(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """`rounds` results of each function, called in turn: a b c, a b c, ..."""
     results: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, measure in contestants.items():
             results[name].append(measure())
-    return {name: statistics.median(values) for name, values in results.items()}
+    return results
 
 
 def seconds_per_call(work: Callable[[], object], least: float) -> Callable[[], float]:
@@ -82,3 +97,7 @@ def seconds_per_call(work: Callable[[], object], least: float) -> Callable[[], f
         return (time.perf_counter() - start) / count
 
     return measure
+
+
+def scaled(results: dict[str, list[float]], scale: float) -> dict[str, list[float]]:
+    return {name: [value * scale for value in values] for name, values in results.items()}
