@@ -71,3 +71,59 @@ def ordered(x):  # type: ignore[no-untyped-def]
 def from_ordered(k):  # type: ignore[no-untyped-def]
     """The float32 of `ordered`'s number."""
     return float_of(k ^ ((k >> INT(31)) & INT(0x7FFFFFFF)))
+
+
+# log(1 + r) - r + r**2 / 2 over r**3 for 1 + r in [sqrt(1/2), sqrt(2)] (Cephes' logf)
+_L0, _L1, _L2 = F(7.0376836292e-2), F(-1.1514610310e-1), F(1.1676998740e-1)
+_L3, _L4, _L5 = F(-1.2420140846e-1), F(1.4249322787e-1), F(-1.6668057665e-1)
+_L6, _L7, _L8 = F(2.0000714765e-1), F(-2.4999993993e-1), F(3.3333331174e-1)
+_ROOT_HALF_BITS, _ONE_BITS, _MANTISSA = INT(0x3F3504F3), INT(0x3F800000), INT(0x007FFFFF)
+
+
+@inline
+def log(x):  # type: ignore[no-untyped-def]
+    """The natural logarithm of positive normal numbers, which is all that kernels ask for; infinity and NaN give 88.7."""
+    b = bits_of(x) + (_ONE_BITS - _ROOT_HALF_BITS)
+    n = F((b >> _SHIFT) - _BIAS)
+    r = float_of((b & _MANTISSA) + _ROOT_HALF_BITS) - ONE
+    square = r * r
+    p = ((((((((_L0 * r + _L1) * r + _L2) * r + _L3) * r + _L4) * r + _L5) * r + _L6) * r + _L7) * r + _L8) * r * square
+    return r + (p - HALF * square + n * _LN2_LOW) + n * _LN2_HIGH
+
+
+@inline
+def log1p_exp(x):  # type: ignore[no-untyped-def]
+    """log(1 + exp(x)) for any x: max(x, 0) + log(1 + exp(-|x|)), with what 1 + e lost put back."""
+    e = exp(-abs(x))
+    u = ONE + e
+    return max(x, ZERO) + log(u) + (e - (u - ONE)) / u
+
+
+@inline
+def sigmoid(x):  # type: ignore[no-untyped-def]
+    """1 / (1 + exp(-x))."""
+    return ONE / (ONE + exp(-x))
+
+
+@inline
+def tanh(x):  # type: ignore[no-untyped-def]
+    """To about 1e-7 of 1, which is enough under `1 + tanh`."""
+    return TWO / (ONE + exp(-TWO * x)) - ONE
+
+
+# The rational form of engine/ops/special_values.py.
+_P0, _P1, _P2, _P3 = F(-2.72614225801306e-10), F(2.77068142495902e-08), F(-2.10102402082508e-06), F(-5.69250639462346e-05)
+_P4, _P5, _P6 = F(-7.34990630326855e-04), F(-2.95459980854025e-03), F(-1.60960333262415e-02)
+_Q0, _Q1, _Q2 = F(-1.45660718464996e-05), F(-2.13374055278905e-04), F(-1.68282697438203e-03)
+_Q3, _Q4 = F(-7.37332916720468e-03), F(-1.42647390514189e-02)
+_FOUR = F(4)
+
+
+@inline
+def erf(x):  # type: ignore[no-untyped-def]
+    """The error function."""
+    x = -_FOUR if x < -_FOUR else x
+    x = _FOUR if x > _FOUR else x
+    s = x * x
+    p = ((((((_P0 * s + _P1) * s + _P2) * s + _P3) * s + _P4) * s + _P5) * s + _P6) * x
+    return p / ((((_Q0 * s + _Q1) * s + _Q2) * s + _Q3) * s + _Q4)

@@ -114,30 +114,49 @@ def by_rows(fn: Callable, arrays: Sequence, longest: int = 0, split: Sequence[bo
     return tuple(outs) if many else outs[0]
 
 
-# -- compiled (engine/fast) -------------------------------------------------------------------------------------------
+# -- compiled (engine/fast), or NumPy's form --------------------------------------------------------------------------
 
 
-def compiled_rows(name: str, dim: int, *arrays: Any) -> Any:
-    """The array that the kernel `rows.<name>` makes of arrays of one shape, line by line along the last dimension.
+def lines(name: str, fn: Callable, dim: int, *arrays: Any) -> Any:
+    """An array like the first, made line by line along the last dimension from large arrays of one shape.
 
-    None where it does not apply: small arrays, another `dim`, other dtypes or layouts, no compiled kernels.
+    By the kernel `rows.<name>`, or where that does not apply by `fn(*parts, out)`, which fills its last argument. None for
+    small arrays, another `dim`, or lines that do not lie one after the other.
     """
     first = arrays[0]
-    if not is_large(first) or dim != first.ndim - 1:
+    if not is_large(first) or dim != first.ndim - 1 or not all(a.flags.c_contiguous for a in arrays):
         return None
-    kernels = fast.kernels("rows")
-    if kernels is None or not fast.fits(*arrays):
-        return None
-    kernel, width = getattr(kernels, name), first.shape[-1]
-    lines = [a.reshape(-1, width) for a in arrays]
-    out = np.empty(lines[0].shape, first.dtype)
+    kernels = fast.kernels("rows") if fast.fits(*arrays) else None
+    if kernels is not None:
+        fn = getattr(kernels, name)
+    width = first.shape[-1]
+    flat = [a.reshape(-1, width) for a in arrays]
+    out = np.empty(flat[0].shape, first.dtype)
     blocks = row_blocks(len(out), width)
 
     def run(i: int) -> None:
         block = blocks[i]
-        kernel(*[a[block] for a in lines], out[block])
+        fn(*[a[block] for a in flat], out[block])
 
     parallel_for(run, len(blocks))
+    return out.reshape(first.shape)
+
+
+def elements(name: str, *arrays: Any, params: tuple = ()) -> Any:
+    """An array like the first, made by the kernel `elements.<name>` from large arrays of one shape; None where it does not
+    apply. `params` are numbers."""
+    first = arrays[0]
+    if not is_large(first) or not fast.fits(*arrays) or any(a.shape != first.shape for a in arrays):
+        return None
+    kernels = fast.kernels("elements")
+    if kernels is None:
+        return None
+    kernel = getattr(kernels, name)
+    flat = [a.reshape(-1) for a in arrays]
+    out = np.empty(first.size, first.dtype)
+    blocks = spans(first.size, SINGLE)
+    numbers = [np.float32(p) for p in params]
+    parallel_for(lambda i: kernel(*[a[blocks[i]] for a in flat], out[blocks[i]], *numbers), len(blocks))
     return out.reshape(first.shape)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autograd.modes import state
 from ..tensor import Tensor
-from ._blocked import is_large, pointwise
+from ._blocked import elements, is_large, pointwise
 from .base import CARDS, F32, F64, Op, apply, composite, expect_tensor, install, op
 from .inplace import assign, check_inplace
 from .pointwise import unary
@@ -52,7 +52,7 @@ class ZeroWhere(Op):
         return xp._zero_where(g, s.inputs[1]), None
 
 
-RELU = unary("relu", ufunc=_relu, keep="y", to_float=False, functional=True,
+RELU = unary("relu", ufunc=_relu, keep="y", to_float=False, functional=True, compiled=True,
              grad=lambda xp, g, x, y: xp._zero_where(g, y <= 0), doc="""
 max(x, 0) of each element. Any shape, real dtypes.
 
@@ -74,15 +74,25 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 # -- rows with parameters ---------------------------------------------------------------------------------------------
 
 
-def row(name: str, forward: Callable, grad: Callable, node: str = "") -> Any:
-    """A card of one input: `forward(xp, x, *params)`, `grad(xp, g, x, *params)`."""
+def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: bool = False) -> Any:
+    """A card of one input: `forward(xp, x, *params)`, `grad(xp, g, x, *params)`.
+
+    `compiled`: `engine/fast/elements.py` has kernels of this name for both.
+    """
+
+    def large_forward(xp: Any, x: Any, *params: Any) -> Any:
+        y = elements(name, x, params=params) if compiled else None
+        return pointwise(lambda x: forward(xp, x, *params), x) if y is None else y
+
+    def large_backward(xp: Any, g: Any, x: Any, *params: Any) -> Any:
+        gx = elements(name + "_backward", g, x, params=params) if compiled else None
+        return pointwise(lambda g, x: grad(xp, g, x, *params), g, x) if gx is None else gx
 
     def blocked_forward(xp: Any, x: Any, *params: Any) -> Any:
-        return pointwise(lambda x: forward(xp, x, *params), x) if is_large(x) else forward(xp, x, *params)
+        return (large_forward if is_large(x) else forward)(xp, x, *params)
 
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        x, params = s.inputs[0], s.params
-        return (pointwise(lambda g, x: grad(xp, g, x, *params), g, x) if is_large(g) else grad(xp, g, x, *params),)
+        return ((large_backward if is_large(g) else grad)(xp, g, s.inputs[0], *s.params),)
 
     body = {"__doc__": f"`{name}` of each element; see `nn.functional.{name}`.", "keep": (0,),
             "forward": staticmethod(blocked_forward), "backward": staticmethod(backward)}

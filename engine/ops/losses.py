@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, fast
+from ..pool import parallel_for
 from ..tensor import Tensor, wrap
-from ._blocked import by_rows, is_large
+from ._blocked import by_rows, is_large, row_blocks
 from .base import Op, expect_tensor, install, op
 from .reductions import add_up
 from .softmax import shifted
@@ -73,7 +74,8 @@ class CrossEntropy(Op):
 
     n = 3
     keep = (0, 1, 2)
-    has_aux = True  # exp(input - max) and its row sums, then what the row targets A are made of
+    # exp(input - max) and its row sums (compiled: None and log(sum(exp(input)))), then what the row targets A are made of
+    has_aux = True
 
     @staticmethod
     def forward(xp: Any, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int, smoothing: float) -> Any:
@@ -92,6 +94,9 @@ class CrossEntropy(Op):
         if weight is not None or 0 <= ignore_index < z.shape[1] or _out_of_bounds(xp, t, z.shape[1]):
             t, hit, valid = _row_weights(xp, t, z.shape[1], weight, ignore_index, z.dtype)
             count = hit.sum()
+        if hit is None and not smoothing and (kernels := _kernels(z)) is not None:
+            losses, logs = _compiled_losses(kernels, z, t)
+            return _reduced(losses, reduction, len(t), x.shape), (None, logs, rows, t, None, None, None)
         if is_large(z):
             e, total, picked, *smooth = by_rows(
                 lambda z, t: _row_terms(xp, z, xp.arange(len(t)), t, weight, smoothing), (z, t), split=(True, True))
@@ -120,6 +125,8 @@ class CrossEntropy(Op):
         elif reduction == "mean":
             g = g / (len(t) if count is None else count)
         at_target = g if hit is None else g * hit
+        if e is None:
+            return _classes_back(_gradient_from_logs(_classes_last(x), t, total, g), x.shape), None, None
         if not smoothing:
             dx = _scaled(e, (at_target / total).reshape(-1, 1))
             dx[rows, t] -= at_target
@@ -248,6 +255,33 @@ def _row_terms(xp: Any, z: Any, rows: Any, t: Any, weight: Any, smoothing: float
     smooth = () if not smoothing else ((z if weight is None else z * weight).sum(axis=1),)
     e = xp.exp(z, out=z)
     return e, add_up(xp, e, 1, False), picked, *smooth
+
+
+def _kernels(z: Any) -> Any:
+    """The compiled kernels for rows of a large float32 array, or None."""
+    return fast.kernels("rows") if is_large(z) and fast.fits(z) else None
+
+
+def _compiled_losses(kernels: Any, z: Any, t: Any) -> tuple:
+    """(log(sum(exp(z))) - z[target], log(sum(exp(z)))) of every row."""
+    arrays = z, np.array(t), np.empty(len(z), z.dtype), np.empty(len(z), z.dtype)
+    blocks = row_blocks(len(z), z.shape[1])
+    parallel_for(lambda i: kernels.cross_entropy(*[a[blocks[i]] for a in arrays]), len(blocks))
+    return arrays[2:]
+
+
+def _gradient_from_logs(z: Any, t: Any, logs: Any, g: Any) -> Any:
+    """(softmax(z) - one-hot target) * g, with a number or a number per row as `g`; `logs` are log(sum(exp(z)))."""
+    kernels, factors = _kernels(z), np.empty(len(z), z.dtype)
+    factors[...] = g
+    if kernels is None:  # switched off since forward
+        dx = np.exp(z - logs[:, None]) * factors[:, None]
+        dx[np.arange(len(t)), t] -= factors
+        return dx
+    arrays = z, np.array(t), logs, factors, np.empty(z.shape, z.dtype)
+    blocks = row_blocks(len(z), z.shape[1])
+    parallel_for(lambda i: kernels.cross_entropy_backward(*[a[blocks[i]] for a in arrays]), len(blocks))
+    return arrays[-1]
 
 
 def _scaled(e: Any, factors: Any) -> Any:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import dtypes
+import numpy as np
+
+from .. import dtypes, fast
+from ..pool import map_blocks, parallel_for
 from ..tensor import Tensor
-from ._blocked import is_large, run_blocks
+from ._blocked import is_large, row_blocks, run_blocks
 from .base import Op, expect_tensor, op
 
 
@@ -49,6 +52,9 @@ def _row_blocks(rows: int, width: int) -> list[slice]:
 
 def rows_forward(xp: Any, x: Any, w: Any, b: Any, width: int, eps: float, centre: bool) -> tuple:
     """(normalised, scaled and shifted rows, means or None, 1 / std), each row the last `width` elements of `x`."""
+    made = _rows_compiled(x, w, b, width, eps, centre)
+    if made is not None:
+        return made
     rows = x.size // width if width else 0
     x2, out = x.reshape(rows, width), xp.empty((rows, width), x.dtype)
     mean: Any = xp.empty((rows, 1), x.dtype) if centre else None
@@ -75,6 +81,9 @@ def rows_forward(xp: Any, x: Any, w: Any, b: Any, width: int, eps: float, centre
 
 def rows_backward(xp: Any, g: Any, x: Any, w: Any, width: int, mean: Any, rstd: Any, needs: tuple) -> list:
     """Gradients of x, w and b (flat), by the formula at the top; None where `needs` says so."""
+    made = _rows_backward_compiled(g, x, w, width, mean, rstd, needs)
+    if made is not None:
+        return made
     rows = g.size // width if width else 0
     g2, x2 = g.reshape(rows, width), x.reshape(rows, width)
     gx = xp.empty((rows, width), g.dtype) if needs[0] else None
@@ -100,6 +109,55 @@ def rows_backward(xp: Any, g: Any, x: Any, w: Any, width: int, mean: Any, rstd: 
     parts = run_blocks(run, len(blocks), is_large(g))
     return [gx, *[_sum_parts(xp, [p[i] for p in parts], width, g.dtype) if need else None
                   for i, need in enumerate(needs[1:])]]
+
+
+def _kernels(width: int, *arrays: Any) -> Any:
+    """The compiled kernels for rows of large float32 arrays, or None. The first array is the large one."""
+    given = [a for a in arrays if a is not None]
+    return fast.kernels("rows") if width and is_large(given[0]) and fast.fits(*given) else None
+
+
+def _rows_compiled(x: Any, w: Any, b: Any, width: int, eps: float, centre: bool) -> tuple | None:
+    kernels = _kernels(width, x, w, b)
+    if kernels is None:
+        return None
+    x2 = x.reshape(-1, width)
+    out, rstd = np.empty_like(x2), np.empty((len(x2), 1), x.dtype)
+    mean = np.empty_like(rstd) if centre else None
+    w, b = np.ones(width, x.dtype) if w is None else w, np.zeros(width, x.dtype) if b is None else b
+    eps, blocks = np.float32(eps), row_blocks(len(x2), width)
+
+    def run(i: int) -> None:
+        block = blocks[i]
+        if mean is None:
+            kernels.rms_norm(x2[block], w, eps, out[block], rstd[block])
+        else:
+            kernels.layer_norm(x2[block], w, b, eps, out[block], mean[block], rstd[block])
+
+    parallel_for(run, len(blocks))
+    return out.reshape(x.shape), mean, rstd
+
+
+def _rows_backward_compiled(g: Any, x: Any, w: Any, width: int, mean: Any, rstd: Any, needs: tuple) -> list | None:
+    kernels = _kernels(width, g, x, w)
+    if kernels is None:
+        return None
+    g2, x2 = g.reshape(-1, width), x.reshape(-1, width)
+    gx, w = np.empty_like(g2), np.ones(width, g.dtype) if w is None else w
+    blocks = row_blocks(len(g2), width)
+
+    def run(i: int) -> tuple:
+        block = blocks[i]
+        gw, gb = np.zeros(width, g.dtype), np.zeros(width, g.dtype)
+        if mean is None:
+            kernels.rms_norm_backward(g2[block], x2[block], w, rstd[block], gx[block], gw)
+        else:
+            kernels.layer_norm_backward(g2[block], x2[block], w, mean[block], rstd[block], gx[block], gw, gb)
+        return gx, gw, gb
+
+    parts = map_blocks(run, len(blocks))
+    return [gx if needs[0] else None, *[_sum_parts(np, [p[i] for p in parts], width, g.dtype) if need else None
+                                        for i, need in enumerate(needs[1:], 1)]]
 
 
 def _sum_parts(xp: Any, parts: list, width: int, dtype: Any) -> Any:

@@ -17,7 +17,7 @@ from ..autograd.graph import Version, next_seq
 from ..autograd.modes import state
 from ..pool import LARGE
 from ..tensor import Tensor
-from ._blocked import SINGLE, is_large, pointwise
+from ._blocked import SINGLE, elements, is_large, pointwise
 from .base import F32, F64, Op, apply, expect_tensor, install, op
 from .inplace import check_inplace, write_out
 
@@ -66,14 +66,17 @@ class Binary(Op):
 
 def unary(name: str, *aliases: str, ufunc: Callable, grad: Any = None, keep: str = "", to_float: bool = True,
           doc: str, domain: tuple[float, float] = (-2.0, 2.0), inplace: bool = True, functional: bool = False,
-          differentiable: bool = True, node: str = "") -> type[Unary]:
-    """Register a one-input row. `keep`: letters of what `grad` needs, of "x" (input) and "y" (output)."""
+          differentiable: bool = True, node: str = "", compiled: bool = False) -> type[Unary]:
+    """Register a one-input row. `keep`: letters of what `grad` needs, of "x" (input) and "y" (output).
+
+    `compiled`: `engine/fast/elements.py` has a kernel `<name>_backward` of the gradient and what is kept.
+    """
     body: dict[str, Any] = {
         "__doc__": doc, "ufunc": staticmethod(ufunc), "grad": staticmethod(grad) if grad else None, "domain": domain,
         "keep": (0,) if "x" in keep else (), "keep_output": "y" in keep, "to_float": to_float,
         "differentiable": differentiable and grad is not None,
         "forward": staticmethod(lambda xp, x: ufunc(x)),
-        "backward": staticmethod(_unary_backward(grad, "x" in keep)),
+        "backward": staticmethod(_unary_backward(grad, "x" in keep, name + "_backward" if compiled else "")),
     }
     card: Any = type("".join(p.capitalize() for p in name.split("_")), (Unary,), body)
     op(name, node=node)(card)
@@ -84,11 +87,12 @@ def unary(name: str, *aliases: str, ufunc: Callable, grad: Any = None, keep: str
     return card
 
 
-def _unary_backward(grad: Any, keeps_input: bool) -> Callable:
+def _unary_backward(grad: Any, keeps_input: bool, kernel: str) -> Callable:
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, y = s.inputs[0] if keeps_input else None, s.output
         if is_large(g):
-            return (pointwise(lambda g, x, y: grad(xp, g, x, y), g, x, y),)
+            gx = elements(kernel, g, x if keeps_input else y) if kernel else None
+            return (pointwise(lambda g, x, y: grad(xp, g, x, y), g, x, y) if gx is None else gx,)
         return (grad(xp, g, x, y),)
 
     return backward

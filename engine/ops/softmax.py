@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dtypes import as_dtype
 from ..tensor import Tensor, check_dim
-from ._blocked import along, compiled_rows
+from ._blocked import along, lines
 from .base import Op, composite, expect_tensor, install, op
 from .inplace import write_out
 from .reductions import add_up
@@ -22,9 +22,32 @@ def shifted(xp: Any, x: Any, dim: int) -> Any:
     return x - xp.maximum.reduce(x, axis=dim, keepdims=True) if xp is np else x - x.max(axis=dim, keepdims=True)
 
 
+def _softmax_rows(x: Any, out: Any) -> None:
+    np.subtract(x, np.maximum.reduce(x, axis=1, keepdims=True), out=out)
+    np.exp(out, out=out)
+    out *= 1 / np.add.reduce(out, axis=1, keepdims=True)
+
+
+def _softmax_rows_gradient(g: Any, y: Any, out: Any) -> None:
+    np.subtract(g, np.vecdot(g, y)[:, None], out=out)
+    out *= y
+
+
 def _softmax_gradient(g: Any, y: Any, dim: int) -> Any:
     gy = g * y
     return gy - y * gy.sum(axis=dim, keepdims=True)
+
+
+def _log_softmax_rows(x: Any, out: Any) -> None:
+    z = x - np.maximum.reduce(x, axis=1, keepdims=True)
+    np.exp(z, out=out)
+    np.subtract(z, np.log(np.add.reduce(out, axis=1, keepdims=True)), out=out)
+
+
+def _log_softmax_rows_gradient(g: Any, y: Any, out: Any) -> None:
+    np.exp(y, out=out)
+    out *= np.add.reduce(g, axis=1, keepdims=True)
+    np.subtract(g, out, out=out)
 
 
 @op("_softmax", function=False, method=False, node="SoftmaxBackward0")
@@ -38,21 +61,21 @@ class Softmax(Op):
         if not x.ndim:
             return x - x + 1
 
-        def lines(x: Any, dim: int) -> Any:
+        def compute(x: Any, dim: int) -> Any:
             y = shifted(xp, x, dim)
             xp.exp(y, out=y)
             y /= add_up(xp, y, dim, True)
             return y
 
-        y = compiled_rows("softmax", dim, x)
-        return along(lines, dim, x) if y is None else y
+        y = lines("softmax", _softmax_rows, dim, x)
+        return along(compute, dim, x) if y is None else y
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         y, dim = s.output, s.params[0]
         if not y.ndim:
             return (g * 0,)
-        gx = compiled_rows("softmax_backward", dim, g, y)
+        gx = lines("softmax_backward", _softmax_rows_gradient, dim, g, y)
         return (along(_softmax_gradient, dim, g, y) if gx is None else gx,)
 
     @staticmethod
@@ -73,19 +96,23 @@ class LogSoftmax(Op):
         if not x.ndim:
             return x - x
 
-        def lines(x: Any, dim: int) -> Any:
+        def compute(x: Any, dim: int) -> Any:
             y = shifted(xp, x, dim)
             y -= xp.log(add_up(xp, xp.exp(y), dim, True))
             return y
 
-        return along(lines, dim, x)
+        y = lines("log_softmax", _log_softmax_rows, dim, x)
+        return along(compute, dim, x) if y is None else y
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         y, dim = s.output, s.params[0]
         if not y.ndim:
             return (g * 0,)
-        return (along(lambda g, y, dim: g - xp.exp(y) * g.sum(axis=dim, keepdims=True), dim, g, y),)
+        gx = lines("log_softmax_backward", _log_softmax_rows_gradient, dim, g, y)
+        if gx is None:
+            gx = along(lambda g, y, dim: g - xp.exp(y) * g.sum(axis=dim, keepdims=True), dim, g, y)
+        return (gx,)
 
     @staticmethod
     def samples(make: Any) -> Any:

@@ -14,6 +14,10 @@ import pytest
 
 import engine as torch
 from engine import fast
+from engine.ops import _blocked
+from engine.ops import pointwise as pointwise_rows
+from engine.ops.samples import all_samples
+from tests.engine.ops_harness import array, call
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGE_PROGRAM = """
@@ -139,3 +143,63 @@ def test_softmax_keeps_infinities_and_nan():
     with torch.backends.fast.flags(enabled=False):
         expected = torch.softmax(x, -1)
     np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=2e-6)
+
+
+COMPILED = ("softm", "log_softmax", "cross_entropy", "layer_norm", "rms_norm", "gelu", "silu", "sigmoid", "tanh", "relu", "soft",
+            "attention", "linear", "dropout", "embedding", "loss", "index", "scatter", "gather")
+CASES = [(f"{name}-{i}", sample) for name, i, sample in all_samples() if any(part in name for part in COMPILED)]
+LEAST = 2  # elements of what counts as large here
+
+
+def results(sample, enabled):
+    """Outputs and gradients of a sample in float32."""
+    torch.manual_seed(0)
+    with torch.backends.fast.flags(enabled):
+        outs, leaves = call(sample, torch, "float32", grad=True)
+        total = sum((o * o).sum() for o in outs if getattr(o, "requires_grad", False) and not o.is_complex())
+        if isinstance(total, torch.Tensor):
+            total.backward()
+    return [array(o) for o in outs], [None if leaf.grad is None else array(leaf.grad) for leaf in leaves]
+
+
+@needs_numba
+@pytest.mark.parametrize("sample", [sample for _, sample in CASES], ids=[name for name, _ in CASES])
+def test_kernels_give_what_numpy_gives(sample, monkeypatch):
+    for module in (_blocked, pointwise_rows):
+        monkeypatch.setattr(module, "LARGE", LEAST)
+    expected, expected_grads = results(sample, enabled=False)
+    got, grads = results(sample, enabled=True)
+    for a, b in zip([*got, *grads], [*expected, *expected_grads], strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert (a.dtype, a.shape) == (b.dtype, b.shape)
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@needs_numba
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "log_sigmoid", "softplus", "sigmoid", "tanh", "relu"])
+def test_activations_everywhere(name):
+    """Large and small numbers, infinities and NaN, through forward and backward."""
+    special = torch.tensor([0.0, -0.0, 1e-30, -1e-30, 1e-38, 30.0, -30.0, 88.7, -88.7, 104.0, -104.0, 1e30, -1e30,
+                            float("inf"), -float("inf"), float("nan")])
+    x = torch.cat([special, torch.linspace(-12, 12, 1 << 17)])
+    apply = {"gelu_tanh": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+             "log_sigmoid": torch.nn.functional.logsigmoid}.get(name) or getattr(torch.nn.functional, name)
+    found = []
+    for enabled in (True, False):
+        leaf = x.clone().requires_grad_()
+        with torch.backends.fast.flags(enabled):
+            y = apply(leaf)
+            y.backward(torch.ones_like(y))
+        found.append((y.detach().numpy(), leaf.grad.numpy()))
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-6)
+
+
+@needs_numba
+def test_every_kernel_is_compiled_once():
+    """One signature each: another one would make users wait for the compiler again."""
+    for room in ("rows", "elements"):
+        for name, kernel in vars(fast.kernels(room)).items():
+            if hasattr(kernel, "signatures") and kernel.__module__.endswith(room):
+                assert len(kernel.signatures) <= 1, (name, kernel.signatures)
