@@ -125,14 +125,14 @@ def _rows_compiled(x: Any, w: Any, b: Any, width: int, eps: float, centre: bool)
     out, rstd = np.empty_like(x2), np.empty((len(x2), 1), x.dtype)
     mean = np.empty_like(rstd) if centre else None
     w, b = np.ones(width, x.dtype) if w is None else w, np.zeros(width, x.dtype) if b is None else b
-    eps, blocks = np.float32(eps), row_blocks(len(x2), width)
+    least, blocks = np.float32(eps), row_blocks(len(x2), width)
 
     def run(i: int) -> None:
         block = blocks[i]
         if mean is None:
-            kernels.rms_norm(x2[block], w, eps, out[block], rstd[block])
+            kernels.rms_norm(x2[block], w, least, out[block], rstd[block])
         else:
-            kernels.layer_norm(x2[block], w, b, eps, out[block], mean[block], rstd[block])
+            kernels.layer_norm(x2[block], w, b, least, out[block], mean[block], rstd[block])
 
     parallel_for(run, len(blocks))
     return out.reshape(x.shape), mean, rstd
