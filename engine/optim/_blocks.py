@@ -3,7 +3,8 @@
 A block is small enough to stay in the processor's cache while a chain of a dozen in-place operations goes over it. A
 `kernel` is such a chain: `kernel(xp, g, s, t, state, c)` reads the gradient `g`, updates the arrays in `state`, leaves
 in `s` what is to be added to the parameter, and may use `t` as it likes. All are 1-D arrays of one length; `c` holds
-constants. What is the same for all optimizers (maximize, weight decay, the addition itself) is done here.
+constants. What is the same for all optimizers (maximize, weight decay, the addition itself) is done here. A chain that is
+marked by `compiled_as` has a compiled form, which does all of it in one pass over large parameters.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from engine import fast
 from engine.pool import LARGE
 
-__all__ = ["Block", "Constants", "DirectBlock", "GatheredBlock", "Member", "WidenedBlock", "cut"]
+__all__ = ["Constants", "Member", "Update", "compiled_as", "cut"]
 
 # Elements per block. On the CPU three to six operands of a block should fit in the second-level cache together;
 # smaller blocks lose time to the calls. On a GPU every operation costs a launch, so blocks are large.
@@ -24,6 +26,31 @@ _CPU_BLOCK = 32 * 1024
 _GPU_BLOCK = 4 * 1024 * 1024
 # Blocks are dealt into lanes with scratch memory of their own, so that as many threads can work side by side.
 _LANES = 16
+
+
+def compiled_as(name: str) -> Callable[[Callable], Callable]:
+    """Decorator of a chain: the kernel of that name in `engine/fast/optimizers.py` does the same."""
+
+    def mark(chain: Callable) -> Callable:
+        chain.compiled = name  # type: ignore[attr-defined]
+        return chain
+
+    return mark
+
+
+class Update:
+    """What a step does to every block: a chain and its constants, and the compiled form of the chain or None."""
+
+    __slots__ = ("c", "compiled", "constants", "decay", "kernel", "maximize", "shrink")
+
+    def __init__(self, kernel: Callable, maximize: bool, decay: float, shrink: float, values: tuple, constants: Constants,
+                 compiled: bool) -> None:
+        loaded = constants.load((decay, shrink, *values))
+        self.kernel, self.maximize, self.constants = kernel, bool(maximize), constants.buffer
+        self.decay, self.shrink, self.c = loaded[0] if decay else None, loaded[1] if shrink != 1 else None, loaded[2:]
+        name = getattr(kernel, "compiled", None) if compiled else None
+        kernels = fast.kernels("optimizers") if name else None
+        self.compiled = None if kernels is None else getattr(kernels, name)
 
 
 class Member:
@@ -39,17 +66,17 @@ class Member:
 class Constants:
     """Constants of a kernel as 0-d arrays of the computing dtype: NumPy takes those faster than Python numbers."""
 
-    __slots__ = ("_buffer", "_cells")
+    __slots__ = ("buffer", "_cells")
 
     def __init__(self, xp: Any, dtype: Any) -> None:
-        self._buffer = np.empty(16, dtype) if xp is np else None
-        self._cells = () if self._buffer is None else tuple(self._buffer[i, ...] for i in range(16))
+        self.buffer = np.empty(16, dtype) if xp is np else None
+        self._cells = () if self.buffer is None else tuple(self.buffer[i, ...] for i in range(16))
 
     def load(self, values: tuple) -> tuple:
         """The values, ready as operands; valid until the next call."""
-        if self._buffer is None:
+        if self.buffer is None:
             return values
-        self._buffer[: len(values)] = values
+        self.buffer[: len(values)] = values
         return self._cells[: len(values)]
 
 
@@ -76,23 +103,23 @@ class GatheredBlock(Block):
         self.inputs = [(m.index, self.g[span].reshape(m.array.shape)) for m, span in spans]
         self.outputs = [(m.array, self.s[span].reshape(m.array.shape)) for m, span in spans]
 
-    def run(self, kernel: Callable, grads: list, maximize: bool, decay: Any, shrink: Any, c: tuple) -> None:
+    def run(self, update: Update, grads: list) -> None:
         """Update the parameters of this block from `grads`."""
         xp, g, s = self.xp, self.g, self.s
         add = xp.add
         for index, here in self.inputs:
             here[...] = grads[index]
-        if maximize:
+        if update.maximize:
             xp.negative(g, g)
-        if decay is not None:
+        if update.decay is not None:
             for array, here in self.outputs:
                 here[...] = array
-            xp.multiply(s, decay, s)
+            xp.multiply(s, update.decay, s)
             add(g, s, g)
-        kernel(xp, g, s, self.t, self.state, c)
-        if shrink is not None:
+        update.kernel(xp, g, s, self.t, self.state, update.c)
+        if update.shrink is not None:
             for array, _ in self.outputs:
-                xp.multiply(array, shrink, array)
+                xp.multiply(array, update.shrink, array)
         for array, here in self.outputs:
             add(array, here, array)
 
@@ -107,18 +134,21 @@ class DirectBlock(Block):
         self.index, self.span = member.index, span
         self.p = member.array.reshape(-1)[span]
 
-    def run(self, kernel: Callable, grads: list, maximize: bool, decay: Any, shrink: Any, c: tuple) -> None:
+    def run(self, update: Update, grads: list) -> None:
         """Update this stretch from `grads`, in which the gradients of large parameters are flat."""
-        xp, p, s = self.xp, self.p, self.s
         g = grads[self.index][self.span]
-        if maximize:
+        if update.compiled is not None and fast.fits(self.p, g):
+            update.compiled(self.p, g, *self.state, update.constants, update.maximize)
+            return
+        xp, p, s = self.xp, self.p, self.s
+        if update.maximize:
             g = xp.negative(g, self.g)
-        if decay is not None:
-            xp.multiply(p, decay, s)
+        if update.decay is not None:
+            xp.multiply(p, update.decay, s)
             g = xp.add(g, s, self.g)
-        kernel(xp, g, s, self.t, self.state, c)
-        if shrink is not None:
-            xp.multiply(p, shrink, p)
+        update.kernel(xp, g, s, self.t, self.state, update.c)
+        if update.shrink is not None:
+            xp.multiply(p, update.shrink, p)
         xp.add(p, s, p)
 
 
@@ -144,7 +174,7 @@ class WidenedBlock(Block):
             self.outputs.append((array, self.w[here].reshape(array.shape)))
             start += length
 
-    def run(self, kernel: Callable, grads: list, maximize: bool, decay: Any, shrink: Any, c: tuple) -> None:
+    def run(self, update: Update, grads: list) -> None:
         """Update the parameters of this block from `grads`, in which the gradients of large parameters are flat."""
         xp, g, s, w = self.xp, self.g, self.s, self.w
         for index, span, here in self.inputs:
@@ -153,14 +183,14 @@ class WidenedBlock(Block):
             here[...] = array
         for wide, narrow in zip(self.state, self.stored, strict=True):
             wide[...] = narrow
-        if maximize:
+        if update.maximize:
             xp.negative(g, g)
-        if decay is not None:
-            xp.multiply(w, decay, s)
+        if update.decay is not None:
+            xp.multiply(w, update.decay, s)
             xp.add(g, s, g)
-        kernel(xp, g, s, self.t, self.state, c)
-        if shrink is not None:
-            xp.multiply(w, shrink, w)
+        update.kernel(xp, g, s, self.t, self.state, update.c)
+        if update.shrink is not None:
+            xp.multiply(w, update.shrink, w)
         xp.add(w, s, w)
         for wide, narrow in zip(self.state, self.stored, strict=True):
             narrow[...] = wide

@@ -17,7 +17,7 @@ import numpy as np
 from engine import backend
 from engine.autograd.modes import enable_grad
 from engine.errors import not_supported
-from engine.optim._blocks import Constants, Member, cut
+from engine.optim._blocks import Constants, Member, Update, cut
 from engine.optim._storage import Arena, Slot, kind_of
 from engine.optim.optimizer import Optimizer
 from engine.pool import parallel_for
@@ -49,13 +49,13 @@ class _Part:
             return 0.0
         return steps.item(self.first)  # type: ignore[union-attr]
 
-    def update(self, *work: Any) -> None:
-        """Run all blocks; of several lanes, as many at a time as there are threads."""
+    def run(self, update: Update, grads: list) -> None:
+        """Update all blocks; of several lanes, as many at a time as there are threads."""
         lanes = self.lanes
 
         def run(i: int) -> None:
             for block in lanes[i]:
-                block.run(*work)
+                block.run(update, grads)
 
         if len(lanes) == 1:
             run(0)
@@ -115,13 +115,10 @@ class _Plan:
         """One step of the group."""
         for index in self.flat_grads:
             grads[index] = grads[index].reshape(-1)
-        maximize = group["maximize"]
         for part in self.parts:
             kernel, decay, shrink, values = optimizer._recipe(group, part.advance(), part.fresh)
-            loaded = part.constants.load((decay, shrink, *values))
-            decay_by = loaded[0] if decay else None
-            shrink_by = loaded[1] if shrink != 1 else None
-            part.update(kernel, grads, maximize, decay_by, shrink_by, loaded[2:])
+            large = len(part.lanes) > 1
+            part.run(Update(kernel, group["maximize"], decay, shrink, values, part.constants, large), grads)
         self.remember_counts()
         self._bump_versions(optimizer._step_name)
 

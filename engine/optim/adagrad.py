@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from engine.errors import not_supported
+from engine.optim._blocks import compiled_as
 from engine.optim._flat import FlatOptimizer, check_not_negative, check_switches, number
 from engine.tensor import Tensor
 
 __all__ = ["Adagrad"]
 
 
+@compiled_as("adagrad")
 def _adagrad(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     total = state[0]
     minus_rate, eps = c

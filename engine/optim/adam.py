@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine.optim._blocks import compiled_as
 from engine.optim._flat import FlatOptimizer, check_not_negative, check_switches, number
 from engine.tensor import Tensor
 
@@ -14,13 +15,9 @@ _MOMENTS = {"exp_avg": 0.0, "exp_avg_sq": 0.0}
 _MOMENTS_AND_MAXIMUM = {**_MOMENTS, "max_exp_avg_sq": 0.0}
 
 
-def _adam(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
-    """s = -step_size * m / (sqrt(v) / root + eps), after m and v have taken in the gradient g.
-
-    Numerator and denominator are multiplied by root, the square root of the bias correction of v: a pass less.
-    """
-    m, v = state[0], state[1]
-    new_part, beta2, new_part_sq, eps_root, minus_step_root = c
+def _moments(xp: Any, g: Any, s: Any, m: Any, v: Any, c: tuple) -> None:
+    """m and v take in the gradient g."""
+    new_part, beta2, new_part_sq = c[:3]
     xp.subtract(g, m, s)
     xp.multiply(s, new_part, s)
     xp.add(m, s, m)
@@ -28,12 +25,33 @@ def _adam(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     xp.multiply(s, g, s)
     xp.multiply(v, beta2, v)
     xp.add(v, s, v)
-    if len(state) == 3:
-        v = xp.maximum(state[2], v, out=state[2])
+
+
+def _ratio(xp: Any, s: Any, t: Any, m: Any, v: Any, c: tuple) -> None:
+    """s = -step_size * m / (sqrt(v) / root + eps).
+
+    Numerator and denominator are multiplied by root, the square root of the bias correction of v: a pass less.
+    """
+    eps_root, minus_step_root = c[3:]
     xp.sqrt(v, t)
     xp.add(t, eps_root, t)
     xp.multiply(m, minus_step_root, s)
     xp.divide(s, t, s)
+
+
+@compiled_as("adam")
+def _adam(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
+    _moments(xp, g, s, state[0], state[1], c)
+    _ratio(xp, s, t, state[0], state[1], c)
+
+
+@compiled_as("amsgrad")
+def _amsgrad(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
+    """Adam with the largest v so far, state[2]."""
+    m, v, largest = state
+    _moments(xp, g, s, m, v, c)
+    xp.maximum(largest, v, out=largest)
+    _ratio(xp, s, t, m, largest, c)
 
 
 class Adam(FlatOptimizer):
@@ -118,9 +136,10 @@ class Adam(FlatOptimizer):
         root = (1 - beta2**count) ** 0.5
         step_size = lr / (1 - beta1**count)
         constants = (1 - beta1, beta2, 1 - beta2, group["eps"] * root, -step_size * root)
+        kernel = _amsgrad if group["amsgrad"] else _adam
         if group["decoupled_weight_decay"]:
-            return _adam, 0.0, 1 - lr * weight_decay, constants
-        return _adam, weight_decay, 1.0, constants
+            return kernel, 0.0, 1 - lr * weight_decay, constants
+        return kernel, weight_decay, 1.0, constants
 
 
 def _check_betas(betas: tuple) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine.optim._blocks import compiled_as
 from engine.optim._flat import FlatOptimizer, check_not_negative, check_switches, number
 from engine.tensor import Tensor
 
@@ -55,12 +56,14 @@ def _step_with_momentum(xp: Any, g: Any, s: Any, t: Any, buffer: Any, c: tuple) 
     xp.multiply(buffer, c[0], s)
 
 
+@compiled_as("rmsprop")
 def _plain(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     _take_in(xp, g, s, state[0], c)
     _root(xp, t, state[0], c[3])
     _step(xp, g, s, t, c[0])
 
 
+@compiled_as("rmsprop_momentum")
 def _momentum(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     _take_in(xp, g, s, state[0], c)
     _root(xp, t, state[0], c[3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine.optim._blocks import compiled_as
 from engine.optim._flat import FlatOptimizer, check_not_negative, check_switches, number
 from engine.tensor import Tensor
 
@@ -14,6 +15,7 @@ _NOTHING: dict[str, float] = {}
 _MOMENTUM = {"momentum_buffer": 0.0}
 
 
+@compiled_as("sgd")
 def _plain(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     xp.multiply(g, c[0], s)
 
@@ -23,6 +25,7 @@ def _first(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     xp.multiply(g, c[0], s)
 
 
+@compiled_as("sgd_momentum")
 def _heavy_ball(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     buffer = state[0]
     minus_lr, momentum, new_part = c
@@ -38,6 +41,7 @@ def _look_ahead(xp: Any, g: Any, s: Any, buffer: Any, minus_lr: Any, momentum: A
     xp.multiply(s, minus_lr, s)
 
 
+@compiled_as("sgd_nesterov")
 def _nesterov(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     _heavy_ball(xp, g, s, t, state, c)
     _look_ahead(xp, g, s, state[0], c[0], c[1])

@@ -216,3 +216,31 @@ def test_training_a_real_model_on_real_gradients() -> None:
         (error * error).sum().backward()
         optimizer.step()
     np.testing.assert_allclose([array_of(slope).item(), array_of(offset).item()], [2.0, 1.0], atol=0.01)
+
+
+COMPILED = [
+    *[("SGD", {}), ("SGD", {"momentum": 0.9, "dampening": 0.2}), ("SGD", {"momentum": 0.9, "nesterov": True})],
+    *[("Adam", {}), ("Adam", {"amsgrad": True}), ("AdamW", {}), ("AdamW", {"amsgrad": True})],
+    *[("RMSprop", {}), ("RMSprop", {"momentum": 0.9}), ("RMSprop", {"centered": True}), ("Adagrad", {"lr_decay": 0.1})],
+]
+
+
+@pytest.mark.parametrize(("name", "options"), COMPILED, ids=str)
+@pytest.mark.parametrize(("weight_decay", "maximize"), [(0, False), (0.1, True)])
+def test_compiled_steps_equal_the_chains_to_the_last_bit(
+    name: str, options: dict, weight_decay: float, maximize: bool
+) -> None:
+    pytest.importorskip("numba")
+    values = [*random_arrays([(300, 250), (7,), (60_000,)], np.float32, seed=0), np.array([0, -1, 1e30, 1e-30], np.float32)]
+    values[2][:4] = np.inf, -np.inf, np.nan, -0.0
+
+    def result(compiled: bool) -> list:
+        parameters = [leaf(value) for value in values]
+        optimizer = getattr(optim, name)(parameters, lr=0.01, weight_decay=weight_decay, maximize=maximize, **options)
+        with engine.backends.fast.flags(enabled=compiled):
+            run(optimizer, parameters, 3)
+        states = [t for p in parameters for t in optimizer.state[p].values()]
+        return [t._array.copy() for t in (*parameters, *states)]
+
+    for found, expected in zip(result(True), result(False), strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -1,0 +1,111 @@
+"""Optimizer steps: each kernel reads and writes every array once, where the chain of ufuncs in `optim` takes a dozen passes.
+
+Same operations in the same order, rounded one by one, so the results are those of the chains to the last bit. All take
+(p, g, *state, c, maximize): c[0] is the weight decay that goes into the gradient, c[1] the factor on the parameter, and from
+c[2] on come the constants of the chain. Constants are read before the loop: one that might be overwritten in it would keep
+the loop from becoming vector instructions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .functions import ONE, ZERO
+from .jit import exact
+
+
+@exact
+def _gradient(p, g, sign, decay):  # type: ignore[no-untyped-def]
+    """The gradient as the chain sees it."""
+    g = g * sign
+    return g + p * decay if decay != ZERO else g
+
+
+@exact
+def _common(c, maximize):  # type: ignore[no-untyped-def]
+    """What every kernel reads first: the gradient's sign, weight decay, the factor on the parameter."""
+    return -ONE if maximize else ONE, c[0], c[1]
+
+
+@exact
+def sgd(p, g, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), minus_lr = _common(c, maximize), c[2]
+    for j in range(p.size):
+        p[j] = p[j] * shrink + _gradient(p[j], g[j], sign, decay) * minus_lr
+
+
+@exact
+def sgd_momentum(p, g, buffer, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), minus_lr, momentum, new_part = _common(c, maximize), c[2], c[3], c[4]
+    for j in range(p.size):
+        b = buffer[j] * momentum + _gradient(p[j], g[j], sign, decay) * new_part
+        buffer[j] = b
+        p[j] = p[j] * shrink + b * minus_lr
+
+
+@exact
+def sgd_nesterov(p, g, buffer, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), minus_lr, momentum, new_part = _common(c, maximize), c[2], c[3], c[4]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        b = buffer[j] * momentum + d * new_part
+        buffer[j] = b
+        p[j] = p[j] * shrink + (d + b * momentum) * minus_lr
+
+
+@exact
+def adam(p, g, m, v, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), new_part, beta2, new_part_sq = _common(c, maximize), c[2], c[3], c[4]
+    eps, minus_step = c[5], c[6]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        mean = m[j] + (d - m[j]) * new_part
+        square = v[j] * beta2 + d * new_part_sq * d
+        m[j], v[j] = mean, square
+        p[j] = p[j] * shrink + mean * minus_step / (np.sqrt(square) + eps)
+
+
+@exact
+def amsgrad(p, g, m, v, largest, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), new_part, beta2, new_part_sq = _common(c, maximize), c[2], c[3], c[4]
+    eps, minus_step = c[5], c[6]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        mean = m[j] + (d - m[j]) * new_part
+        square = v[j] * beta2 + d * new_part_sq * d
+        most = largest[j]
+        most = square if square > most or square != square else most
+        m[j], v[j], largest[j] = mean, square, most
+        p[j] = p[j] * shrink + mean * minus_step / (np.sqrt(most) + eps)
+
+
+@exact
+def rmsprop(p, g, square_avg, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), minus_lr, alpha, new_part, eps = _common(c, maximize), c[2], c[3], c[4], c[5]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        square = square_avg[j] * alpha + d * new_part * d
+        square_avg[j] = square
+        p[j] = p[j] * shrink + d * minus_lr / (np.sqrt(square) + eps)
+
+
+@exact
+def rmsprop_momentum(p, g, square_avg, buffer, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), minus_lr, alpha, new_part, eps = _common(c, maximize), c[2], c[3], c[4], c[5]
+    momentum = c[6]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        square = square_avg[j] * alpha + d * new_part * d
+        b = buffer[j] * momentum + d / (np.sqrt(square) + eps)
+        square_avg[j], buffer[j] = square, b
+        p[j] = p[j] * shrink + b * minus_lr
+
+
+@exact
+def adagrad(p, g, total, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), minus_rate, eps = _common(c, maximize), c[2], c[3]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        square = total[j] + d * d
+        total[j] = square
+        p[j] = p[j] * shrink + d * minus_rate / (np.sqrt(square) + eps)
