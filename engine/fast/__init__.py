@@ -16,7 +16,7 @@ import numpy as np
 
 from ..dtypes import F32
 
-__all__ = ["fits", "is_available", "is_enabled", "kernels", "set_enabled"]
+__all__ = ["fits", "is_available", "is_enabled", "kernels", "ready", "set_enabled"]
 
 _on = os.environ.get("LITENGINE_FAST", "") not in ("0", "off", "false")
 _rooms: dict[str, Any] = {}  # what has been asked for, None where it could not be loaded
@@ -47,6 +47,11 @@ def _load(room: str) -> Any:
 def fits(*arrays: Any) -> bool:
     """Whether all are what kernels are compiled for: NumPy, float32, contiguous, aligned and writable."""
     return all(type(a) is np.ndarray and a.dtype is F32 and a.flags.carray for a in arrays)
+
+
+def ready(array: Any) -> Any:
+    """A float32 NumPy array as kernels want it: itself if it `fits`, else a copy."""
+    return array if array.flags.carray else array.copy()
 
 
 def is_available() -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..pool import scratch
+from . import _winograd
 from ._blocked import LARGE_PRODUCT, product, run_blocks
 from ._windows import Windows
 
@@ -36,7 +37,8 @@ class Plan:
         self.widest *= windows.count // max(windows.out[0], 1)  # columns of the largest block
         one_block = len(self.blocks) == 1 and len(self.blocks[0][2]) == 1
         self.work = self.depth * self.outputs * windows.count * self.n  # multiplications
-        self.saves_columns = one_block and self.depth * groups * self.widest <= SAVED_COLUMNS
+        self.tiles = _winograd.tiles_of(self)  # of output and input, where Winograd's algorithm applies
+        self.saves_columns = one_block and not self.tiles and self.depth * groups * self.widest <= SAVED_COLUMNS
 
     def on_pool(self, xp: Any) -> bool:
         """Whether the work is worth several threads."""
@@ -67,6 +69,9 @@ def _gather(xp: Any, view: Any, rows: tuple, plan: Plan, buffer: Any) -> Any:
 
 def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     """The convolution of raw arrays, and the gathered columns if they are few."""
+    kernels = _winograd.compiled(x, w, b) if plan.tiles else None
+    if kernels:
+        return _winograd.correlate(kernels, x, w, b, plan.tiles[0]), None
     windows, nd = plan.windows, len(plan.windows.out)
     weights = plan.matrix(w, plan.outputs)
     bias = None if b is None else b.reshape(-1, *[1] * nd)
@@ -99,8 +104,12 @@ def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
 
 def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) -> tuple:
     """(input gradient, weight gradient) of raw arrays; the first if `w` is given, the second if `x` is."""
+    kernels = _winograd.compiled(g, x, w) if plan.tiles else None
+    if kernels:
+        gx = None if w is None else _winograd.correlate(kernels, g, w, None, plan.tiles[1], True)
+        return gx, None if x is None else _winograd.weight_gradient(kernels, g, x, plan.tiles[0])
     weights = None if w is None else plan.matrix(w, plan.outputs).swapaxes(-1, -2)
-    gx: Any = None if w is None else xp.empty(plan.x_shape, g.dtype)
+    gx = None if w is None else xp.empty(plan.x_shape, g.dtype)
 
     def run(lane: int) -> Any:
         gw = None

@@ -124,3 +124,46 @@ def test_known_numbers():
     x = engine.arange(16.0).reshape(1, 1, 4, 4)
     w = engine.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
     np.testing.assert_array_equal(F.conv2d(x, w, stride=2).numpy(), [[[[24.0, 36.0], [72.0, 84.0]]]])
+
+
+def gradients_of(x, w, b, library, **options):
+    """A convolution and the gradients of all that went in, as NumPy arrays."""
+    leaves = [None if v is None else library.tensor(v, requires_grad=True) for v in (x, w, b)]
+    y = library.nn.functional.conv2d(*leaves, **options)
+    g = np.random.default_rng(9).normal(size=tuple(y.shape)).astype(x.dtype)
+    y.backward(library.tensor(g))
+    return [y.detach().numpy(), *[v.grad.numpy() for v in leaves if v is not None]]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("n", "c", "o", "h", "w", "padding"),
+    [(3, 9, 10, 45, 34, 1), (2, 8, 16, 60, 61, 0), (1, 16, 8, 64, 63, 2), (33, 24, 20, 5, 7, 1), (64, 32, 64, 4, 4, (0, 1))],
+)
+def test_winograd_is_as_accurate_as_the_definition(n, c, o, h, w, padding, bias):
+    """Compiled kernels beside float64: no farther from it than rounding of a sum of so many products takes one."""
+    random = np.random.default_rng(0)
+    arrays = [random.normal(size=(n, c, h, w)), random.normal(size=(o, c, 3, 3)), random.normal(size=o) if bias else None]
+    exact = gradients_of(*arrays, engine, padding=padding)
+    single = [None if a is None else a.astype(np.float32) for a in arrays]
+    got = gradients_of(*single, engine, padding=padding)
+    with engine.backends.fast.flags(enabled=False):
+        plain = gradients_of(*single, engine, padding=padding)
+    for a, b, e in zip(got, plain, exact, strict=True):
+        assert a.dtype == np.float32 and a.shape == e.shape
+        assert np.sqrt(np.square(a - e).mean()) < 3 * np.sqrt(np.square(b - e).mean()) + 1e-7 * e.std()
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    x, w = (np.random.default_rng(i).normal(size=s).astype(np.float32) for i, s in enumerate([(5, 12, 40, 40), (16, 12, 3, 3)]))
+    before = engine.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3):
+            engine.set_num_threads(threads)
+            results.append([gradients_of(x, w, None, engine, padding=1), gradients_of(x, w, None, engine, stride=2)])
+    finally:
+        engine.set_num_threads(before)
+    for other in results[1:]:
+        for ours, first in zip(sum(other, []), sum(results[0], []), strict=True):
+            np.testing.assert_array_equal(ours, first)
