@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..pool import scratch
-from . import _winograd
+from . import _conv_products, _depthwise, _winograd
 from ._blocked import LARGE_PRODUCT, product, run_blocks
 from ._windows import Windows
 
@@ -37,7 +37,9 @@ class Plan:
         self.widest *= windows.count // max(windows.out[0], 1)  # columns of the largest block
         one_block = len(self.blocks) == 1 and len(self.blocks[0][2]) == 1
         self.work = self.depth * self.outputs * windows.count * self.n  # multiplications
-        self.tiles = _winograd.tiles_of(self)  # of output and input, where Winograd's algorithm applies
+        self.tiles: Any = _winograd.tiles_of(self)  # of output and input, where Winograd's algorithm applies
+        self.planes: Any = _depthwise.planes_of(self)  # if every channel is on its own
+        self.is_product = _conv_products.fits(self)
         self.saves_columns = one_block and not self.tiles and self.depth * groups * self.widest <= SAVED_COLUMNS
 
     def on_pool(self, xp: Any) -> bool:
@@ -69,6 +71,10 @@ def _gather(xp: Any, view: Any, rows: tuple, plan: Plan, buffer: Any) -> Any:
 
 def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     """The convolution of raw arrays, and the gathered columns if they are few."""
+    if plan.planes and xp is np:
+        return _depthwise.convolve(x, w, b, plan.planes), None
+    if plan.is_product and plan.on_pool(xp):
+        return _conv_products.convolve(x, w, b, plan), None
     kernels = _winograd.compiled(x, w, b) if plan.tiles else None
     if kernels:
         return _winograd.correlate(kernels, x, w, b, plan.tiles[0]), None
@@ -104,6 +110,10 @@ def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
 
 def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) -> tuple:
     """(input gradient, weight gradient) of raw arrays; the first if `w` is given, the second if `x` is."""
+    if plan.planes and xp is np:
+        return _depthwise.gradients(g, x, w, plan.planes)
+    if plan.is_product and plan.on_pool(xp):
+        return _conv_products.gradients(g, x, w, plan)
     kernels = _winograd.compiled(g, x, w) if plan.tiles else None
     if kernels:
         gx = None if w is None else _winograd.correlate(kernels, g, w, None, plan.tiles[1], True)

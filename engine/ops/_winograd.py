@@ -20,7 +20,6 @@ from ..dtypes import F32
 from ..pool import scratch, spans
 from ._blocked import LARGE, LARGE_PRODUCT, run_blocks
 
-
 TILES = 512  # of a block: enough columns for BLAS, and 16 matrices of them stay near the cores
 RUN = 128  # images x tile columns of one contiguous run, at least, where there are so many images
 IMAGES = 8  # innermost; more of them make the copies that bring them there slower
@@ -60,6 +59,10 @@ class Tiles:
         (i, r), (*given, out) = block, arrays
         self.over(channels, lambda a, b: kernel(*given, i.start, i.stop, r.start, r.stop, a, b, self.wide, out))
 
+    def multiply(self, left: Any, right: Any, out: Any) -> None:
+        """The 16 products of matrices."""
+        self.over(16, lambda a, b: np.matmul(left[a:b], right[a:b], out=out[a:b]))
+
 
 def tiles_of(plan: Any) -> tuple[Tiles, Tiles] | None:
     """The tiles of a convolution's output and of its input, if this is a convolution that can be computed here."""
@@ -98,7 +101,7 @@ def correlate(kernels: Any, x: Any, w: Any, bias: Any, tiles: Tiles, turned: boo
         block = tiles.blocks[i]
         v, m, count = tiles.matrices(channels, 0), tiles.matrices(outputs, 1), tiles.count(block)
         tiles.transform(kernels.input_tiles, block, channels, x, *tiles.pads, v)
-        tiles.over(16, lambda a, b: np.matmul(u[a:b], v[a:b, :, :count], out=m[a:b, :, :count]))
+        tiles.multiply(u, v[..., :count], m[..., :count])
         tiles.transform(kernels.output_tiles, block, outputs, m, shift, out)
 
     run_blocks(run, len(tiles.blocks), len(tiles.blocks) > 1)
@@ -119,7 +122,7 @@ def weight_gradient(kernels: Any, g: Any, x: Any, tiles: Tiles) -> Any:
             tiles.transform(kernels.gradient_tiles, block, outputs, g, z)
             v, z = v[:, :, :count].swapaxes(1, 2), z[:, :, :count]
             if block is tiles.blocks[lane]:
-                tiles.over(16, lambda a, b, v=v, z=z: np.matmul(z[a:b], v[a:b], out=total[a:b]))
+                tiles.multiply(z, v, total)
             else:
                 total += np.matmul(z, v)
         return total

@@ -167,3 +167,46 @@ def test_results_do_not_depend_on_the_number_of_threads():
     for other in results[1:]:
         for ours, first in zip(sum(other, []), sum(results[0], []), strict=True):
             np.testing.assert_array_equal(ours, first)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(
+    ("x", "o", "k", "options"),
+    [
+        ((4, 32, 29, 30), 32, (3, 3), {"padding": 1}),
+        ((4, 32, 29, 30), 64, (3, 2), {"padding": 1, "stride": (2, 1)}),
+        ((2, 48, 40, 33), 48, (5, 3), {"padding": (4, 0), "dilation": (2, 3)}),
+        ((2, 48, 40, 33), 48, (3, 3), {"padding": 4, "stride": 3}),
+        ((3, 5, 6, 7), 5, (1, 1), {"padding": 2, "stride": 2}),
+    ],
+)
+def test_depthwise_equals_the_definition(x, o, k, options, fast):
+    random = np.random.default_rng(0)
+    c = x[1]
+    arrays = [random.normal(size=x), random.normal(size=(o, 1, *k)), random.normal(size=o)]
+    full = np.zeros((o, c, *k))
+    full[np.arange(o), np.arange(o) // (o // c)] = arrays[1][:, 0]
+    exact = gradients_of(arrays[0], full, arrays[2], engine, **options)
+    exact[2] = exact[2][np.arange(o), np.arange(o) // (o // c)][:, None]
+    with engine.backends.fast.flags(enabled=fast):
+        for dtype, bound in ((np.float32, 2e-5), (np.float64, 1e-12)):
+            got = gradients_of(*[a.astype(dtype) for a in arrays], engine, groups=c, **options)
+            for a, e in zip(got, exact, strict=True):
+                assert a.dtype == dtype and a.shape == e.shape
+                assert np.abs(a - e).max() <= bound * np.abs(e).max()
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 31, 33), (40, 64, 7, 8), (64, 128, 4, 4)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_kernels_of_one_element_are_products(shape, stride):
+    random = np.random.default_rng(0)
+    arrays = [random.normal(size=shape), random.normal(size=(80, shape[1], 1, 1)), random.normal(size=80)]
+    x, w, b = arrays
+    y, gx, gw, gb = gradients_of(*arrays, engine, stride=stride)
+    g = np.random.default_rng(9).normal(size=y.shape)
+    seen = x[:, :, ::stride, ::stride]
+    np.testing.assert_allclose(y, np.einsum("nchw,oc->nohw", seen, w[:, :, 0, 0]) + b[:, None, None], atol=1e-10)
+    np.testing.assert_allclose(gw[:, :, 0, 0], np.einsum("nohw,nchw->oc", g, seen), atol=1e-10)
+    np.testing.assert_allclose(gx[:, :, ::stride, ::stride], np.einsum("nohw,oc->nchw", g, w[:, :, 0, 0]), atol=1e-10)
+    np.testing.assert_allclose(gb, g.sum(axis=(0, 2, 3)), atol=1e-10)
+    assert np.count_nonzero(gx) == seen.size
