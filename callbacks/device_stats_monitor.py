@@ -54,8 +54,8 @@ class DeviceStatsMonitor(Callback):
         if self._cpu_stats or (self._cpu_stats is None and device.type == "cpu"):
             stats.update(self._cpu.read())
         metrics = {f"{type(self).__qualname__}.{moment}/{name}": value for name, value in stats.items()}
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=trainer.state.batches_that_stepped)
+        step = trainer.state.batches_that_stepped
+        trainer.tell_loggers(lambda logger: logger.log_metrics(metrics, step=step))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Log at the start of a batch."""

@@ -97,8 +97,8 @@ class LearningRateMonitor(Callback):
                 metrics.update(self._values(group, name))
         trainer.callback_metrics.update({name: as_scalar_tensor(value) for name, value in metrics.items()})
         if metrics:
-            for logger in trainer.loggers:
-                logger.log_metrics(metrics, step=trainer.state.batches_that_stepped)
+            step = trainer.state.batches_that_stepped
+            trainer.tell_loggers(lambda logger: logger.log_metrics(metrics, step=step))
 
     def _values(self, group: dict[str, Any], name: str) -> dict[str, float]:
         values = {name: float(group["lr"])}

@@ -435,8 +435,7 @@ class ModelCheckpoint(Checkpoint):
         trainer.save_checkpoint(filepath, self.save_weights_only)
         self._last_global_step_saved = trainer.global_step
         self._last_checkpoint_saved = filepath
-        for logger in trainer.loggers:
-            logger.after_save_checkpoint(self)
+        trainer.tell_loggers(lambda logger: logger.after_save_checkpoint(self))
 
     @contextlib.contextmanager
     def _restored_if_saving_fails(self) -> Iterator[None]:

@@ -116,8 +116,8 @@ class ThroughputMonitor(Callback):
         if trainer.loggers and every and found.batches % every == 0:
             separator = found.throughput.separator
             metrics = {f"{stage}{separator}{name}": value for name, value in found.throughput.compute().items()}
-            for logger in trainer.loggers:
-                logger.log_metrics(metrics, step=trainer.state.batches_that_stepped)
+            step = trainer.state.batches_that_stepped
+            trainer.tell_loggers(lambda logger: logger.log_metrics(metrics, step=step))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of training."""

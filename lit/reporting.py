@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import engine
@@ -34,6 +36,7 @@ class Reporting:
         self._callback_metrics: dict[str, Any] = {}
         self._logged_metrics: dict[str, Any] = {}
         self._bar_metrics: dict[str, Any] = {}
+        self._failed_loggers: set[int] = set()  # reported
 
     # ------------------------------------------------------------------ what users and callbacks look at
 
@@ -149,10 +152,24 @@ class Reporting:
                 step = self._trainer.state.batches_that_stepped + step_offset
             else:
                 step = int(chosen)
-        for logger in loggers:
-            logger.log_metrics(metrics, step)
+        self.tell_loggers(lambda logger: logger.log_metrics(metrics, step))
         now = time.monotonic()
         if now - self._saved_at >= SECONDS_BETWEEN_SAVES:
             self._saved_at = now
-            for logger in loggers:
-                logger.save()
+            self.tell_loggers(lambda logger: logger.save())
+
+    def tell_loggers(self, call: Callable[[Any], Any]) -> None:
+        """Call every logger. One that fails is reported once and does not end the run: hours of training are worth more
+        than a line in a log."""
+        for logger in self._trainer.loggers:
+            try:
+                call(logger)
+            except Exception as error:
+                if id(logger) not in self._failed_loggers:
+                    self._failed_loggers.add(id(logger))
+                    warnings.warn(
+                        f"{type(logger).__name__} failed and may lose what it is given: {type(error).__name__}: {error}."
+                        " Training goes on. HINT: look at the disk or server it writes to; further failures of this"
+                        " logger are not reported.",
+                        stacklevel=3,
+                    )

@@ -84,8 +84,7 @@ def _report_exception(trainer: Trainer, exception: BaseException) -> None:
         trainer.hooks.call_on(callback, "on_exception", trainer, trainer.lightning_module, exception)
     if trainer.datamodule is not None:
         trainer.hooks.call_on(trainer.datamodule, "on_exception", exception)
-    for logger in trainer.loggers:
-        logger.finalize("failed")
+    trainer.reporting.tell_loggers(lambda logger: logger.finalize("failed"))
     _release(trainer)
 
 
@@ -113,8 +112,7 @@ def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: 
     _check_steps(trainer)
     _collect_hooks(trainer)
     hooks.call("prepare_data")
-    for logger in trainer.loggers:
-        logger.experiment  # noqa: B018 - created here, so that setup hooks can use it
+    trainer.reporting.tell_loggers(lambda logger: logger.experiment)  # created here, so that setup hooks can use it
     hooks.call("setup", stage=str(fn))
     if is_overridden("configure_model", module, LightningModule):
         hooks.call_on(module, "configure_model")
@@ -140,8 +138,7 @@ def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: 
     if fitting:
         hooks.call("on_fit_end")
     hooks.call("teardown", stage=str(fn))
-    for logger in trainer.loggers:
-        logger.finalize("success")
+    trainer.reporting.tell_loggers(lambda logger: logger.finalize("success"))
     _release(trainer)
     trainer.state.status = TrainerStatus.FINISHED
     return result
@@ -227,10 +224,12 @@ def _log_hyperparams(trainer: Trainer) -> None:
     hparams = {
         name: value for owner in owners if owner._log_hyperparams for name, value in owner.hparams_initial.items()
     }
-    for logger in trainer.loggers:
-        logger.log_hyperparams(hparams)
-        logger.log_graph(trainer.lightning_module)
-        logger.save()
+    for call in (
+        lambda logger: logger.log_hyperparams(hparams),
+        lambda logger: logger.log_graph(trainer.lightning_module),
+        lambda logger: logger.save(),
+    ):
+        trainer.reporting.tell_loggers(call)
 
 
 def _enter_modes(trainer: Trainer, modes: ExitStack) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from callbacks import Callback
@@ -183,6 +184,10 @@ class TrainerView:
     def logger(self) -> Any:
         """The first logger, or None."""
         return self.loggers[0] if self.loggers else None
+
+    def tell_loggers(self, call: Callable[[Any], Any]) -> None:
+        """Call every logger; a failure is reported once and ends no run."""
+        self.reporting.tell_loggers(call)
 
     @property
     def log_dir(self) -> str | None:

@@ -41,6 +41,10 @@ class FakeTrainer:
         self.saved: list[tuple[str, int, bool]] = []  # file name, step, weights only
         vars(self).update(attributes)
 
+    def tell_loggers(self, call: Any) -> None:
+        for logger in self.loggers:
+            call(logger)
+
     def print(self, *args: Any) -> None:
         self.printed.append(" ".join(map(str, args)))
 

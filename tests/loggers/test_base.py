@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from loggers import CSVLogger, DummyLogger, Logger, TensorBoardLogger
+from loggers import CSVLogger, DummyLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 
 def test_a_logger_must_say_who_it_is_and_take_metrics() -> None:
@@ -54,6 +54,6 @@ def test_arguments_are_lightnings() -> None:
 
     pytest.importorskip("torch")
     theirs = pytest.importorskip("lightning.pytorch.loggers")
-    for ours in (CSVLogger, TensorBoardLogger):
+    for ours in (CSVLogger, TensorBoardLogger, MLFlowLogger, WandbLogger):
         names = list(inspect.signature(ours).parameters)
         assert names == list(inspect.signature(getattr(theirs, ours.__name__)).parameters)

@@ -9,32 +9,9 @@ import pytest
 
 import engine as torch
 import lit as pl
-from engine import nn
-from loggers import CSVLogger, TensorBoardLogger
-
-
-class Model(pl.LightningModule):
-    def __init__(self, lr: float = 0.25, hidden: int = 2) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.net = nn.Linear(hidden, 1)
-
-    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
-        if self.trainer.current_epoch == 9:
-            raise RuntimeError("broken")
-        loss = self.net(batch[0]).pow(2).mean()
-        self.log("train_loss", loss)
-        return loss
-
-    def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
-        self.log("val_loss", float(self.trainer.current_epoch))
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)
-
-
-def loader() -> torch.utils.data.DataLoader:
-    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(4, 2)), batch_size=1)
+from loggers import CSVLogger, JSONLinesLogger, Logger, TensorBoardLogger
+from loggers.jsonl import read_json_lines
+from tests.loggers.runs import Model, loader
 
 
 def fit(tmp_path: Path, logger: object, **flags: object) -> pl.Trainer:
@@ -102,3 +79,45 @@ def test_images_and_histograms_take_our_tensors(tmp_path: Path) -> None:
     logger.finalize("success")
     tags = accumulator.EventAccumulator(logger.log_dir).Reload().Tags()
     assert tags["histograms"] == ["weights"] and tags["images"] == ["noise"]
+
+
+def test_text_and_figures(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    figure.subplots().plot([1, 2])
+    logger = TensorBoardLogger(tmp_path)
+    logger.experiment.add_text("note", "hello", 3)
+    logger.experiment.add_figure("curve", figure, 3)
+    logger.finalize("success")
+    events = accumulator.EventAccumulator(logger.log_dir).Reload()
+    (note,) = events.Tensors("note/text_summary")
+    (curve,) = events.Images("curve")
+    assert (note.step, note.tensor_proto.string_val) == (3, [b"hello"])
+    assert curve.step == 3 and curve.encoded_image_string.startswith(b"\x89PNG")
+
+
+class Broken(Logger):
+    """Raises wherever it is asked for something."""
+
+    name, version = "broken", 0
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        raise OSError("no space left on device")
+
+    log_hyperparams = log_graph = save = finalize = after_save_checkpoint = log_metrics  # type: ignore[assignment]
+
+    @property
+    def experiment(self) -> object:
+        raise ConnectionError("no route to host")
+
+
+def test_several_at_once_and_a_broken_one_is_reported_once(tmp_path: Path) -> None:
+    jsonl, table = JSONLinesLogger(tmp_path, "jsonl"), CSVLogger(tmp_path, "csv")
+    monitor = pl.callbacks.LearningRateMonitor()
+    with pytest.warns(UserWarning, match="Broken failed.*ConnectionError: no route to host") as caught:
+        fit(tmp_path, [jsonl, Broken(), table], callbacks=[monitor])
+    assert len([warning for warning in caught if "Broken failed" in str(warning.message)]) == 1
+    lines = read_json_lines(jsonl.path)
+    assert [line["val_loss"] for line in lines if "val_loss" in line] == [0.0, 1.0]
+    assert [line["lr-SGD"] for line in lines if "lr-SGD" in line]
+    assert Path(table.log_dir, "metrics.csv").is_file() and Path(table.log_dir, "hparams.yaml").is_file()
