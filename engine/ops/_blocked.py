@@ -18,8 +18,10 @@ from ..pool import LARGE, blas_limit, map_blocks, parallel_for, spans
 
 ndarray = np.ndarray
 
-CHAIN = 1 << 15  # elements per block of a chain of ufuncs: a handful of such arrays fits into the second-level cache
-SINGLE = 1 << 17  # elements per block of one ufunc, which gains from threads only
+# Elements per block. A thread must ask for the interpreter after every ufunc, and two that ask often wait for each other: with
+# blocks of 2**15 elements, which would fit the second-level cache best, two threads were slower than one.
+CHAIN = 1 << 18  # of a chain of ufuncs
+SINGLE = 1 << 18  # of one ufunc
 
 # Products of (m, k) and (k, n), by m * k * n.
 _QUIET = 1 << 18  # OpenBLAS uses one thread up to here
@@ -67,8 +69,10 @@ def along(fn: Callable, dim: int, *arrays: Any) -> Any:
 
 
 def row_blocks(rows: int, per_row: int, longest: int = 0) -> list[slice]:
-    """`rows` of so many elements each in blocks of at most `longest` elements (0: CHAIN), whole rows."""
-    return spans(rows, max(1, (longest or CHAIN) // max(per_row, 1)))
+    """`rows` of so many elements each in blocks of at most `longest` elements (0: CHAIN), whole rows; in shorter ones where
+    there would be less than one block for each processor."""
+    most = min(longest or CHAIN, max(rows * per_row // _PROCESSORS, LARGE))
+    return spans(rows, max(1, most // max(per_row, 1)))
 
 
 def by_rows(fn: Callable, arrays: Sequence, longest: int = 0, split: Sequence[bool] | None = None) -> Any:
@@ -154,7 +158,7 @@ def elements(name: str, *arrays: Any, params: tuple = ()) -> Any:
     kernel = getattr(kernels, name)
     flat = [a.reshape(-1) for a in arrays]
     out = np.empty(first.size, first.dtype)
-    blocks = spans(first.size, SINGLE)
+    blocks = row_blocks(first.size, 1)
     numbers = [np.float32(p) for p in params]
     parallel_for(lambda i: kernel(*[a[blocks[i]] for a in flat], out[blocks[i]], *numbers), len(blocks))
     return out.reshape(first.shape)

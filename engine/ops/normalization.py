@@ -42,13 +42,6 @@ def input_gradient(xp: Any, h: Any, normal: Any, rstd: Any, axes: tuple, count: 
 
 # -- rows: layer norm and RMS norm -------------------------------------------------------------------------------------
 
-BLOCK = 1 << 15  # elements of rows worked on at a time, so that all passes over them find them in cache
-
-
-def _row_blocks(rows: int, width: int) -> list[slice]:
-    step = max(1, BLOCK // max(width, 1))
-    return [slice(start, start + step) for start in range(0, rows, step)]
-
 
 def rows_forward(xp: Any, x: Any, w: Any, b: Any, width: int, eps: float, centre: bool) -> tuple:
     """(normalised, scaled and shifted rows, means or None, 1 / std), each row the last `width` elements of `x`."""
@@ -60,7 +53,7 @@ def rows_forward(xp: Any, x: Any, w: Any, b: Any, width: int, eps: float, centre
     mean: Any = xp.empty((rows, 1), x.dtype) if centre else None
     rstd = xp.empty((rows, 1), x.dtype)
     count, eps = x.dtype.type(width), x.dtype.type(eps)
-    blocks = _row_blocks(rows, width)
+    blocks = row_blocks(rows, width)
 
     def run(i: int) -> None:
         block = blocks[i]
@@ -88,7 +81,7 @@ def rows_backward(xp: Any, g: Any, x: Any, w: Any, width: int, mean: Any, rstd: 
     g2, x2 = g.reshape(rows, width), x.reshape(rows, width)
     gx = xp.empty((rows, width), g.dtype) if needs[0] else None
     count = g.dtype.type(width)
-    blocks = _row_blocks(rows, width)
+    blocks = row_blocks(rows, width)
 
     def run(i: int) -> list:
         block = blocks[i]

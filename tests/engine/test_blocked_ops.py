@@ -7,7 +7,7 @@ import pytest
 
 import engine
 from engine import pool
-from engine.ops import _blocked, _columns, _windows, attention, convolution, normalization
+from engine.ops import _blocked, _columns, _windows, attention, convolution
 from engine.ops import pointwise as pointwise_rows
 from engine.ops.samples import all_samples
 from tests.engine.ops_harness import array, call
@@ -39,7 +39,6 @@ def small_blocks(monkeypatch):
         monkeypatch.setattr(_windows, name, 16)
     convolution.conv_plan.cache_clear()
     convolution.transpose_plan.cache_clear()
-    monkeypatch.setattr(normalization, "BLOCK", 4)
     monkeypatch.setattr(attention, "BLOCK", 4)
     engine.set_num_threads(2)
     yield
