@@ -36,12 +36,10 @@ REASONS: tuple[tuple[str, str, str], ...] = (
     ("the compiler behind TorchScript: `torch.jit.script` and `trace` are here, and return what they are given", "torch",
      "AliasDb *Type AggregationType AnyType Argument ArgumentSpec Block CallStack Capsule Code CompilationUnit "
      "CompleteArgumentSpec ConcreteModuleTypeBuilder DeepCopyMemoTable *StorageContext ErrorReport ExecutionPlan "
-     "FileCheck FunctionSchema Future Gradient Graph GraphExecutorState IODescriptor JITException LiteScriptModule "
+     "FileCheck FunctionSchema Gradient Graph GraphExecutorState IODescriptor JITException LiteScriptModule "
      "LockingLogger LoggerBase NoopLogger ModuleDict ParameterDict BufferDict Node OperatorInfo PyTorchFile* Script* "
      "StaticModule TracingState Type Use Value import_ir_module* merge_type_from_type_comment parse_ir parse_schema "
-     "parse_type_comment unify_type_list fork wait DeviceObjType StreamObjType AwaitType Tag Stream*Type"),
-    ("sizes are plain integers here: there is no tracing compiler that needs symbols", "torch",
-     "Sym* sym_* while_loop cond"),
+     "parse_type_comment unify_type_list DeviceObjType StreamObjType AwaitType Tag Stream*Type"),
     ("quantised tensors: use bfloat16 or float16 for small files", "torch Tensor",
      "*quantize* *quantized* q_* qint* quint* Q*Storage qscheme QInt* QUInt* fbgemm* choose_qparams* fused_moving_avg* "
      "int_repr per_channel_* per_tensor_* dequantize fake_quantize* empty_quantized"),
@@ -49,26 +47,22 @@ REASONS: tuple[tuple[str, str, str], ...] = (
      "bit bits* int[1-7] uint[1-7] float8_* float4_* complex32 chalf"),
     ("half precision complex numbers, which NumPy does not have", "Tensor", "chalf"),
     ("kernels of one library (cuDNN, MIOpen, MKL-DNN): the operator has its plain name", "torch Tensor",
-     "cudnn_* miopen_* mkldnn_* *mkldnn native_* constant_pad_nd grid_sampler* affine_grid_generator convolution "
-     "batch_norm_* is_vulkan* nuclear_norm frobenius_norm embedding_renorm_"),
-    ("other devices than the CPU and CUDA", "torch Tensor", "*xpu *ipu *mtia *maia *mps *vulkan *xla is_distributed"),
+     "cudnn_* miopen_* mkldnn_* *mkldnn native_norm batch_norm_*"),
+    ("other devices than the CPU and CUDA", "torch Tensor", "*xpu *ipu *mtia *maia"),
     ("autocast on other devices than the CPU and CUDA", "torch", "*autocast_ipu* *autocast_xla*"),
     ("compressed sparse formats (CSR, CSC, BSR, BSC) and their products", "torch Tensor",
      "sparse_bs* sparse_cs* sparse_compressed_tensor to_sparse_[bc]s* *_sparse_ is_sparse_csr sparse_resize_* col_indices "
      "crow_indices row_indices ccol_indices *indices_copy values_copy hsmm hspmm dsmm smm sspaddmm saddmm"),
     ("nested and named tensors: use padding and masks, or a list of tensors", "torch Tensor",
      "jagged is_nested to_padded_tensor *names name"),
-    ("copying forms for compilers: write `.clone()` after the view", "torch", "*_copy"),
-    ("there is no storage apart from the tensor: use `view`, `as_strided` and `numpy()`", "torch Tensor",
-     "*Storage StorageBase Storage is_storage storage storage_type untyped_storage const_data_ptr from_file"),
+    ("memory-mapped and constant storages: use `torch.from_numpy(numpy.memmap(...))`", "torch Tensor",
+     "const_data_ptr from_file"),
     ("inside of torch that no program needs", "torch Tensor",
      "AVG SUM DispatchKey* DisableTorch* ExcludeDispatchKeyGuard BenchmarkConfig BenchmarkExecutionStats "
      "ThroughputBenchmark PRIVATE_OPS USE_* TYPE_CHECKING classproperty compiled_with_cxx11_abi get_file_path init_num_threads "
-     "hash_tensor prepare_multiprocessing_environment profiler_* has_lapack has_mkl has_openmp has_spectral FatalError "
-     "AcceleratorError thread_safe_generator slice_inverse conv_tbc module_load grad_dtype "
+     "hash_tensor prepare_multiprocessing_environment profiler_* FatalError "
+     "thread_safe_generator slice_inverse module_load grad_dtype "
      "reinforce volatile map2_ legacy_contiguous_format"),
-    ("removed by torch itself, which raises an error: use `torch.linalg`", "torch Tensor",
-     "eig lstsq matrix_rank solve symeig"),
     ("batch norm and convolution are not fused: nothing is compiled", "nn.utils", "fuse_* convert_conv*"),
     ("more than one device: use BatchNorm", "nn", "SyncBatchNorm"),
     ("removed from torch's documentation: use the class without the suffix, or Sequential", "nn",

@@ -67,13 +67,14 @@ half, float, double = float16, float32, float64
 short, int, long = int16, int32, int64
 cfloat, cdouble = complex64, complex128
 newaxis = None
+has_lapack = has_spectral = True  # linalg and fft are there
+has_mkl = has_openmp = False
 inf, nan, pi, e = dtypes.INF, dtypes.NAN, dtypes.PI, dtypes.E
 
 # Sub-packages and what lives in them, loaded on first use.
-_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft", "hub",
-                 "jit", "legacy", "linalg",
-                 "multiprocessing", "nn", "onnx", "optim", "serialization", "settings", "sparse", "special",
-                 "testing", "utils", "version")
+_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft",
+                 "futures", "hub", "jit", "legacy", "linalg", "multiprocessing", "nn", "onnx", "optim", "serialization",
+                 "settings", "sparse", "special", "testing", "utils", "version")
 _LAZY_NAMES = {
     name: module
     for module, names in {
@@ -84,14 +85,25 @@ _LAZY_NAMES = {
                          "set_autocast_cache_enabled", "set_autocast_cpu_dtype", "set_autocast_cpu_enabled",
                          "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype"),
         "compiler": ("compile",),
+        "accelerator": ("get_device_module",),
+        "cpu": ("Event", "Stream"),
+        "futures": ("Future", "fork", "wait"),
         "legacy": ("BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
                    "IntTensor", "LongTensor", "ShortTensor", "set_default_tensor_type"),
+        "errors": ("AcceleratorError", "OutOfMemoryError"),
         "serialization": ("load", "save"),
         "settings": ("are_deterministic_algorithms_enabled", "get_deterministic_debug_mode", "get_float32_matmul_precision",
                      "get_num_interop_threads", "get_num_threads", "is_deterministic_algorithms_warn_only_enabled",
                      "is_warn_always_enabled", "set_deterministic_debug_mode", "set_float32_matmul_precision",
                      "set_flush_denormal", "set_num_interop_threads", "set_num_threads", "set_warn_always",
                      "use_deterministic_algorithms"),
+        "ops.storages": ("BFloat16Storage", "BoolStorage", "ByteStorage", "CharStorage", "ComplexDoubleStorage",
+                         "ComplexFloatStorage", "DoubleStorage", "FloatStorage", "HalfStorage", "IntStorage",
+                         "LongStorage", "ShortStorage", "Storage", "StorageBase", "TypedStorage", "UntypedStorage",
+                         "is_storage"),
+        "symbols": ("SymBool", "SymFloat", "SymInt", "cond", "sym_constrain_range", "sym_constrain_range_for_size",
+                    "sym_float", "sym_fresh_size", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt",
+                    "sym_sum", "while_loop"),
         "sparse": ("sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm"),
     }.items()
     for name in names
@@ -101,7 +113,8 @@ __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "can_cast", "cdouble", "cfloat", "channels_last",
     "channels_last_3d", "complex128", "complex64", "contiguous_format", "default_generator", "device", "double",
     "dtype", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64", "get_default_device",
-    "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
+    "get_default_dtype", "get_rng_state", "half", "has_lapack", "has_mkl", "has_openmp", "has_spectral", "iinfo",
+    "inf", "inference_mode", "initial_seed", "int", "int16",
     "int32", "int64", "int8", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
     "is_inference_mode_enabled", "is_tensor", "layout", "long", "manual_seed", "memory_format", "nan", "newaxis",
     "no_grad", "ops", "pi", "preserve_format", "promote_types", "random", "seed", "set_anomaly_enabled",

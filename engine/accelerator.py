@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import cuda
-from .devices import device
+from . import cpu, cuda
+from .devices import as_device, device
 
-__all__ = ["current_accelerator", "current_device_index", "device_count", "is_available", "set_device_index",
-           "synchronize"]
+__all__ = ["current_accelerator", "current_device_index", "device_count", "get_device_module", "is_available",
+           "set_device_index", "synchronize"]
 
 
 def is_available() -> bool:
@@ -43,3 +43,13 @@ def set_device_index(device: Any) -> None:
 def synchronize(device: Any = None) -> None:
     """Wait until the GPU has finished everything. RuntimeError without one."""
     cuda.synchronize(device)
+
+
+def get_device_module(device: Any = None) -> Any:
+    """`engine.cuda` or `engine.cpu`, by the device; without one, by whether there is a GPU.
+
+    >>> torch.get_device_module("cpu").device_count()
+    1
+    """
+    where = current_accelerator() if device is None else as_device(device)
+    return cuda if where is not None and where.type == "cuda" else cpu

@@ -10,6 +10,14 @@ class LinAlgError(RuntimeError):
     """A matrix that has no inverse, or a factorisation that does not exist or converge; `engine.linalg.LinAlgError`."""
 
 
+class AcceleratorError(RuntimeError):
+    """A call to a GPU failed."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A GPU has no memory left."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

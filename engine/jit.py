@@ -7,8 +7,10 @@ from typing import Any, Final, NoReturn
 
 from .compiler import notice_once
 from .errors import not_supported
+from .futures import fork, wait
 
-__all__ = ["Final", "export", "ignore", "is_scripting", "is_tracing", "load", "save", "script", "trace", "unused"]
+__all__ = ["Final", "export", "fork", "ignore", "is_scripting", "is_tracing", "load", "save", "script", "trace", "unused",
+           "wait"]
 
 _FILES = "write the module with torch.save(model, path) and read it with torch.load(path)."
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from engine.errors import LinAlgError
+from engine.ops import ldl
 from engine.ops import linear_algebra as systems
 from engine.ops import linear_algebra_factors as factors
 from engine.ops import linear_algebra_norms as norms
@@ -12,12 +15,14 @@ from engine.ops import linear_algebra_spectra as spectra
 from engine.ops.casting import in_float32
 from engine.ops.extrema import return_type
 from engine.ops.linear_algebra_checks import expect_matrix, expect_square
-from engine.tensor import Tensor
+from engine.tensor import Tensor, wrap
 
 from .systems import info_tensor, no_info, without_error
 
 _finish = systems.finish
 _CholeskyEx = return_type("linalg_cholesky_ex", "L info")
+_LdlFactor = return_type("linalg_ldl_factor", "LD pivots")
+_LdlFactorEx = return_type("linalg_ldl_factor_ex", "LD pivots info")
 
 
 @in_float32
@@ -216,3 +221,49 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     tensor([[2.]])
     """
     return norms.least_squares(A, B, rcond, driver)
+
+
+# -- symmetric matrices that need not be positive definite -----------------------------------------------------------
+
+
+def ldl_factor(A: Tensor, *, hermitian: bool = False, out: Any = None) -> Any:
+    """(LD, pivots) of A = L D L^T (L D L^H if `hermitian`), compact as LAPACK keeps it, for `ldl_solve`.
+
+    Of A (*, n, n) the lower triangle is read; `pivots` (*, n) is int32. LinAlgError where D is singular. No gradient.
+
+    >>> torch.linalg.ldl_factor(torch.tensor([[4., 2.], [2., 3.]])).LD
+    tensor([[4.0000, 0.0000],
+            [0.5000, 2.0000]])
+    """
+    LD, pivots, info = ldl_factor_ex(A, hermitian=hermitian, check_errors=True)
+    return _finish(_LdlFactor(LD, pivots), out)
+
+
+def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False, out: Any = None) -> Any:
+    """(LD, pivots, info): like `ldl_factor`, with the order of the first zero pivot in `info` (int32), 0 if there is none.
+
+    >>> torch.linalg.ldl_factor_ex(torch.zeros(1, 1)).info
+    tensor(1, dtype=torch.int32)
+    """
+    expect_square("torch.linalg.ldl_factor_ex", A)
+    hermitian = hermitian and A.is_complex()
+    LD, pivots, info = ldl.batched(lambda a: ldl.factor(a, hermitian), (np.asarray(A._array), 2))
+    if check_errors and info.any():
+        at = int(info.reshape(-1)[info.reshape(-1).argmax()])
+        raise LinAlgError(f"torch.linalg.ldl_factor_ex: The factorization has been completed, but the block diagonal matrix D "
+                          f"is exactly singular (pivot {at}), and division by zero will occur if it is used to solve a system.")
+    return _finish(_LdlFactorEx(wrap(LD), wrap(pivots.astype(np.int32)), wrap(info.astype(np.int32))), out)
+
+
+def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False, out: Tensor | None = None) -> Tensor:
+    """X of A X = B (*, n, k), for the result of `ldl_factor` of A. No gradient.
+
+    >>> LD, pivots = torch.linalg.ldl_factor(torch.tensor([[2., 0.], [0., 4.]]))
+    >>> torch.linalg.ldl_solve(LD, pivots, torch.ones(2, 1))
+    tensor([[0.5000],
+            [0.2500]])
+    """
+    hermitian = hermitian and LD.is_complex()
+    arrays = [(np.asarray(t._array), d) for t, d in ((LD, 2), (pivots, 1), (B, 2))]
+    (found,) = ldl.batched(lambda a, p, b: ldl.solve(a, p, b, hermitian), *arrays)
+    return _finish(wrap(found), out)

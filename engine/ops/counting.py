@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .inplace import write_out
 from .samples import samples_for
 
 _HISTOGRAM = return_type("histogram", "hist bin_edges")
+_HISTOGRAM_DD = return_type("histogramdd", "hist bin_edges")
 
 
 def _results(values: Any, inverse: Any, counts: Any, return_inverse: bool, return_counts: bool, shape: tuple) -> Any:
@@ -130,6 +132,26 @@ def histogram(input: Tensor, bins: Any = 100, *, range: Any = None, weight: Tens
         low, high = _range(a, *(range or (0, 0)))
         counts, edges = np.histogram(a, bins, (low, high), weights=weights, density=density)
     return _HISTOGRAM(wrap(counts.astype(a.dtype)), wrap(edges.astype(a.dtype)))
+
+
+@composite("histogramdd", method=False)
+def histogramdd(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False) -> Any:
+    """(hist, bin_edges): counts of the rows of `input` (n, d) in a grid of bins: a number of bins for all dimensions or
+    one each, or d tensors of edges; `range` is d pairs in a row.
+
+    >>> torch.histogramdd(torch.tensor([[0., 1.], [1., 0.], [2., 2.]]), bins=[2, 2]).hist
+    tensor([[0., 1.],
+            [1., 1.]])
+    """
+    a = expect_tensor(input, "histogramdd")._array
+    points = a.reshape(-1, a.shape[-1])
+    if not isinstance(bins, int):
+        bins = [b._array if isinstance(b, Tensor) else b for b in bins]
+    given = list(range) if range is not None else [0, 0] * points.shape[1]
+    limits = [_range(points[:, i], given[2 * i], given[2 * i + 1]) for i in builtins.range(points.shape[1])]
+    weights = None if weight is None else weight._array.reshape(-1)
+    counts, edges = np.histogramdd(points, bins, limits, density=density, weights=weights)
+    return _HISTOGRAM_DD(wrap(counts.astype(a.dtype)), tuple([wrap(e.astype(a.dtype)) for e in edges]))
 
 
 @samples_for("unique")

@@ -17,6 +17,7 @@ from .creation import empty, finish, tensor
 from .inplace import check_inplace
 from .rearranging import AsStrided
 from .shape import squeeze, t, transpose, unsqueeze
+from .storages import StorageBase, tensor_on
 
 
 def become(target: Tensor, view: Tensor, what: str) -> Tensor:
@@ -99,8 +100,10 @@ def resize_as(input: Tensor, tensor: Tensor) -> Tensor:
 
 
 @composite("set_", function=False)
-def set_(input: Tensor, source: Tensor | None = None) -> Tensor:
-    """Make the tensor share `source`'s memory and shape; without one it becomes empty. Only tensors can be sources.
+def set_(input: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Tensor:
+    """Make the tensor share the memory of a tensor or a storage; without one it becomes empty.
+
+    `storage_offset`, `size` and `stride`, in elements, say which part of a storage; without them all of it.
 
     >>> x = torch.zeros(2)
     >>> x.set_(torch.tensor([5., 6., 7.]))
@@ -109,8 +112,8 @@ def set_(input: Tensor, source: Tensor | None = None) -> Tensor:
     check_inplace(input)
     if source is None:
         source = empty(0, dtype=input.dtype, device=input.device)
-    if not isinstance(source, Tensor):
-        raise NotImplementedError("set_() takes a tensor: there are no storage objects. HINT: use as_strided() on a tensor.")
+    if isinstance(source, StorageBase):
+        source = tensor_on(source, input.dtype, storage_offset, size, stride)
     if source._array.dtype != input._array.dtype:
         raise RuntimeError(f"Could not set tensor of type {source.dtype} to a tensor of type {input.dtype}")
     input._array, input._vc, input._view = source._array, source._version_counter(), None
