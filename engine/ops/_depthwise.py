@@ -35,12 +35,13 @@ class Layout:
         size = n * math.prod(self.grid)
         runs = scratch(c * (size + int(self.offsets[-1])), x.dtype, slot).reshape(c, -1)
         runs[...] = 0
-        into, of = [], []
+        into: tuple = (...,)
+        of: tuple = (...,)
         for length, first, step, count in zip(self.grid, self.first, self.step, x.shape[2:]):
             low, high = max(0, -(first // step)), min(count, -(-(length - first) // step))
-            into.append(slice(first + low * step, max(first + (high - 1) * step + 1, 0), step))
-            of.append(slice(low, max(high, low)))
-        runs[:, :size].reshape(c, n, *self.grid)[(..., *into)] = x[(..., *of)]
+            into += (slice(first + low * step, max(first + (high - 1) * step + 1, 0), step),)
+            of += (slice(low, max(high, low)),)
+        runs[:, :size].reshape(c, n, *self.grid)[into] = x[of]
         return runs
 
 
@@ -106,8 +107,8 @@ def _filter(planes: Planes, x: Any, taps: Any, bias: Any, layout: Layout, step: 
                 total += share
         if bias is not None:
             total += bias[block, None]
-        ends = [slice(0, (n - 1) * s + 1, s) for n, s in zip(out.shape[2:], step)]
-        out[:, block] = total.reshape(*part.shape[:2], *layout.grid)[(..., *ends)].swapaxes(0, 1)
+        ends: tuple = (..., *[slice(0, (n - 1) * s + 1, s) for n, s in zip(out.shape[2:], step)])
+        out[:, block] = total.reshape(*part.shape[:2], *layout.grid)[ends].swapaxes(0, 1)
 
     planes.run(run)
 

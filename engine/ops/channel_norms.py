@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
+from . import _channels
 from .base import CARDS, Op, composite, expect_tensor, op
 from .normalization import input_gradient, standardise, traced_standardise
 from .samples import samples_for
@@ -51,26 +52,6 @@ def _track(running: Any, value: Any, momentum: float) -> None:
         running[...] = old * (1 - momentum) + momentum * value
 
 
-def batch_gradients(xp: Any, g: Any, w: Any, normal: Any, rstd: Any, needs: tuple) -> tuple:
-    """Gradients of input, weight and bias of a batch norm in training, on raw arrays, in few passes.
-
-    The means of the shared formula are those of the weight's and the bias's gradients here.
-    """
-    n, channels = g.shape[:2]
-    flat, standard = g.reshape(n, channels, -1), normal.reshape(n, channels, -1)
-    gb = flat.sum(axis=(0, 2))
-    gw = xp.einsum("ncl,ncl->c", flat, standard) if needs[0] or needs[1] else None
-    gx = None
-    if needs[0]:
-        count = g.dtype.type(max(g.size // max(channels, 1), 1))
-        gx = standard * (gw / -count)[:, None]
-        gx += flat
-        gx -= (gb / count)[:, None]
-        gx *= (rstd.reshape(-1) if w is None else rstd.reshape(-1) * w)[:, None]
-        gx = gx.reshape(g.shape)
-    return gx, gw if needs[1] else None, gb if needs[2] else None
-
-
 @op("batch_norm", function=False, method=False, functional=True, node="NativeBatchNormBackward0")
 class BatchNorm(Op):
     """Normalise each channel (dimension 1) over all other dimensions; then scale by `weight` and shift by `bias`.
@@ -96,36 +77,28 @@ class BatchNorm(Op):
     def forward(
         xp: Any, x: Any, w: Any, b: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
     ) -> Any:
-        axes, shape = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
-        if not training:
-            rstd = 1 / xp.sqrt(var.astype(x.dtype) + x.dtype.type(eps)).reshape(shape)
-            normal = (x - mean.astype(x.dtype).reshape(shape)) * rstd
-            return _affine(normal, w, b, x.ndim), (normal, rstd)
-        count = x.size // max(x.shape[1], 1)
-        batch_mean = x.sum(axis=axes, keepdims=True) / x.dtype.type(count)
-        normal = x - batch_mean
-        square = (normal * normal).sum(axis=axes, keepdims=True)
-        rstd = 1 / xp.sqrt(square / x.dtype.type(count) + x.dtype.type(eps))
-        normal *= rstd
-        _track(mean, batch_mean.reshape(-1), momentum)
-        _track(var, square.reshape(-1) / max(count - 1, 1), momentum)
-        return _affine(normal, w, b, x.ndim), (normal, rstd)
+        if training:
+            batch_mean, square, count = _channels.moments(xp, x)
+            rstd = 1 / xp.sqrt(square / x.dtype.type(max(count, 1)) + x.dtype.type(eps))
+            _track(mean, batch_mean, momentum)
+            _track(var, square / x.dtype.type(max(count - 1, 1)), momentum)
+            mean = batch_mean
+        else:
+            mean, rstd = mean.astype(x.dtype), 1 / xp.sqrt(var.astype(x.dtype) + x.dtype.type(eps))
+        return _channels.normalise(xp, x, w, b, mean, rstd), (mean, rstd)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        normal, rstd = s.aux
-        if not s.params[2]:
-            return BatchNorm.gradients(xp, s, g, normal, rstd)
-        return batch_gradients(xp.np, g, s.inputs[1], normal, rstd, s.needs)
+        return _channels.gradients(xp.np, g, *s.inputs[:2], *s.aux, s.params[2], s.needs)
 
     @classmethod
     def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:
-        x, (mean, _, training, _, eps) = s.inputs[0], s.params
+        x, (_, _, training, _, eps) = s.inputs[0], s.params
         if x is None:
             return cls.gradients(xp, s, g, None, None)
         if not training:
-            rstd = s.aux[1]
-            return cls.gradients(xp, s, g, (x - mean.astype(rstd._array.dtype).reshape(rstd.shape)) * rstd, rstd)
+            mean, rstd = (a.reshape(-1, *[1] * (len(x.shape) - 2)) for a in s.aux)
+            return cls.gradients(xp, s, g, (x - mean) * rstd, rstd)
         axes = (0, *range(2, len(x.shape)))
         return cls.gradients(xp, s, g, *traced_standardise(xp, x, axes, x.numel() // max(x.shape[1], 1), eps))
 

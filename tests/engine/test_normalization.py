@@ -112,3 +112,23 @@ def test_half_precision_input_with_float32_statistics():
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_large_batch_norm_equals_float64(training, fast):
+    """A mean far from zero: the variance must not come from the difference of two large numbers."""
+    random = np.random.default_rng(0)
+    x, g = random.normal(100, 1, (6, 20, 31, 33)), random.normal(size=(6, 20, 31, 33))
+    others = [random.normal(100, 1, 20), random.uniform(1, 2, 20), random.uniform(1, 2, 20), random.normal(size=20)]
+    results = []
+    for dtype in (np.float64, np.float32):
+        with engine.backends.fast.flags(enabled=fast):
+            mean, var, w, b = (engine.tensor(a.astype(dtype)) for a in others)
+            leaves = [engine.tensor(x.astype(dtype)).requires_grad_(), w.requires_grad_(), b.requires_grad_()]
+            y = F.batch_norm(leaves[0], mean, var, leaves[1], leaves[2], training)
+            y.backward(engine.tensor(g.astype(dtype)))
+        results.append([y.detach().numpy(), mean.numpy(), var.numpy(), *[v.grad.numpy() for v in leaves]])
+    for exact, got in zip(*results, strict=True):
+        assert got.dtype == np.float32 and got.shape == exact.shape
+        assert np.abs(got - exact).max() < 1e-4 * np.abs(exact).max()

@@ -1,0 +1,128 @@
+"""Batch normalisation of raw arrays in few passes: sums by channel, then one multiple and shift by channel.
+
+Blocks of channels run on the pool where arrays are large, compiled (engine/fast/channels.py) with the extra `fast`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import fast
+from ..pool import scratch, spans
+from ._blocked import is_large, ndarray, run_blocks
+
+BLOCK = 1 << 17  # elements of the channels worked on at a time
+
+
+class Channels:
+    """Arrays (N, C, *) in blocks of channels, as (N, C, L)."""
+
+    def __init__(self, xp: Any, *arrays: Any) -> None:
+        self.xp, first = xp, arrays[0]
+        n, channels = first.shape[:2]
+        self.count = first.size // max(channels, 1)  # elements of a channel
+        self.shape = (n, channels, self.count // max(n, 1))
+        self.arrays = [a.reshape(self.shape) for a in arrays]
+        self.blocks = spans(channels, max(1, BLOCK // max(self.count, 1)))
+        self.large = is_large(first)
+        self.kernels = fast.kernels("channels") if self.large and fast.fits(*self.arrays) else None
+
+    def run(self, kernel: str, plain: Any, *arrays: Any) -> None:
+        """Call the compiled `kernel` on blocks of channels of arrays (N, C, L) and (C), or `plain` on their parts."""
+
+        def compiled(i: int) -> None:
+            getattr(self.kernels, kernel)(self.blocks[i].start, self.blocks[i].stop, *arrays)
+
+        def composed(i: int) -> None:
+            block = self.blocks[i]
+            plain(self.xp, *[a[:, block] if a.ndim == 3 else a[block] for a in arrays])
+
+        run_blocks(compiled if self.kernels else composed, len(self.blocks), self.large and len(self.blocks) > 1)
+
+    def by_channel(self, number: int) -> Any:
+        """New arrays (number, C)."""
+        return self.xp.empty((number, self.shape[1]), self.arrays[0].dtype)
+
+    def like(self) -> Any:
+        """A new array (N, C, L)."""
+        return self.xp.empty(self.shape, self.arrays[0].dtype)
+
+
+def _temporary(x: Any, xp: Any) -> Any:
+    return scratch(x.size, x.dtype).reshape(x.shape) if type(x) is ndarray else xp.empty(x.shape, x.dtype)
+
+
+def _sum(xp: Any, x: Any) -> Any:
+    """The sums of (N, C, L) by channel: a product with ones, which BLAS sums faster than `sum` does."""
+    return xp.matmul(x, xp.ones(x.shape[2], x.dtype)).sum(axis=0)
+
+
+def _dot(xp: Any, x: Any, y: Any) -> Any:
+    return xp.einsum("ncl,ncl->nc", x, y).sum(axis=0)
+
+
+def _moments(xp: Any, x: Any, mean: Any, square: Any) -> None:
+    mean[...] = _sum(xp, x) / x.dtype.type(x.shape[0] * x.shape[2])
+    apart = xp.subtract(x, mean[:, None], out=_temporary(x, xp))
+    square[...] = _dot(xp, apart, apart)
+
+
+def _scale(xp: Any, x: Any, factor: Any, shift: Any, y: Any) -> None:
+    xp.multiply(x, factor[:, None], out=y)
+    y += shift[:, None]
+
+
+def _gradient_sums(xp: Any, g: Any, x: Any, mean: Any, total: Any, product: Any) -> None:
+    total[...] = _sum(xp, g)
+    product[...] = _dot(xp, g, xp.subtract(x, mean[:, None], out=_temporary(x, xp)))
+
+
+def _combine(xp: Any, g: Any, x: Any, factor: Any, slope: Any, shift: Any, gx: Any) -> None:
+    xp.multiply(g, factor[:, None], out=gx)
+    part = xp.multiply(x, slope[:, None], out=_temporary(x, xp))
+    part += shift[:, None]
+    gx += part
+
+
+def moments(xp: Any, x: Any) -> tuple:
+    """(mean, sum of squared deviations from it, number of elements) of every channel of (N, C, *)."""
+    channels = Channels(xp, x)
+    found = channels.by_channel(2)
+    channels.run("moments", _moments, *channels.arrays, *found)
+    return (*found, channels.count)
+
+
+def normalise(xp: Any, x: Any, w: Any, b: Any, mean: Any, rstd: Any) -> Any:
+    """(x - mean) * rstd * w + b by channel; w and b may be None."""
+    channels, y = Channels(xp, x), None
+    factor = rstd if w is None else rstd * w
+    shift = -mean * factor if b is None else b - mean * factor
+    y = channels.like()
+    channels.run("scale", _scale, *channels.arrays, factor, shift, y)
+    return y.reshape(x.shape)
+
+
+def gradients(xp: Any, g: Any, x: Any, w: Any, mean: Any, rstd: Any, training: bool, needs: tuple) -> tuple:
+    """Gradients of input, weight and bias of a batch norm; `mean` and `rstd` depend on the input in `training`.
+
+    The formula is that of normalization.py; the means in it are those of the weight's and the bias's gradients here.
+    """
+    if x is None:
+        return None, None, g.sum(axis=(0, *range(2, g.ndim))) if needs[2] else None
+    channels = Channels(xp, g, x)
+    factor = rstd if w is None else rstd * w
+    gx = None
+    total, product = found = channels.by_channel(2)
+    if training or needs[1] or needs[2]:
+        channels.run("gradient_sums", _gradient_sums, *channels.arrays, mean, *found)
+        product *= rstd
+    if needs[0]:
+        gx = channels.like()
+        if training:
+            slope = -factor * rstd * product / g.dtype.type(channels.count)
+            shift = -factor * total / g.dtype.type(channels.count) - slope * mean
+            channels.run("combine", _combine, *channels.arrays, factor, slope, shift, gx)
+        else:
+            channels.run("scale", _scale, channels.arrays[0], factor, xp.zeros_like(factor), gx)
+        gx = gx.reshape(g.shape)
+    return gx, product if needs[1] else None, total if needs[2] else None
