@@ -52,35 +52,39 @@ def _temporary(x: Any, xp: Any) -> Any:
     return scratch(x.size, x.dtype).reshape(x.shape) if type(x) is ndarray else xp.empty(x.shape, x.dtype)
 
 
+def _along(xp: Any, values: Any, x: Any) -> Any:
+    """Values by channel for all of an image (C, L): NumPy is slow where an operand stands still within a row."""
+    return xp.repeat(values, x.shape[2]).reshape(x.shape[1:])
+
+
 def _sum(xp: Any, x: Any) -> Any:
     """The sums of (N, C, L) by channel: a product with ones, which BLAS sums faster than `sum` does."""
     return xp.matmul(x, xp.ones(x.shape[2], x.dtype)).sum(axis=0)
 
 
-def _dot(xp: Any, x: Any, y: Any) -> Any:
-    return xp.einsum("ncl,ncl->nc", x, y).sum(axis=0)
-
-
 def _moments(xp: Any, x: Any, mean: Any, square: Any) -> None:
     mean[...] = _sum(xp, x) / x.dtype.type(x.shape[0] * x.shape[2])
-    apart = xp.subtract(x, mean[:, None], out=_temporary(x, xp))
-    square[...] = _dot(xp, apart, apart)
+    apart = xp.subtract(x, _along(xp, mean, x), out=_temporary(x, xp))
+    apart *= apart
+    square[...] = _sum(xp, apart)
 
 
 def _scale(xp: Any, x: Any, factor: Any, shift: Any, y: Any) -> None:
-    xp.multiply(x, factor[:, None], out=y)
-    y += shift[:, None]
+    xp.multiply(x, _along(xp, factor, x), out=y)
+    y += _along(xp, shift, x)
 
 
 def _gradient_sums(xp: Any, g: Any, x: Any, mean: Any, total: Any, product: Any) -> None:
     total[...] = _sum(xp, g)
-    product[...] = _dot(xp, g, xp.subtract(x, mean[:, None], out=_temporary(x, xp)))
+    part = xp.subtract(x, _along(xp, mean, x), out=_temporary(x, xp))
+    part *= g
+    product[...] = _sum(xp, part)
 
 
 def _combine(xp: Any, g: Any, x: Any, factor: Any, slope: Any, shift: Any, gx: Any) -> None:
-    xp.multiply(g, factor[:, None], out=gx)
-    part = xp.multiply(x, slope[:, None], out=_temporary(x, xp))
-    part += shift[:, None]
+    xp.multiply(g, _along(xp, factor, x), out=gx)
+    part = xp.multiply(x, _along(xp, slope, x), out=_temporary(x, xp))
+    part += _along(xp, shift, x)
     gx += part
 
 
