@@ -24,9 +24,11 @@ import numpy as np
 
 from . import backend
 
-__all__ = ["LARGE", "blas_limit", "get_num_threads", "map_blocks", "parallel_for", "scratch", "set_num_threads", "spans"]
+__all__ = ["LARGE", "blas_limit", "get_num_threads", "in_pieces", "map_blocks", "parallel_for", "scratch",
+           "set_num_threads", "spans"]  # fmt: skip
 
 LARGE = 1 << 16  # elements; below, a plain NumPy call costs less than waking a thread
+PIECE = 1 << 15  # elements that `in_pieces` hands over at once
 
 _count: int | None = None  # threads per kernel, the caller's among them; None: not asked for yet
 _crew: _Crew | None = None
@@ -120,6 +122,27 @@ def spans(total: int, longest: int) -> list[slice]:
     count = max(1, -(-total // longest))
     edges = [total * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in zip(edges, edges[1:])]
+
+
+def in_pieces(fn: Callable, *lists: list, cut: bool = True) -> list:
+    """`[fn(a, b, ...), ...]` over lists of arrays, for a function of elements; on several threads if there is enough to do.
+
+    Long contiguous arrays are handed over as several flat views (not with `cut=False`). One BLAS thread per call either way.
+    """
+    pieces: list[tuple] = []
+    for arrays in zip(*lists, strict=True):
+        size = arrays[0].size
+        if cut and size > PIECE and all(type(a) is np.ndarray and a.flags.c_contiguous and a.size == size for a in arrays):
+            flat = [a.reshape(-1) for a in arrays]
+            pieces += [tuple([a[span] for a in flat]) for span in spans(size, PIECE)]
+        else:
+            pieces.append(arrays)
+    if type(pieces[0][0]) is np.ndarray and sum(piece[0].size for piece in pieces) >= LARGE:
+        share = spans(len(pieces), -(-len(pieces) // 16))
+        parts = map_blocks(lambda i: [fn(*piece) for piece in pieces[share[i]]], len(share))
+        return [result for part in parts for result in part]
+    with blas_limit:
+        return [fn(*piece) for piece in pieces]
 
 
 def scratch(size: int, dtype: Any, slot: int = 0) -> np.ndarray:

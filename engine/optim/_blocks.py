@@ -48,7 +48,7 @@ class Update:
         loaded = constants.load((decay, shrink, *values))
         self.kernel, self.maximize, self.constants = kernel, bool(maximize), constants.buffer
         self.decay, self.shrink, self.c = loaded[0] if decay else None, loaded[1] if shrink != 1 else None, loaded[2:]
-        name = getattr(kernel, "compiled", None) if compiled else None
+        name = getattr(kernel, "compiled", "") if compiled else ""
         kernels = fast.kernels("optimizers") if name else None
         self.compiled = None if kernels is None else getattr(kernels, name)
 
@@ -201,7 +201,8 @@ class WidenedBlock(Block):
 def cut(xp: Any, flats: list[Any], members: list[Member], dtype: Any) -> tuple[list[list], set[int]]:
     """Lanes of blocks for `members` (in the order of their state), and the indices of the gradients they want flattened.
 
-    Blocks of one lane share scratch memory and run one after the other; lanes are independent of each other.
+    Blocks of one lane share scratch memory and run one after the other; lanes are independent of each other. Parameters
+    that overlap in memory are all in one lane.
     """
     narrow = dtype.itemsize < 4
     limit = _CPU_BLOCK if xp is np else _GPU_BLOCK
@@ -214,7 +215,8 @@ def cut(xp: Any, flats: list[Any], members: list[Member], dtype: Any) -> tuple[l
     longest = max([run[-1].stop - run[0].start for run in runs] + [span.stop - span.start for _, span in stretches])
     buffers = (4 + len(flats)) if narrow else 3
     number = len(runs) + len(stretches)
-    number = min(_LANES, number) if xp is np and sum(m.array.size for m in members) >= LARGE else 1
+    apart = xp is np and sum(m.array.size for m in members) >= LARGE and not _overlap([m.array for m in members])
+    number = min(_LANES, number) if apart else 1
     computing = np.float32 if narrow else dtype
     scratches = [tuple(xp.empty(longest, computing) for _ in range(buffers)) for _ in range(number)]
     lanes: list[list] = [[] for _ in range(number)]
@@ -234,6 +236,12 @@ def cut(xp: Any, flats: list[Any], members: list[Member], dtype: Any) -> tuple[l
         else:
             blocks.append(DirectBlock(xp, scratch, state, member, span))
     return lanes, flat_grads
+
+
+def _overlap(arrays: list) -> bool:
+    """Whether some may share memory: two views of one array must not be updated on two threads at once."""
+    bounds = sorted(np.lib.array_utils.byte_bounds(a) for a in arrays if a.size)
+    return any(end > start for (_, end), (start, _) in zip(bounds, bounds[1:]))
 
 
 def _runs(members: list[Member], limit: int) -> list[list[Member]]:

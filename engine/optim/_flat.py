@@ -29,10 +29,11 @@ __all__ = ["FlatOptimizer", "check_not_negative", "check_switches", "number"]
 class _Part:
     """Parameters of a plan that share an arena and a count of steps, so that one set of constants serves them all."""
 
-    __slots__ = ("arena", "constants", "count_view", "first", "fresh", "lanes", "rows")
+    __slots__ = ("arena", "constants", "count_view", "first", "fresh", "lanes", "large", "rows")
 
     def __init__(self, arena: Arena, rows: list[int], fresh: bool, lanes: list[list], constants: Constants) -> None:
         self.arena, self.fresh, self.lanes, self.constants = arena, fresh, lanes, constants
+        self.large = sum(map(len, lanes)) > 1  # work for compiled kernels
         self.first = rows[0]
         self.rows = np.array(rows)
         neighbours = rows == list(range(rows[0], rows[0] + len(rows)))
@@ -117,8 +118,7 @@ class _Plan:
             grads[index] = grads[index].reshape(-1)
         for part in self.parts:
             kernel, decay, shrink, values = optimizer._recipe(group, part.advance(), part.fresh)
-            large = len(part.lanes) > 1
-            part.run(Update(kernel, group["maximize"], decay, shrink, values, part.constants, large), grads)
+            part.run(Update(kernel, group["maximize"], decay, shrink, values, part.constants, part.large), grads)
         self.remember_counts()
         self._bump_versions(optimizer._step_name)
 

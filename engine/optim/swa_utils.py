@@ -11,9 +11,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from engine.autograd.modes import no_grad
+from engine.dtypes import float32, float64
 from engine.optim.lr_scheduler.base import LRScheduler, per_group, warn_if_called_directly
 from engine.optim.optimizer import Optimizer
+from engine.pool import in_pieces, scratch
 from engine.tensor import Tensor
 
 __all__ = ["SWALR", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn", "get_swa_multi_avg_fn"]
@@ -34,6 +38,30 @@ def __dir__() -> list[str]:
 def _check_decay(decay: float) -> None:
     if not 0.0 <= decay <= 1.0:
         raise ValueError(f"Invalid decay value {decay} provided. Please provide a value in [0,1] range.")
+
+
+def _move(averages: Sequence[Tensor], currents: Sequence[Tensor], weight: float) -> None:
+    """average += weight * (current - average), in place: all tensors in one go, in pieces that stay in cache."""
+    pairs = list(zip(averages, currents, strict=True))
+    moving = [pair for pair in pairs if pair[0].dtype == pair[1].dtype and pair[0].dtype in (float32, float64)]
+    if moving:
+        in_pieces(lambda a, b: _move_array(a, b, weight), *[[t._array for t in tensors] for tensors in zip(*moving)])
+    for average, _ in moving:
+        average._bump("lerp_")
+    for average, current in pairs:
+        if average.dtype in (float32, float64) and average.dtype == current.dtype:
+            continue
+        average.copy_(average + (current - average) * weight)  # type: ignore[attr-defined, operator]
+
+
+def _move_array(a: Any, b: Any, weight: float) -> None:
+    if type(a) is not np.ndarray:
+        a += (b - a) * weight
+        return
+    difference = scratch(a.size, a.dtype).reshape(a.shape)
+    np.subtract(b, a, out=difference)
+    difference *= weight
+    a += difference
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> Callable:
@@ -81,11 +109,7 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable:
 
     @no_grad()
     def ema_update(ema_param_list: Sequence[Tensor], current_param_list: Sequence[Tensor], _: Any) -> None:
-        for average, current in zip(ema_param_list, current_param_list, strict=True):
-            if average.is_floating_point() or average.is_complex():  # type: ignore[attr-defined]
-                average.lerp_(current, 1 - decay)  # type: ignore[attr-defined]
-            else:
-                average.copy_(average * decay + current * (1 - decay))  # type: ignore[attr-defined, operator]
+        _move(ema_param_list, current_param_list, 1 - decay)
 
     return ema_update
 
@@ -102,11 +126,7 @@ def get_swa_multi_avg_fn() -> Callable:
     @no_grad()
     def swa_update(averaged_param_list: Sequence[Tensor], current_param_list: Sequence[Tensor], num_averaged: Any) -> None:
         weight = 1 / (float(num_averaged) + 1)
-        for average, current in zip(averaged_param_list, current_param_list, strict=True):
-            if average.is_floating_point() or average.is_complex():  # type: ignore[attr-defined]
-                average.lerp_(current, weight)  # type: ignore[attr-defined]
-            else:
-                average.copy_(average + (current - average) * weight)  # type: ignore[attr-defined, operator]
+        _move(averaged_param_list, current_param_list, weight)
 
     return swa_update
 

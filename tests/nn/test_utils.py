@@ -65,6 +65,31 @@ class TestClipping:
         for a, b in zip(ours, theirs):
             np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-6)
 
+    @pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.0, math.inf, 0.0])
+    def test_large_gradients_are_clipped_in_pieces_with_the_same_result(self, norm_type: float) -> None:
+        torch = pytest.importorskip("torch")
+        values = [np.random.default_rng(i).standard_normal(n).astype(np.float32) for i, n in enumerate((200_000, 5, 1, 70_000))]
+        values[1][:] = 0
+        before = engine.get_num_threads()
+        found = []
+        try:
+            for threads in (1, 3):
+                engine.set_num_threads(threads)
+                ours = [nn.Parameter(engine.zeros(v.size)) for v in values]
+                for parameter, value in zip(ours, values):
+                    parameter.grad = engine.from_numpy(value.copy())
+                norm = nn.utils.clip_grad_norm_(ours, 0.5, norm_type)
+                found.append([norm.numpy(), *[p.grad.numpy() for p in ours]])
+        finally:
+            engine.set_num_threads(before)
+        assert all((a == b).all() for a, b in zip(*found))
+        theirs = [torch.nn.Parameter(torch.zeros(v.size)) for v in values]
+        for parameter, value in zip(theirs, values):
+            parameter.grad = torch.from_numpy(value.copy())
+        norm = torch.nn.utils.clip_grad_norm_(theirs, 0.5, norm_type)
+        for a, b in zip(found[0], [norm.numpy(), *[p.grad.numpy() for p in theirs]]):
+            np.testing.assert_allclose(a, b, rtol=2e-5)
+
 
 def test_parameters_as_a_vector_and_back() -> None:
     layer = nn.Linear(2, 2)

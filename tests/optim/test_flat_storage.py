@@ -244,3 +244,25 @@ def test_compiled_steps_equal_the_chains_to_the_last_bit(
 
     for found, expected in zip(result(True), result(False), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_parameters_that_share_memory_are_updated_one_after_the_other(compiled: bool) -> None:
+    """Each view gets its own update, as if there were one thread; on two at once, updates would be lost."""
+    whole = np.zeros(400_000, np.float32)
+    views = [whole, whole[:300_000], whole[100_000:].reshape(300, 1000)]
+    parameters = [engine.from_numpy(view).requires_grad_() for view in views]
+    for p in parameters:
+        p.grad = engine.ones(p.shape)
+    threads = engine.get_num_threads()
+    try:
+        with engine.backends.fast.flags(enabled=compiled):
+            engine.set_num_threads(4)
+            for _ in range(20):
+                optim.SGD(parameters, lr=1.0).step()
+    finally:
+        engine.set_num_threads(threads)
+    expected = np.full(400_000, -20.0)
+    expected[:300_000] -= 20
+    expected[100_000:] -= 20
+    np.testing.assert_array_equal(whole, expected)

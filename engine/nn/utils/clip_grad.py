@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import engine
-from engine import backend
+from engine import backend, pool
 from engine.tensor import Tensor, wrap
 
 __all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
-# Clipping runs once per step over every parameter, so it works on the raw arrays: no graph, no Tensor per gradient.
+# Clipping runs once per step over every parameter, so it works on the raw arrays: no graph, no Tensor per gradient. Large
+# ones are taken in pieces, on the engine's threads.
 
 
 def _as_list(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -67,7 +68,8 @@ def get_total_norm(
         return engine.tensor(0.0)
     first = tensors[0]._array
     xp = backend.namespace(first)
-    norms = [_norm(xp, tensor._array, order) for tensor in tensors]
+    arrays = [tensor._array for tensor in tensors]  # "norm" 0 counts the tensors that have one, so these stay whole
+    norms = pool.in_pieces(lambda piece: _norm(xp, piece, order), arrays, cut=order != 0)
     total = wrap(xp.asarray(_norm(xp, xp.stack(norms), order), dtype=first.real.dtype))
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(
@@ -95,9 +97,19 @@ def clip_grads_with_norm_(
     factor = backend.namespace(norm).minimum(float(max_norm) / (norm + 1e-6), 1.0)
     if not total_norm.is_cuda and factor == 1.0:
         return  # on a GPU the multiplication is cheaper than waiting to know
-    for grad in _gradients(parameters):
-        grad._array *= factor.astype(grad._array.dtype)
-        grad._bump("clip_grad_norm_")
+
+    def scale(array: Any) -> None:
+        array *= factor.astype(array.dtype)
+
+    _change(_gradients(parameters), scale, "clip_grad_norm_")
+
+
+def _change(grads: list[Tensor], fn: Callable[[Any], Any], name: str) -> None:
+    """Call `fn` on the gradients' memory, and note that they have changed."""
+    if grads:
+        pool.in_pieces(fn, [grad._array for grad in grads])
+    for grad in grads:
+        grad._bump(name)
 
 
 def clip_grad_norm_(
@@ -154,7 +166,8 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
         tensor([ 1.0000, -0.5000])
     """
     limit = float(clip_value)
-    for grad in _gradients(parameters):
-        array = grad._array
-        backend.namespace(array).clip(array, -limit, limit, out=array)
-        grad._bump("clip_grad_value_")
+    _change(
+        _gradients(parameters),
+        lambda array: backend.namespace(array).clip(array, -limit, limit, out=array),
+        "clip_grad_value_",
+    )
