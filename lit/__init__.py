@@ -20,15 +20,18 @@ aliases.install()
 
 
 def __getattr__(name: str) -> Any:
-    """``lit.metrics``, which is loaded when somebody names it."""
-    if name == "metrics":
-        return importlib.import_module("lit.metrics")
+    """What is loaded when somebody names it."""
+    if name in ("cli", "metrics"):
+        return importlib.import_module(f"lit.{name}")
+    if name == "LightningCLI":
+        return importlib.import_module("lit.cli").LightningCLI
     raise AttributeError(f"module 'lit' has no attribute {name!r}")
 
 
 __all__ = [
     "Callback",
     "CombinedLoader",
+    "LightningCLI",
     "LightningDataModule",
     "LightningModule",
     "LightningOptimizer",

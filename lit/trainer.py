@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -18,12 +19,13 @@ from lit.hooks import Dispatcher, describe_run
 from lit.loop import FitLoop
 from lit.module import LightningModule
 from lit.optimizers import LightningOptimizer, LRSchedulerConfig
-from lit.profilers import choose_profiler
+from lit.profilers import Profiler, choose_profiler
 from lit.profilers.base import profiled
 from lit.reporting import Reporting
 from lit.run import start_run
 from lit.state import RunState, TrainerFn
 from lit.trainer_view import TrainerView
+from loggers import Logger
 
 
 class Trainer(TrainerView):
@@ -82,7 +84,7 @@ class Trainer(TrainerView):
         devices: list[int] | str | int = "auto",
         num_nodes: int = 1,
         precision: Any = None,
-        logger: Any = None,
+        logger: Logger | Iterable[Logger] | bool | None = None,
         callbacks: list[Callback] | Callback | None = None,
         fast_dev_run: int | bool = False,
         max_epochs: int | None = None,
@@ -109,7 +111,7 @@ class Trainer(TrainerView):
         benchmark: bool | None = None,
         inference_mode: bool = True,
         use_distributed_sampler: bool = True,
-        profiler: Any = None,
+        profiler: Profiler | str | None = None,
         detect_anomaly: bool = False,
         barebones: bool = False,
         plugins: Any = None,
