@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import rng_kernels as kernels
+from . import rng_rejection as rejection
 from .devices import as_device
 from .dtypes import BF16, F16, F32, F64
 
@@ -402,30 +403,34 @@ class Generator:
         return self._from_doubles(shape, dtype, lambda u: np.ceil(np.log(u) / math.log1p(-p)))
 
     def poisson(self, rate: np.ndarray) -> np.ndarray:
-        """Poisson counts for each rate, in rate's shape and dtype. Raises RuntimeError for a negative rate.
-
-        Rates below 10 by multiplication of uniforms (Knuth), others by transformed rejection (Hörmann 1993, PTRS).
-        Each count uses as many doubles as it needs, so this runs element by element (about 5 us each).
-        """
+        """Poisson counts for each rate, in rate's shape and dtype. Raises RuntimeError for a negative rate."""
         if not (rate >= 0).all():
             raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
-        counts = [self._poisson_one(float(value)) for value in rate.reshape(-1)]
-        return np.array(counts, F64).astype(rate.dtype).reshape(rate.shape)
+        return self._one_by_one(lambda r: rejection.poisson(r, self._unit_double), rate.dtype, rate)
+
+    def binomial(self, count: np.ndarray, prob: np.ndarray) -> np.ndarray:
+        """Successes in `count` trials of probability `prob`; the two have one shape, the result has count's dtype."""
+        return self._one_by_one(lambda n, p: rejection.binomial(n, p, self._unit_double), count.dtype, count, prob)
+
+    def gamma(self, shape: np.ndarray) -> np.ndarray:
+        """Gamma variables of rate 1 with these shapes, float64; what depends on the shape is computed in its dtype."""
+        small = shape < 1
+        with np.errstate(divide="ignore"):
+            power = np.where(small, 1 / shape, 0)
+        d = np.where(small, shape + 1, shape) - F32.type(1 / 3).astype(shape.dtype)
+        return self._one_by_one(lambda *k: rejection.gamma(*k, self._unit_double, self._normal_double), F64, d, power)
+
+    def _one_by_one(self, draw: Callable[..., float], dtype: np.dtype, *parameters: np.ndarray) -> np.ndarray:
+        # Each number takes as many draws as it needs, so there is no vector form (about 5 us each).
+        columns = [p.astype(F64).reshape(-1).tolist() for p in parameters]
+        return np.array([draw(*row) for row in zip(*columns)], F64).astype(dtype).reshape(parameters[0].shape)
 
     def _unit_double(self) -> float:
         raw = self._bits.random_raw
         return (((raw() << 32) | raw()) % (1 << 53)) * 2.0**-53
 
-    def _poisson_one(self, rate: float) -> int:
-        if rate >= 10:
-            return kernels.poisson_by_rejection(rate, self._unit_double)
-        if rate == 0:
-            return 0
-        limit, product, count = math.exp(-rate), self._unit_double(), 0
-        while product > limit:
-            product *= self._unit_double()
-            count += 1
-        return count
+    def _normal_double(self) -> float:
+        return float(self._serial_normals(1)[0])
 
     def multinomial(self, probabilities: np.ndarray, num_samples: int, replacement: bool = False) -> np.ndarray:
         """Indices drawn by weight, int64 [.., num_samples], from weights [categories] or [rows, categories].

@@ -10,7 +10,6 @@ hold float32 values.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -178,22 +177,3 @@ def apply_swaps(n: int, index: np.ndarray, partner: np.ndarray) -> np.ndarray:
     value[stays] = origin[when[stays]]
     last[when] = value
     return last
-
-
-def poisson_by_rejection(rate: float, uniform: Callable[[], float]) -> int:
-    root, log_rate = math.sqrt(rate), math.log(rate)
-    b = 0.931 + 2.53 * root
-    a = -0.059 + 0.02483 * b
-    inverse_alpha = 1.1239 + 1.1328 / (b - 3.4)
-    accept = 0.9277 - 3.6224 / (b - 2)
-    while True:
-        u, v = uniform() - 0.5, uniform()
-        edge = 0.5 - abs(u)
-        k = math.floor((2 * a / edge + b) * u + rate + 0.43)
-        if edge >= 0.07 and v <= accept:
-            return k
-        if k < 0 or (edge < 0.013 and v > edge):
-            continue
-        density = -rate + k * log_rate - math.lgamma(k + 1)
-        if math.log(v) + math.log(inverse_alpha) - math.log(a / (edge * edge) + b) <= density:
-            return k

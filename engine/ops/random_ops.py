@@ -214,6 +214,23 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     return _deliver(source(generator).poisson(backend.to_numpy(input._array)), input.device, False)
 
 
+@composite("binomial", method=False)
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """Successes in `count` trials of probability `prob`, which broadcast; in their (floating) dtype.
+
+    Raises: ValueError: a dtype that is not floating. RuntimeError: the two dtypes differ.
+
+    >>> torch.binomial(torch.full((2,), 8.0), torch.tensor([0.0, 1.0]))
+    tensor([0., 8.])
+    """
+    if count.dtype != prob.dtype:
+        raise RuntimeError(f"Found dtype {prob.dtype.name} but expected {count.dtype.name}")
+    if not count.is_floating_point():
+        raise ValueError(f"binomial only supports floating-point dtypes for count, got: {count.dtype.name}")
+    n, p = np.broadcast_arrays(backend.to_numpy(count._array), backend.to_numpy(prob._array))
+    return _deliver(source(generator).binomial(n, p), count.device, False)
+
+
 # -- in-place fills ---------------------------------------------------------------------------------------------------
 
 
