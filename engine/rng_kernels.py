@@ -9,7 +9,6 @@ hold float32 values.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np

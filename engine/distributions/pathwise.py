@@ -15,7 +15,7 @@ import numpy as np
 import engine
 from engine import backend, random
 from engine.autograd import Function
-from engine.ops.special_values import digamma, lgamma
+from engine.ops.special_values import digamma
 from engine.tensor import Tensor
 
 __all__ = ["sample_dirichlet", "standard_gamma"]
@@ -102,7 +102,7 @@ def gamma_slope(x: np.ndarray, a: np.ndarray) -> np.ndarray:
 def beta_slope(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """dx/da of beta draws x with parameters a and b, float64; from the end of [0, 1] that the draw is nearer to."""
     near = x <= 0.5
-    first, second = np.where(near, a, b), np.where(near, b, a)
+    first = np.where(near, a, b)
     y = np.where(near, x, 1 - x)
     total = a + b
     log_term = np.log(y) + np.log1p(-y) - np.log(first)  # the series' factor over the density
