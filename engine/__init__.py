@@ -74,7 +74,7 @@ inf, nan, pi, e = dtypes.INF, dtypes.NAN, dtypes.PI, dtypes.E
 # Sub-packages and what lives in them, loaded on first use.
 _LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft",
                  "futures", "hub", "jit", "legacy", "linalg", "multiprocessing", "nn", "onnx", "optim", "serialization",
-                 "settings", "sparse", "special", "testing", "utils", "version")
+                 "settings", "signal", "sparse", "special", "testing", "utils", "version")
 _LAZY_NAMES = {
     name: module
     for module, names in {

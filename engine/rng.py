@@ -418,7 +418,7 @@ class Generator:
         with np.errstate(divide="ignore"):
             power = np.where(small, 1 / shape, 0)
         d = np.where(small, shape + 1, shape) - F32.type(1 / 3).astype(shape.dtype)
-        return self._one_by_one(lambda *k: rejection.gamma(*k, self._unit_double, self._normal_double), F64, d, power)
+        return self._one_by_one(lambda d, u: rejection.gamma(d, u, self._unit_double, self._normal_double), F64, d, power)
 
     def _one_by_one(self, draw: Callable[..., float], dtype: np.dtype, *parameters: np.ndarray) -> np.ndarray:
         # Each number takes as many draws as it needs, so there is no vector form (about 5 us each).

@@ -62,7 +62,7 @@ def binomial(count: float, prob: float, uniform: Source) -> float:
         return count - binomial(count, 1 - prob, uniform)
     if count * prob >= _SMALL_MEAN:
         return _binomial_by_rejection(count, prob, uniform)
-    log_miss, position, successes = math.log1p(-prob), 0, 0
+    log_miss, position, successes = math.log1p(-prob), 0.0, 0
     while True:
         u = uniform()
         position += math.ceil(math.log(u) / log_miss) if u else math.inf

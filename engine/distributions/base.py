@@ -208,7 +208,9 @@ class ExponentialFamily(Distribution):
     Nock 2010).
     """
 
-    _mean_carrier_measure: Any = 0
+    @property
+    def _mean_carrier_measure(self) -> Any:
+        raise self._missing("_mean_carrier_measure, from which its entropy would follow")
 
     @property
     def _natural_params(self) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ tensor(1.)
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from . import constraints, transforms
@@ -49,12 +50,12 @@ transform_to = ConstraintRegistry()
 
 
 def _both(*kinds: Any) -> Callable:
-    """Register a maker, called as `make(constraint, registry)`, with both registries."""
+    """Register a maker, called as `make(constraint, registry=...)`, with both registries."""
 
     def keep(make: Callable) -> Callable:
         for registry in (biject_to, transform_to):
             for kind in kinds:
-                registry.register(kind, lambda constraint, registry=registry: make(constraint, registry))
+                registry.register(kind, partial(make, registry=registry))
         return make
 
     return keep

@@ -134,18 +134,21 @@ class MixtureSameFamilyConstraint(Constraint):
 
 class _Real(Constraint):
     def check(self, value: Tensor) -> Tensor:
-        return value == value  # only NaN is not
+        return ~value.isnan()
 
 
 class _Boolean(Constraint):
     is_discrete = True
 
     def check(self, value: Tensor) -> Tensor:
-        return (value == 0) | (value == 1)
+        return value.eq(0) | value.eq(1)
 
 
 class _Bounded(Constraint):
     """A region between bounds, given by keyword or in order."""
+
+    lower_bound: Any
+    upper_bound: Any
 
     def __init__(self, *bounds: Any, **named: Any) -> None:
         for name, bound in {**dict(zip(self._shown, bounds)), **named}.items():
@@ -211,7 +214,7 @@ class _OneHot(Constraint):
     event_dim = 1
 
     def check(self, value: Tensor) -> Tensor:
-        return ((value == 0) | (value == 1)).all(-1) & value.sum(-1).eq(1)
+        return (value.eq(0) | value.eq(1)).all(-1) & value.sum(-1).eq(1)
 
 
 class _Simplex(Constraint):
@@ -224,7 +227,6 @@ class _Simplex(Constraint):
 class _Multinomial(_Bounded):
     is_discrete = True
     event_dim = 1
-    upper_bound: Any
 
     def __init__(self, upper_bound: Any) -> None:
         self.upper_bound = upper_bound
@@ -240,7 +242,7 @@ class _LowerTriangular(Constraint):
     event_dim = 2
 
     def check(self, value: Tensor) -> Tensor:
-        return (value.tril() == value).all(-1).all(-1)
+        return value.tril().eq(value).all(-1).all(-1)
 
 
 class _LowerCholesky(_LowerTriangular):

@@ -49,6 +49,8 @@ class Normal(_LocationScale, ExponentialFamily):
     tensor([-0.9189])
     """
 
+    _mean_carrier_measure: Any = 0
+
     @property
     def stddev(self) -> Tensor:
         return self.scale
@@ -155,7 +157,7 @@ class Laplace(_LocationScale):
     """The Laplace distribution with mean `loc` and scale `scale`.
 
     >>> torch.distributions.Laplace(0.0, 0.5).log_prob(torch.tensor(0.0))
-    tensor(0.)
+    tensor(-0.)
     """
 
     @property
@@ -229,6 +231,7 @@ class Exponential(ExponentialFamily):
     tensor(0.5000)
     """
 
+    _mean_carrier_measure: Any = 0
     arg_constraints = {"rate": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True

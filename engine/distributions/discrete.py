@@ -62,6 +62,7 @@ class Bernoulli(OneProbability, ExponentialFamily):
     tensor([-1.3863])
     """
 
+    _mean_carrier_measure: Any = 0
     support = constraints.boolean
     has_enumerate_support = True
 
@@ -230,7 +231,7 @@ class Binomial(OneProbability):
 
     def _one_count(self, what: str) -> int:
         count = int(self.total_count.max())
-        if not bool((self.total_count == count).all()):
+        if not bool(self.total_count.eq(count).all()):
             raise NotImplementedError(f"Inhomogeneous total count not supported by `{what}`.")
         return count
 
@@ -293,6 +294,7 @@ class ContinuousBernoulli(OneProbability, ExponentialFamily):
     tensor([0.])
     """
 
+    _mean_carrier_measure: Any = 0
     support = constraints.unit_interval
     has_rsample = True
 

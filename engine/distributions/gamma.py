@@ -24,6 +24,7 @@ class Gamma(ExponentialFamily):
     tensor(0.5000)
     """
 
+    _mean_carrier_measure: Any = 0
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support: Any = constraints.nonnegative
     has_rsample = True

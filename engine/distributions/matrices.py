@@ -33,6 +33,7 @@ class Wishart(WithCovariance, ExponentialFamily):
             [0., 3.]])
     """
 
+    _mean_carrier_measure: Any = 0
     support = constraints.positive_definite
     has_rsample = True
 

@@ -330,10 +330,11 @@ def test_singular_scatter_matrices_are_not_drawn() -> None:
 
 
 def test_natural_parameters_give_entropy_and_divergence() -> None:
-    for name in ("Normal", "Gamma", "Beta", "Dirichlet", "Exponential", "Bernoulli", "ContinuousBernoulli"):
+    for name in ("Gamma", "Exponential", "Bernoulli", "Normal"):
         p, _ = build(D, engine.tensor, name)
-        if name != "Normal":  # its carrier measure is not 0
-            close_arrays(D.ExponentialFamily.entropy(p), p.entropy())
+        close_arrays(D.ExponentialFamily.entropy(p), p.entropy())
+    with pytest.raises(NotImplementedError, match="Poisson"):
+        D.Poisson(1.0).entropy()
     p, q = D.Wishart(engine.tensor(5.0), engine.eye(2)), D.Wishart(engine.tensor(6.0), engine.eye(2) * 2)
     assert D.kl_divergence(p, q) > 0 and abs(D.kl_divergence(p, p)) < 1e-5
 
@@ -405,7 +406,7 @@ def test_independent_sums_over_the_event() -> None:
         (lambda: D.Bernoulli(engine.tensor([1.5])), ValueError, "probs"),
         (lambda: D.Normal("a", 1.0), ValueError, "str"),
         (lambda: D.Categorical(engine.ones(2)).rsample(), NotImplementedError, "sample"),
-        (lambda: D.kl_divergence(D.Normal(0.0, 1.0), D.Poisson(1.0)), NotImplementedError, "HINT"),
+        (lambda: D.kl_divergence(D.Normal(0.0, 1.0), D.Poisson(1.0)), NotImplementedError, "Normal and q type Poisson"),
     ],
 )
 def test_bad_input(call, error, words) -> None:
