@@ -109,7 +109,7 @@ def assert_nearly_same_bits(ours: np.ndarray, theirs: np.ndarray, what: str) -> 
     if what == "state":  # the one normal number that a generator keeps is eight of its bytes
         assert np.count_nonzero(ours != theirs) <= 8, what
     else:
-        np.testing.assert_array_max_ulp(ours, theirs, 4)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-14, err_msg=what)
 
 
 @pytest.mark.parametrize("name", ["float32", "float64", "float16", "bfloat16"])
