@@ -182,12 +182,25 @@ class _Job:
                 pass
 
 
+def _unknown() -> int:
+    return -1
+
+
+def _cpu_function() -> Callable[[], int]:
+    """A function that says which processor the calling thread is on; -1 where the system does not tell."""
+    import ctypes
+
+    function = getattr(ctypes.PyDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+    return function or _unknown
+
+
 class _Member(threading.Thread):
     """A thread that sleeps until it is given a job. `begin` and `done` are locks used as signals."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, cpu: Callable[[], int]) -> None:
         super().__init__(name=f"litengine-{number}", daemon=True)  # must not keep the interpreter from exiting
         self.job: _Job | None = None
+        self.cpu, self.last_cpu = cpu, -1
         self.begin, self.done = threading.Lock(), threading.Lock()
         self.begin.acquire()
         self.done.acquire()
@@ -200,6 +213,7 @@ class _Member(threading.Thread):
             if job is None:
                 return
             job.work()
+            self.last_cpu = self.cpu()
             self.job = job = None  # the arrays of a finished kernel are not ours to keep
             self.done.release()
 
@@ -208,14 +222,34 @@ class _Crew:
     """The threads beside the caller's."""
 
     def __init__(self, size: int) -> None:
-        self.members = [_Member(i) for i in range(1, size + 1)]
+        self.cpu = _cpu_function()
+        self.members = [_Member(i, self.cpu) for i in range(1, size + 1)]
         for member in self.members:
             member.start()
+
+    def _spread(self, helpers: list[_Member]) -> None:
+        """See to it that none is about to wake on the processor of the caller or of another.
+
+        A busy Linux wakes a thread where it last ran. Once that is the caller's own processor it stays so, and the two
+        take turns instead of running side by side. Whoever would is forbidden the processors that are taken.
+        """
+        taken = {self.cpu()}
+        for member in helpers:
+            if member.last_cpu in taken and member.last_cpu >= 0:
+                free = os.sched_getaffinity(0) - taken
+                if free:
+                    try:
+                        os.sched_setaffinity(member.native_id or 0, free)
+                    except OSError:  # not allowed here: then it runs where it runs
+                        self.cpu = member.cpu = _unknown
+                    member.last_cpu = -1
+            taken.add(member.last_cpu)
 
     def run(self, fn: Callable[[int], Any], n_blocks: int, wanted: int) -> None:
         """Run the blocks on the caller's thread and `wanted` others."""
         job = _Job(fn, iter(range(n_blocks)))
         helpers = self.members[:wanted]
+        self._spread(helpers)
         for member in helpers:
             member.job = job
             member.begin.release()
