@@ -9,10 +9,18 @@ from .compiler import notice_once
 from .errors import not_supported
 from .futures import fork, wait
 
-__all__ = ["Final", "export", "fork", "ignore", "is_scripting", "is_tracing", "load", "save", "script", "trace", "unused",
-           "wait"]
+__all__ = ["Final", "ScriptFunction", "ScriptModule", "export", "fork", "ignore", "is_scripting", "is_tracing", "load", "save",
+           "script", "trace", "unused", "wait"]
 
 _FILES = "write the module with torch.save(model, path) and read it with torch.load(path)."
+
+
+class ScriptModule:
+    """What `torch.jit.script` makes of a module elsewhere; nothing is an instance of it here."""
+
+
+class ScriptFunction(ScriptModule):
+    """What `torch.jit.script` makes of a function elsewhere; nothing is an instance of it here."""
 
 
 def script(obj: Any, *args: Any, **kwargs: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Number
 from typing import Any
 
@@ -30,6 +30,11 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
     if first is None:
         options = {"dtype": engine.get_default_dtype()}
     return tuple(engine.broadcast_tensors(*(v if isinstance(v, Tensor) else engine.tensor(v, **options) for v in values)))
+
+
+def _standard_normal(shape: Sequence[int], dtype: Any, device: Any) -> Tensor:
+    # Not used here: libraries that define distributions of their own import it.
+    return engine.randn(shape, dtype=dtype, device=device)
 
 
 def sum_rightmost(value: Tensor, dims: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -36,12 +37,28 @@ def inplace_form(call: Callable, name: str) -> Callable:
 
     def inplace(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_inplace(input)
-        result = without(call, (input, *args), kwargs) if casting.on else call(input, *args, **kwargs)
+        try:
+            result = without(call, (input, *args), kwargs) if casting.on else call(input, *args, **kwargs)
+        except TypeError as error:
+            result = _number_first(call, name, input, args, kwargs, error)
         return assign(input, result, name + "_")
 
     inplace.__name__ = inplace.__qualname__ = name + "_"
     inplace.__doc__ = f"In-place form of `{name}`: changes and returns the tensor."
     return inplace
+
+
+def _number_first(call: Callable, name: str, input: Tensor, args: tuple, kwargs: dict, error: TypeError) -> Tensor:
+    """The order of torch before 1.5, which optimizers in the wild still use: `add_(alpha, t)`, `addcmul_(value, t1, t2)`."""
+    keyword = {"add": "alpha", "sub": "alpha", "addcmul": "value", "addcdiv": "value"}.get(name)
+    tensors = args[1:]
+    if keyword is None or kwargs or not tensors or not isinstance(args[0], (int, float)):
+        raise error
+    if not all(isinstance(t, Tensor) for t in tensors):
+        raise error
+    warnings.warn(f"This overload of {name}_ is deprecated: write {name}_({', '.join(['tensor'] * len(tensors))}, "
+                  f"{keyword}=number).", stacklevel=3)
+    return call(input, *tensors, **{keyword: args[0]})
 
 
 def check_inplace(t: Tensor) -> None:

@@ -11,6 +11,6 @@ __all__ = ["checkpoint", "data", "dlpack", "tensorboard"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("checkpoint", "dlpack", "tensorboard"):
+    if name in ("_pytree", "checkpoint", "dlpack", "tensorboard"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -208,4 +208,21 @@ def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
     yield
 
 
-__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_early_stop"]
+def get_device_states(*args: Any) -> tuple[list[int], list[Any]]:
+    """Random states of the devices that tensors among `args` are on: none, since all numbers come from the CPU's generator.
+
+    >>> torch.utils.checkpoint.get_device_states(torch.zeros(1))
+    ([], [])
+    """
+    return [], []
+
+
+def set_device_states(devices: Sequence[int], states: Sequence[Any], *, device_type: str | None = None) -> None:
+    """The counterpart of `get_device_states`: nothing to set.
+
+    >>> torch.utils.checkpoint.set_device_states([], [])
+    """
+
+
+__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "get_device_states", "noop_context_fn",
+           "set_checkpoint_early_stop", "set_device_states"]
