@@ -77,7 +77,7 @@ REASONS: tuple[tuple[str, str, str], ...] = (
     ("selective checkpointing chooses operators of a compiled graph: checkpoint smaller functions", "utils.checkpoint",
      "CheckpointPolicy Selective* create_selective* SAC_*"),
     ("the backward pass runs on one thread", "autograd", "*multithreading* NestedIOFunction enforce_grad* variable"),
-    ("compilers' transformations", "func", "functionalize debug_unwrap linearize rearrange"),
+    ("compilers' transformations", "func", "debug_unwrap rearrange"),
     ("one process holds one generator", "random", "thread_safe_generator"),
     ("inside of swapping parameters between devices", "optim", "swap_in_*"),
 )

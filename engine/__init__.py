@@ -73,7 +73,7 @@ inf, nan, pi, e = dtypes.INF, dtypes.NAN, dtypes.PI, dtypes.E
 
 # Sub-packages and what lives in them, loaded on first use.
 _LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft",
-                 "futures", "hub", "jit", "legacy", "linalg", "multiprocessing", "nn", "onnx", "optim", "serialization",
+                 "func", "futures", "hub", "jit", "legacy", "linalg", "multiprocessing", "nn", "onnx", "optim", "serialization",
                  "settings", "signal", "sparse", "special", "testing", "utils", "version")
 _LAZY_NAMES = {
     name: module
@@ -87,6 +87,7 @@ _LAZY_NAMES = {
         "compiler": ("compile",),
         "accelerator": ("get_device_module",),
         "cpu": ("Event", "Stream"),
+        "func": ("vmap",),
         "futures": ("Future", "fork", "wait"),
         "legacy": ("BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
                    "IntTensor", "LongTensor", "ShortTensor", "set_default_tensor_type"),

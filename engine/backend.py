@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from . import _batched_rules  # noqa: F401 - fills the table of rules
+from .batched import Batched, BatchedModule
+
 ndarray = np.ndarray
 _cupy: Any = None
 _cuda_ok: bool | None = None
@@ -57,17 +60,28 @@ def require_cuda() -> Any:
 
 def namespace(array: Any) -> Any:
     """The module (numpy or cupy) whose functions work on `array`."""
-    return np if isinstance(array, (ndarray, np.generic)) else gpu()
+    if isinstance(array, (ndarray, np.generic)):
+        return np
+    return BatchedModule(array.level, namespace(array.inner)) if isinstance(array, Batched) else gpu()
 
 
 def is_array(value: Any) -> bool:
     """Whether `value` is a raw array of either library."""
-    return isinstance(value, ndarray) or (_cupy is not None and isinstance(value, _cupy.ndarray))
+    return isinstance(value, (ndarray, Batched)) or (_cupy is not None and isinstance(value, _cupy.ndarray))
+
+
+def plain(array: Any) -> Any:
+    """The array that holds the elements, below any batch dimensions."""
+    while isinstance(array, Batched):
+        array = array.inner
+    return array
 
 
 def to_numpy(array: Any) -> np.ndarray:
     """A NumPy array with the same elements: itself on the CPU, a copy from the device otherwise."""
-    return array if isinstance(array, ndarray) else gpu().asnumpy(array)
+    if isinstance(array, ndarray):
+        return array
+    return np.asarray(array) if isinstance(array, Batched) else gpu().asnumpy(array)
 
 
 def pinned_copy(array: np.ndarray) -> np.ndarray:

@@ -70,13 +70,16 @@ def as_device(value: Any) -> device:
 
 def device_of(array: Any) -> device:
     """The device of a raw array."""
+    if isinstance(array, backend.ndarray):
+        return CPU
+    array = backend.plain(array)
     return CPU if isinstance(array, backend.ndarray) else device("cuda", backend.cuda_index(array))
 
 
 def place(array: Any, where: device) -> Any:
     """`array` on device `where`: itself when it is there already, otherwise a copy."""
     if where.type == "cpu":
-        return backend.to_numpy(array)
+        return array if device_of(array) == CPU else backend.to_numpy(array)
     if where.type == "meta":
         raise NotImplementedError("the 'meta' device is not supported. HINT: build the module on 'cpu'.")
     gpu = backend.require_cuda()

@@ -164,9 +164,9 @@ class Tensor(PythonProtocols):
     @property
     def is_cuda(self) -> bool:
         """Whether the elements are on an NVIDIA GPU."""
-        return not isinstance(self._array, np.ndarray)
+        return not isinstance(backend.plain(self._array), np.ndarray)
 
-    is_cpu = property(lambda self: isinstance(self._array, np.ndarray), doc="Whether the elements are in main memory.")
+    is_cpu = property(lambda self: not self.is_cuda, doc="Whether the elements are in main memory.")
     is_sparse = property(lambda self: False, doc="Always False: there are no sparse tensors yet.")
     is_quantized = property(lambda self: False, doc="Always False: there are no quantized tensors.")
     is_meta = property(lambda self: False, doc="Always False: there is no meta device.")
@@ -174,7 +174,7 @@ class Tensor(PythonProtocols):
 
     def get_device(self) -> int:
         """The GPU's index, or -1 on the CPU."""
-        return -1 if isinstance(self._array, np.ndarray) else backend.cuda_index(self._array)
+        return backend.cuda_index(self._array) if self.is_cuda else -1
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating type."""

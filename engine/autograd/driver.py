@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..batched import Batched
 from .graph import BF16, F16, F32, AccumulateGrad, Hooks, Node, Pick, lift, ndarray
 from .modes import state
 
@@ -122,6 +123,8 @@ class Run:
         if node.dtype is BF16 or node.dtype is F16:
             g = [lift(x) for x in g] if type(g) is list else lift(g)
         first = g if type(g) is not list else next(x for x in g if x is not None)
+        if type(first) is Batched:
+            return Hooks.batched(node, g, first)
         return node.run(g, Hooks.raw(backend.namespace(first)))
 
     def _observe(self, node: Node, g: Any) -> Any:

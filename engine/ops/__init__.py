@@ -9,6 +9,7 @@ from . import (
     arithmetic,
     attention,
     average_pooling,
+    batching,
     channel_norms,
     comparison,
     conversion,
@@ -73,11 +74,11 @@ from . import (
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
 __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smooth", "adaptive_pooling", "arithmetic",
-           "attention", "average_pooling", "channel_norms", "comparison", "conversion", "convolution", "copies", "counting",
-           "creation", "ctc", "cumulative", "device_facts", "differences", "distances", "dropout", "einsum", "elementwise",
-           "elementwise_pairs", "embedding", "extrema", "facts", "fold", "grids", "indexing", "interop", "interpolation",
-           "joining", "linear_algebra", "linear_algebra_factors", "linear_algebra_norms", "linear_algebra_spectra", "logic",
-           "low_rank", "losses", "losses_margin", "losses_pointwise", "matmul", "native_names", "normalization", "padding",
-           "pooling", "products", "random_ops", "readings", "rearranging", "recurrent", "recurrent_cells", "reductions",
-           "regions", "repeating", "scatter", "shape", "softmax", "sorting", "special_functions", "special_rare", "spectral",
-           "spectral_frames", "statistics", "storage", "storages", "top_level"]
+           "attention", "average_pooling", "batching", "channel_norms", "comparison", "conversion", "convolution", "copies",
+           "counting", "creation", "ctc", "cumulative", "device_facts", "differences", "distances", "dropout", "einsum",
+           "elementwise", "elementwise_pairs", "embedding", "extrema", "facts", "fold", "grids", "indexing", "interop",
+           "interpolation", "joining", "linear_algebra", "linear_algebra_factors", "linear_algebra_norms",
+           "linear_algebra_spectra", "logic", "low_rank", "losses", "losses_margin", "losses_pointwise", "matmul",
+           "native_names", "normalization", "padding", "pooling", "products", "random_ops", "readings", "rearranging",
+           "recurrent", "recurrent_cells", "reductions", "regions", "repeating", "scatter", "shape", "softmax", "sorting",
+           "special_functions", "special_rare", "spectral", "spectral_frames", "statistics", "storage", "storages", "top_level"]

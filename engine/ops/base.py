@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
-from ..autograd.graph import Node, Pick, Version, next_seq
+from ..autograd.graph import Hooks, Node, Pick, Version, next_seq
 from ..autograd.modes import state
+from ..batched import NoRule, top
 from ..tensor import Tensor, View, wrap
 from .casting import FLOAT32, in_float32
 
@@ -46,6 +47,7 @@ class Op:
     to_float = False  # integer inputs are computed in the default floating dtype
     moves = False  # moves elements without arithmetic: half precision needs no detour through float32
     differentiable = True
+    batched: Any = None  # (level, *forward's arguments) -> forward's result on batched arrays, or None: see batching.py
     node_name = ""  # printed in grad_fn=<...>
     Node: type[Node]
     call: Callable
@@ -191,8 +193,11 @@ def apply(card: type[Op], tensors: Sequence, params: Sequence = ()) -> Any:
             out = card.forward(_space(arrays), arrays, *params)
         else:
             out = card.forward(_space(arrays), *arrays, *params)
-    except (ValueError, TypeError) as error:
-        raise _explained(card, error, tensors, params) from None
+    except (ValueError, TypeError, NoRule) as error:
+        level = top((arrays, params))
+        if level is None:
+            raise _explained(card, error, tensors, params) from None
+        out = Hooks.retry(card, level, arrays, params)
     finally:
         if quiet is not None:
             unhush(quiet)

@@ -367,6 +367,7 @@ def _store(target: Tensor, key: Any, value: Any) -> None:
     except TypeError:
         raise TypeError("slice indices must be integers or None or have an __index__ method") from None
     except ValueError as error:
+        backend.to_numpy(value)  # under vmap it raises NoRule: a batch does not fit into one element
         if "read-only" in str(error):
             raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
                                "memory location. Please clone() the tensor before performing the operation.") from None
