@@ -7,6 +7,7 @@ what is copied in one piece is then as long as possible.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -15,9 +16,10 @@ import numpy as np
 from ..pool import scratch
 from . import _conv_products, _depthwise, _winograd
 from ._blocked import LARGE_PRODUCT, product, run_blocks
-from ._windows import Windows
+from ._windows import Windows, windows_of
 
 LANES = 8  # blocks of images that may add to weight gradients at the same time, each into an array of its own
+_APART = 16  # more elements between rows of columns
 SAVED_COLUMNS = 1 << 18  # columns of at most this many elements are kept for backward instead of gathered again
 
 
@@ -41,6 +43,24 @@ class Plan:
         self.planes: Any = _depthwise.planes_of(self)  # if every channel is on its own
         self.is_product = _conv_products.fits(self)
         self.saves_columns = one_block and not self.tiles and self.depth * groups * self.widest <= SAVED_COLUMNS
+        self.buffer_size = self.depth * groups * (self.widest + (0 if self.saves_columns else _APART))
+
+    @functools.cached_property
+    def turned(self) -> Plan | None:
+        """The convolution that makes input gradients of output gradients, where that costs less than adding columns."""
+        windows, reach = self.windows, [d * (k - 1) for k, d in zip(self.windows.kernel, self.windows.dilation)]
+        lows = [r - low for r, (low, _) in zip(reach, windows.pads)]
+        pads = tuple([(a, n + r - m - a) for a, n, r, m in zip(lows, windows.spatial, reach, windows.out)])
+        if any(s > 1 for s in windows.stride) or min(map(min, pads)) < 0 or 2 * self.channels < self.outputs:
+            return None
+        turned = windows_of(windows.out, windows.kernel, windows.stride, pads, windows.dilation, windows.spatial)
+        return Plan(self.out_shape, (self.channels, self.outputs // self.groups, *windows.kernel), self.groups, turned)
+
+    def turn(self, xp: Any, w: Any) -> Any:
+        """The weights of `turned`: inputs and outputs change places, and every kernel is turned around."""
+        w = xp.flip(w, tuple(range(2, w.ndim)))
+        w = w.reshape(self.groups, self.outputs // self.groups, *w.shape[1:]).swapaxes(1, 2)
+        return w.reshape(self.channels, self.outputs // self.groups, *w.shape[3:])
 
     def on_pool(self, xp: Any) -> bool:
         """Whether the work is worth several threads."""
@@ -62,11 +82,16 @@ def _buffer(xp: Any, size: int, dtype: Any, slot: int) -> Any:
 
 def _gather(xp: Any, view: Any, rows: tuple, plan: Plan, buffer: Any) -> Any:
     """The columns of some output rows: a copy of their windows in `buffer` as a matrix (one per group)."""
-    every = slice(None)
-    part = view[(every, *[every] * len(plan.windows.kernel), slice(*rows))]
-    flat = buffer[: part.size]
-    xp.copyto(flat.reshape(part.shape), part)
-    return plan.matrix(flat, plan.depth * plan.groups)
+    part = view[plan.windows.rows(*rows)]
+    columns = _columns(buffer, plan, part.size // max(plan.depth * plan.groups, 1))
+    xp.copyto(columns.reshape(part.shape), part)
+    return plan.matrix(columns, plan.depth * plan.groups)
+
+
+def _columns(buffer: Any, plan: Plan, count: int) -> Any:
+    """`count` columns in `buffer`: a matrix whose rows are no power of two apart, which caches dislike."""
+    rows, stride = plan.depth * plan.groups, count if plan.saves_columns else count + _APART
+    return buffer[: rows * stride].reshape(rows, stride)[:, :count]
 
 
 def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
@@ -78,18 +103,26 @@ def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     kernels = _winograd.compiled(x, w, b) if plan.tiles else None
     if kernels:
         return _winograd.correlate(kernels, x, w, b, plan.tiles[0]), None
-    windows, nd = plan.windows, len(plan.windows.out)
+    return _from_columns(xp, x, w, b, plan)
+
+
+def _from_columns(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
+    windows = plan.windows
     weights = plan.matrix(w, plan.outputs)
-    bias = None if b is None else b.reshape(-1, *[1] * nd)
+    bias = None if b is None else b.reshape(-1, *[1] * len(windows.out))
     out = xp.empty(plan.out_shape, x.dtype)
-    size = plan.depth * plan.groups * plan.widest
+    size = plan.buffer_size
     kept: Any = xp.empty(size, x.dtype) if plan.saves_columns else None
 
     def run_rows(view: Any, first: int, last: int, rows: tuple) -> None:
         columns = _gather(xp, view, rows, plan, kept if plan.saves_columns else _buffer(xp, size, x.dtype, 0))
-        result = plan.times(xp, weights, columns).reshape(plan.outputs, rows[1] - rows[0], *windows.out[1:], last - first)
-        result = result.transpose(nd + 1, *range(nd + 1))
         target = out[first:last, :, rows[0] : rows[1]]
+        if last - first == 1 and plan.groups == 1 and len(plan.blocks) > 1:
+            xp.matmul(weights, columns, out=target.reshape(plan.outputs, -1))
+            if bias is not None:
+                target += bias
+            return
+        result = windows.by_image(plan.times(xp, weights, columns).reshape(windows.by_channel(target).shape))
         if bias is None:
             target[...] = result
         else:
@@ -118,6 +151,13 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) 
     if kernels:
         gx = None if w is None else _winograd.correlate(kernels, g, w, None, plan.tiles[1], True)
         return gx, None if x is None else _winograd.weight_gradient(kernels, g, x, plan.tiles[0])
+    if w is None or plan.turned is None:
+        return _through_columns(xp, g, x, w, plan, columns)
+    gx = _from_columns(xp, g, plan.turn(xp, w), None, plan.turned)[0]
+    return gx, None if x is None else _through_columns(xp, g, x, None, plan, columns)[1]
+
+
+def _through_columns(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any) -> tuple:
     weights = None if w is None else plan.matrix(w, plan.outputs).swapaxes(-1, -2)
     gx = None if w is None else xp.empty(plan.x_shape, g.dtype)
 
@@ -140,26 +180,26 @@ def _block_gradients(
     xp: Any, g: Any, x: Any, weights: Any, plan: Plan, columns: Any, block: tuple, gx: Any, gw: Any
 ) -> Any:
     """Write a block's share of the input gradient into `gx`; returns `gw` with its share of the weight gradient added."""
-    windows, nd = plan.windows, len(plan.windows.out)
+    windows = plan.windows
     first, last, parts = block
-    buffer = _buffer(xp, plan.depth * plan.groups * plan.widest, g.dtype, 0)  # columns, and then their gradient
+    buffer = _buffer(xp, plan.buffer_size, g.dtype, 0)  # columns, and then their gradient
     view = spread = None
     if x is not None and columns is None:
         view = windows.view(xp, windows.load(xp, x[first:last]))
     if gx is not None:
-        spread = xp.zeros((plan.channels, *windows.padded, last - first), g.dtype)
+        spread = windows.load(xp, xp.broadcast_to(xp.zeros((), g.dtype), (last - first, plan.channels, *windows.spatial)))
     for rows in parts:
-        part = g[first:last, :, rows[0] : rows[1]].transpose(1, *range(2, nd + 2), 0)
+        part = windows.by_channel(g[first:last, :, rows[0] : rows[1]])
         outputs = plan.matrix(part, plan.outputs)
         if x is not None:
             gathered = _gather(xp, view, rows, plan, buffer) if columns is None else columns
             share = plan.times(xp, outputs, gathered.swapaxes(-1, -2))
             gw = share if gw is None else xp.add(gw, share, out=gw)
         if gx is not None:
-            shape = (plan.channels, *windows.kernel, rows[1] - rows[0], *windows.out[1:], last - first)
-            flat = buffer[: math.prod(shape)]
-            xp.matmul(weights, outputs, out=plan.matrix(flat, plan.depth * plan.groups))
-            windows.add_back(spread, flat.reshape(shape), *rows)
+            shape = (plan.channels, *windows.kernel, *part.shape[1:])
+            found = _columns(buffer, plan, math.prod(part.shape[1:]))
+            xp.matmul(weights, outputs, out=plan.matrix(found, plan.depth * plan.groups))
+            windows.add_back(spread, found.reshape(shape), *rows)
     if gx is not None:
-        gx[first:last] = windows.unload(spread)
+        gx[first:last] = windows.crop(windows.by_image(spread))
     return gw

@@ -15,6 +15,7 @@ from ..pool import spans
 
 ONE_BLOCK = 1 << 18  # elements of columns up to which one block takes them all
 SHARES = 8  # blocks that larger ones are cut into at least, for so many threads
+SHORT_ROW = 16  # elements; copies of shorter rows are slow, so that images lie innermost there instead
 BLOCK = 1 << 20  # elements of gathered columns worked on at a time: 4 MB of float32 stay in the second-level cache
 
 
@@ -59,6 +60,7 @@ class Windows:
             [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(self.padded, kernel, stride, dilation)]
         )
         self.count = _product(self.out)
+        self.inner = self.out[-1] < SHORT_ROW  # images lie innermost in arrays by channel
         self.is_padded = any(lo or hi for lo, hi in pads)
         self.interior = (..., *[slice(lo, lo + n) for n, (lo, _) in zip(spatial, pads)])
 
@@ -90,34 +92,49 @@ class Windows:
         """The inverse of `pad`: a view without the padding."""
         return x[self.interior] if self.is_padded else x
 
+    def by_channel(self, x: Any) -> Any:
+        """A view of (N, C, *) as (C, N, *), or as (C, *, N) if images are `inner`."""
+        return x.transpose(1, *range(2, x.ndim), 0) if self.inner else x.swapaxes(0, 1)
+
+    def by_image(self, x: Any) -> Any:
+        """The inverse of `by_channel`."""
+        return x.transpose(x.ndim - 1, *range(x.ndim - 1)) if self.inner else x.swapaxes(0, 1)
+
     def load(self, xp: Any, x: Any) -> Any:
-        """(N, C, *spatial) as a new padded (C, *padded, N): with images innermost, copies of windows are long runs."""
-        nd = len(self.spatial)
-        out = (xp.zeros if self.is_padded else xp.empty)((x.shape[1], *self.padded, x.shape[0]), x.dtype)
-        out[(slice(None), *self.interior[1:])] = x.transpose(1, *range(2, nd + 2), 0)
+        """(N, C, *spatial) as a padded contiguous array by channel; the array itself if it is that already."""
+        lone = x.shape[0] == 1 and x.flags.c_contiguous and not self.is_padded
+        shape = (*x.shape[:2], *(x.shape[2:] if lone else self.padded))
+        shape = (shape[1], *shape[2:], shape[0]) if self.inner else (shape[1], shape[0], *shape[2:])
+        if lone:
+            return x.reshape(shape)
+        out = (xp.zeros if self.is_padded else xp.empty)(shape, x.dtype)
+        self.crop(self.by_image(out))[...] = x
         return out
 
-    def unload(self, loaded: Any) -> Any:
-        """The inverse of `load`, as a view (N, C, *spatial)."""
-        inner = loaded[(slice(None), *self.interior[1:])]
-        return inner.transpose(inner.ndim - 1, *range(inner.ndim - 1))
-
     def view(self, xp: Any, loaded: Any) -> Any:
-        """All windows of a padded (C, *padded, N) array as a view (C, *kernel, *out, N)."""
-        sc, *steps, sn = loaded.strides
-        shape = (loaded.shape[0], *self.kernel, *self.out, loaded.shape[-1])
-        apart = [t * d for t, d in zip(steps, self.dilation)]
-        strides = (sc, *apart, *[t * s for t, s in zip(steps, self.stride)], sn)
+        """All windows of a padded array by channel as a view (C, *kernel, and N and *out in the array's order)."""
+        shape, strides = loaded.shape, loaded.strides
+        images, at = (-1, slice(1, -1)) if self.inner else (1, slice(2, None))
+        apart = [t * d for t, d in zip(strides[at], self.dilation)]
+        moves = [t * s for t, s in zip(strides[at], self.stride)]
+        n, sn = shape[images], strides[images]
+        tail, steps = ((*self.out, n), (*moves, sn)) if self.inner else ((n, *self.out), (sn, *moves))
+        shape, strides = (shape[0], *self.kernel, *tail), (strides[0], *apart, *steps)
         if xp is np and loaded.size:
             return np.ndarray(shape, loaded.dtype, loaded, 0, strides)  # as_strided without its Python overhead
         return xp.lib.stride_tricks.as_strided(loaded, shape, strides)
 
+    def rows(self, first: int, last: int) -> tuple:
+        """What cuts rows `first` to `last` of `out` from arrays by channel that have `out` in them."""
+        every, nd = slice(None), len(self.out) - 1
+        return (..., slice(first, last), *[every] * (nd + self.inner))
+
     def add_back(self, target: Any, columns: Any, first: int, last: int) -> None:
-        """The adjoint of `view`: add rows `first` to `last` of columns into a padded (C, *padded, N) array, in place."""
+        """The adjoint of `view`: add rows `first` to `last` of columns into a padded array by channel, in place."""
         whole = first == 0 and last == self.out[0]
         offsets = self.offsets if whole else [(p, self.at(p, first, last)) for p, _ in self.offsets]
         for position, slices in offsets:
-            region = target[(slice(None), *slices[1:])]
+            region = target[(slice(None), *slices[1:]) if self.inner else slices]
             region += columns[(slice(None), *position)]
 
     def blocks(self, n: int, columns: int) -> list[tuple[int, int, list]]:

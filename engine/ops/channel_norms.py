@@ -89,7 +89,8 @@ class BatchNorm(Op):
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        return _channels.gradients(xp.np, g, *s.inputs[:2], *s.aux, s.params[2], s.needs)
+        (x, w, _), (mean, rstd) = s.inputs, s.aux
+        return _channels.gradients(xp.np, g, x, w, mean, rstd, s.params[2], s.needs)
 
     @classmethod
     def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:

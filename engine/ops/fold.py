@@ -16,8 +16,8 @@ class UnfoldWindows(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, windows: Windows) -> Any:
-        view = windows.view(xp, windows.load(xp, x))  # (C, KH, KW, OH, OW, N)
-        return view.transpose(5, 0, 1, 2, 3, 4).reshape(x.shape[0], -1, windows.count)
+        view = windows.view(xp, windows.load(xp, x))
+        return xp.moveaxis(view, -1 if windows.inner else 3, 0).reshape(x.shape[0], -1, windows.count)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -30,10 +30,11 @@ class FoldWindows(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, windows: Windows) -> Any:
-        columns = x.reshape(x.shape[0], -1, *windows.kernel, *windows.out).transpose(1, 2, 3, 4, 5, 0)
-        out = xp.zeros((columns.shape[0], *windows.padded, x.shape[0]), x.dtype)
-        windows.add_back(out, columns, 0, windows.out[0])
-        return xp.ascontiguousarray(windows.unload(out))
+        columns = x.reshape(x.shape[0], -1, *windows.kernel, *windows.out)
+        out = xp.zeros((columns.shape[1], x.shape[0], *windows.padded), x.dtype)
+        images = xp.moveaxis(columns, 0, -1 if windows.inner else 3)
+        windows.add_back(windows.by_channel(out.swapaxes(0, 1)), images, 0, windows.out[0])
+        return xp.ascontiguousarray(windows.crop(out).swapaxes(0, 1))
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
