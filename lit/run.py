@@ -12,6 +12,7 @@ from lit.checkpoint import find_checkpoint, load_checkpoint, restore_model_and_c
 from lit.datamodule import LightningDataModule
 from lit.default_callbacks import attach_module_callbacks
 from lit.device import place_module
+from lit.environment import describe_environment
 from lit.hooks import is_overridden
 from lit.module import LightningModule
 from lit.optimizers import LightningOptimizer, configure
@@ -218,6 +219,9 @@ def _configure_optimizers(trainer: Trainer) -> None:
 
 
 def _log_hyperparams(trainer: Trainer) -> None:
+    if trainer.loggers and trainer.state.fn == TrainerFn.FITTING:
+        facts = describe_environment(trainer.root_device, trainer.precision)
+        trainer.tell_loggers(lambda logger: logger.log_environment(facts))
     if not trainer.enable_autolog_hparams:
         return
     owners = [owner for owner in (trainer.datamodule, trainer.lightning_module) if owner is not None]

@@ -72,6 +72,9 @@ class Logger(ABC):
     def log_graph(self, model: Any, input_array: Any = None) -> None:  # noqa: B027 (optional)
         """Record the graph of ``model``."""
 
+    def log_environment(self, facts: dict[str, Any]) -> None:  # noqa: B027 (optional)
+        """Record where the run takes place: versions, machine, device."""
+
     def save(self) -> None:  # noqa: B027 (optional)
         """Write out what is held in memory."""
 

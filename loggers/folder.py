@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ class FolderLogger(Logger):
     """
 
     NAME_HPARAMS_FILE = "hparams.yaml"
+    NAME_ENVIRONMENT_FILE = "environment.json"
     LOGGER_JOIN_CHAR = "-"
 
     def __init__(
@@ -83,6 +85,13 @@ class FolderLogger(Logger):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, text)
         self.hparams = merged
+
+    def log_environment(self, facts: dict[str, Any]) -> None:
+        """Write ``facts`` to ``environment.json``, unless a run in this folder has done so before."""
+        path = Path(self.log_dir, self.NAME_ENVIRONMENT_FILE)
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, json.dumps(facts, indent=1) + "\n")
 
     def _prefixed(self, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self._prefix:
