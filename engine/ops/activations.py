@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd.modes import state
 from ..tensor import Tensor
 from ._blocked import elements, is_large, pointwise
-from .base import CARDS, F32, F64, Op, apply, composite, expect_tensor, install, op
+from .base import CARDS, F32, F64, Op, composite, expect_tensor, install, op
 from .inplace import assign, check_inplace
 from .pointwise import unary
 from .samples import samples_for
@@ -103,10 +103,10 @@ def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: 
 def run(card: Any, input: Tensor, inplace: bool = False, *params: Any) -> Tensor:
     """Apply a card; `inplace` stores the result into `input`, whose old value is kept only for the gradient."""
     if not inplace:
-        return apply(card, (expect_tensor(input, card.name[1:]),), params)
+        return card.apply(expect_tensor(input, card.name[1:]), *params)
     check_inplace(input)
     source = CARDS["clone"].apply(input) if state.grad and input.requires_grad else input
-    return assign(input, apply(card, (source,), params), card.name[1:] + "_")
+    return assign(input, card.apply(source, *params), card.name[1:] + "_")
 
 
 def public(**where: bool) -> Callable:

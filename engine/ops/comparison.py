@@ -147,14 +147,14 @@ def _choose(condition: Tensor, x: Any, y: Any, out: Tensor | None) -> Tensor:
             raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
                                f"{condition.dtype}")
         condition = wrap(condition._array != 0)
-    for position, (label, value) in enumerate((("input", x), ("other", y)), 2):
-        if not isinstance(value, (Tensor, *_NUMBERS)):
-            raise TypeError(f"where(): argument '{label}' (position {position}) must be Tensor or Number, not "
-                            f"{type(value).__name__}")
     if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x._array.dtype is y._array.dtype):
+        for position, (label, value) in enumerate((("input", x), ("other", y)), 2):
+            if not isinstance(value, (Tensor, *_NUMBERS)):
+                raise TypeError(f"where(): argument '{label}' (position {position}) must be Tensor or Number, not "
+                                f"{type(value).__name__}")
         d = result_dtype([v._array if isinstance(v, Tensor) else v for v in (x, y)])
         x, y = [v.to(d) if isinstance(v, Tensor) else wrap(np.asarray(v, d.np)) for v in (x, y)]
-    result = apply(Where, (condition, x, y))
+    result = Where.apply(condition, x, y)
     return result if out is None else write_out(out, result)
 
 

@@ -257,7 +257,7 @@ class Clamp(Op):
         if min is None and max is None:
             raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
         if isinstance(min, Tensor) or isinstance(max, Tensor):
-            result = apply(Clamp, (input, min, max))
+            result = Clamp.apply(input, min, max)
         else:
             kind = input._array.dtype.kind
             if kind in "iub" and (type(min) is float or type(max) is float or kind == "b"):

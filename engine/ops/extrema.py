@@ -170,7 +170,7 @@ def _amount(name: str, reduce: Callable, doc: str) -> Any:
                     raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
                                      "reduction dim with the 'dim' argument.")
                 check_not_empty(input, d, name)
-        result = apply(card, (input,), (axes, keepdim))
+        result = card.apply(input, axes, keepdim)
         return result if out is None else write_out(out, result)
 
     card: Any = op(name)(type(name.capitalize(), (Amount,), {"__doc__": doc, "forward": staticmethod(forward)}))
@@ -203,7 +203,7 @@ def _both_forms(name: str, dim_card: Any, amount: Any, pairwise: str, doc: str) 
             if not input._array.size:
                 raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
                                    "reduction dim with the 'dim' argument.")
-            result = apply(amount, (input,), (None, False))
+            result = amount.apply(input, None, False)
             return result if out is None else write_out(out, result)
         pair = kind(*apply(dim_card, (input,), (check_not_empty(input, dim, name), keepdim)))
         return pair if out is None else kind(*[write_out(o, r) for o, r in zip(out, pair)])

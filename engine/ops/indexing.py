@@ -11,7 +11,6 @@ from ..autograd.modes import state
 from ..tensor import Tensor, wrap
 from ._scatter import scatter_rows
 from .base import Op, apply, op, scalar_array
-from .base import _attach_view as attach_view
 from .conversion import copy_, no_room, to_device, to_dtype
 from .creation import tensor
 from .inplace import assign, check_inplace
@@ -109,11 +108,17 @@ class Slice(Op):
     @staticmethod
     def forward(xp: Any, x: Any, index: Any) -> Any:
         out = x[index]
-        return (out if backend.is_array(out) else x[(index if isinstance(index, tuple) else (index,)) + (...,)]), x.shape
+        if type(out) is np.ndarray or backend.is_array(out):
+            return out, x.shape
+        return x[(*(index if type(index) is tuple else (index,)), ...)], x.shape  # NumPy gives a scalar, not a view
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         return (xp._place_region(g, s.aux, ((Slice, s.params),)),)
+
+    @classmethod
+    def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
+        return TypeError("slice indices must be integers or None or have an __index__ method")
 
 
 @op("_gather_index", function=False, method=False, node="IndexBackward0")
@@ -242,31 +247,21 @@ def _index_error(t: Tensor, error: Exception) -> Exception:
 
 def getitem(self: Tensor, index: Any) -> Tensor:
     """`x[index]`: a view for ints, slices, None and Ellipsis; a copy for tensors, lists and masks of indices."""
-    key, advanced = parse_index(self, index)
     try:
+        if type(index) is int and self._array.ndim > 1:  # the commonest key needs no reading
+            return Slice.apply(self, index)
+        key, advanced = parse_index(self, index)
         if not advanced:
             return view_at(self, key)
         before, key = _ints_first(key)
-        return apply(GatherIndex, (self if before is None else view_at(self, before),), (key,))
+        return GatherIndex.apply(self if before is None else view_at(self, before), key)
     except IndexError as error:
         raise _index_error(self, error) from None
 
 
 def view_at(x: Tensor, key: Any) -> Tensor:
-    """`x[key]` for a basic key, as a view; recorded if a gradient is needed."""
-    if x._view is not None:
-        x._sync()
-    if x._requires_grad and state.grad:
-        return apply(Slice, (x,), (key,))
-    try:
-        array = x._array[key]
-    except TypeError:  # bounds that are no integers
-        raise TypeError("slice indices must be integers or None or have an __index__ method") from None
-    if not isinstance(array, x._array.__class__):  # NumPy gives a scalar for a full index, not a view
-        array = x._array[(*(key if type(key) is tuple else (key,)), ...)]
-    out = wrap(array)
-    attach_view(Slice, out, x, (key,))
-    return out
+    """`x[key]` for a basic key, as a view."""
+    return Slice.apply(x, key)
 
 
 def _ints_first(key: Any) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..tensor import Tensor
-from .base import Op, apply, composite, expect_tensor, op
+from .base import Op, composite, expect_tensor, op
 from .losses import check_reduction, legacy_reduction
 from .pointwise import explain_broadcast
 from .samples import samples_for
@@ -90,10 +90,10 @@ def _regression(card: Any, input: Tensor, target: Tensor, reduction: str, weight
                       stacklevel=3)
     check_reduction(reduction)
     if weight is None:
-        return apply(card, (input, target), (reduction, *params))
+        return card.apply(input, target, reduction, *params)
     if weight.shape != input.shape:
         raise ValueError("Weights and input must have the same size.")
-    losses = apply(card, (input, target), ("none", *params)) * weight
+    losses = card.apply(input, target, "none", *params) * weight
     if reduction == "mean" and card is not _HUBER:  # torch divides huber's by the count and the others' by the weights
         return losses.sum() / weight.sum()  # type: ignore[attr-defined]
     return reduced(losses, reduction)
@@ -206,7 +206,7 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
                          "deprecated. Please ensure they have the same size.")
     if target._array.dtype != input._array.dtype:
         raise RuntimeError(f"binary_cross_entropy(): Found dtype {target.dtype} but expected {input.dtype}")
-    losses = apply(BinaryCrossEntropy, (input, target))
+    losses = BinaryCrossEntropy.apply(input, target)
     return reduced(losses if weight is None else losses * weight, reduction)
 
 
@@ -253,7 +253,7 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     reduction = legacy_reduction(size_average, reduce, reduction)
     if target.shape != input.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    losses = apply(BceWithLogits, (input, target, pos_weight))
+    losses = BceWithLogits.apply(input, target, pos_weight)
     return reduced(losses if weight is None else losses * weight, reduction)
 
 

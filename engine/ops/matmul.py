@@ -10,10 +10,12 @@ from ..autograd.graph import next_seq
 from ..autograd.modes import state
 from ..tensor import Tensor
 from ._blocked import column_sums, product, products
-from .base import F32, F64, Op, _new, apply, expect_tensor, op
+from .applying import trace
+from .base import F32, F64, Op, expect_tensor, op
 from .casting import casting, lower
 from .inplace import write_out
-from .pointwise import _trace
+
+_new = object.__new__
 
 
 def _times(xp: Any, a: Any, b: Any, bias: Any = None) -> Any:
@@ -151,7 +153,7 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
         raise RuntimeError(f"matmul(): expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}")
     if not (x.ndim and y.ndim):
         raise _mismatch(x.shape, y.shape)
-    return apply(Matmul, (a, b))
+    return Matmul.apply(a, b)
 
 
 def _at(self: Tensor, other: Any) -> Any:
@@ -263,7 +265,7 @@ def _plain_linear(input: Tensor, weight: Tensor, bias: Tensor | None, x: Any, w:
         node.shape, node.dtype = y.shape, y.dtype
         node.seq = next_seq()
         if state.anomaly:
-            _trace(node)
+            trace(node)
         out._requires_grad, out._node = True, node
     else:
         out._requires_grad, out._node = False, None

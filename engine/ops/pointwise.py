@@ -16,8 +16,9 @@ from .. import backend, dtypes
 from ..autograd.graph import Version, next_seq
 from ..autograd.modes import state
 from ..pool import LARGE
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from ._blocked import SINGLE, elements, is_large, pointwise
+from .applying import trace
 from .base import F32, F64, Op, apply, expect_tensor, install, op
 from .inplace import check_inplace, write_out
 
@@ -136,7 +137,7 @@ def _unary_function(card: Any) -> Callable:
             else:
                 node.out = None
             if state.anomaly:
-                _trace(node)
+                trace(node)
         else:
             t._requires_grad, t._node = False, None
         return t
@@ -192,6 +193,10 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
 
     def call(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         scalar = not isinstance(other, Tensor)
+        if not scalar and (type(input) is float or type(input) is int):
+            b = other._array
+            if type(b) is ndarray and (b.dtype is F32 or b.dtype is F64):
+                input = wrap(np.asarray(input, b.dtype))
         if out is not None or not isinstance(input, Tensor) or (scalar and type(other) is not float and type(other) is not int):
             return _binary_slow(card, input, other, out, dunder)
         a = input._array
@@ -234,7 +239,7 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
             node.seq = next_seq()
             t._requires_grad, t._node = True, node
             if state.anomaly:
-                _trace(node)
+                trace(node)
         else:
             t._requires_grad, t._node = False, None
         return t
@@ -248,8 +253,6 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
 def _keep_pair(node: Any, a: Tensor | None, b: Any, np_dtype: Any) -> None:
     """Keep a binary operator's inputs (a Python scalar as a 0-d tensor) with their versions."""
     if b is not None and not isinstance(b, Tensor):
-        from ..tensor import wrap
-
         b = wrap(np.asarray(b, np_dtype))
     node.tensors = (a, b)
     va = 0 if a is None or a._vc is None else a._vc.count
@@ -338,12 +341,6 @@ def _write_ufunc(input: Tensor, a: Any, other: Any, ufunc: Any, what: str, recor
         unhush(quiet)
     input._bump(what)
     return input
-
-
-def _trace(node: Any) -> None:
-    import traceback
-
-    node.trace = traceback.format_stack()[:-2]
 
 
 def default_float(array: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor, check_dim
-from .base import Op, apply, expect_tensor, op
+from .base import Op, expect_tensor, op
 from .inplace import write_out
 
 
@@ -63,12 +63,13 @@ class Spread(Op):
 
 
 _SMALL = 1 << 15
+_add_reduce: Any = np.add.reduce
 
 
 def add_up(xp: Any, x: Any, axes: Any, keepdim: bool, np_dtype: Any = None) -> Any:
     """The sum; NumPy's ufunc is called directly because `ndarray.sum` spends longer on its way there than on small arrays."""
     if xp is np:
-        return np.add.reduce(x, axes, np_dtype, None, keepdim)  # type: ignore[call-overload]
+        return _add_reduce(x, axes, np_dtype, None, keepdim)
     return x.sum(axis=axes, keepdims=keepdim, dtype=np_dtype)
 
 
@@ -102,7 +103,7 @@ class Sum(Op):
             d = dtypes.int64.np if dtype is None else input._array.dtype
         dim = axis if dim is None else dim
         axes = None if dim is None else axes_of(dim, input._array.ndim)
-        result = apply(Sum, (input,), (axes, keepdim or keepdims, d))
+        result = Sum.apply(input, axes, keepdim or keepdims, d)
         return result if out is None else write_out(out, result)
 
     @staticmethod
@@ -159,7 +160,7 @@ class Mean(Op):
             check_mean_dtype(input, "mean")
         dim = axis if dim is None else dim
         axes = None if dim is None else axes_of(dim, input._array.ndim)
-        result = apply(Mean, (input,), (axes, keepdim or keepdims))
+        result = Mean.apply(input, axes, keepdim or keepdims)
         return result if out is None else write_out(out, result)
 
     @staticmethod

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd.modes import state
+import numpy as np
+
 from ..dtypes import dtype as dtype_type
-from ..tensor import Tensor, check_dim, wrap
-from .base import Op, apply, composite, expect_tensor, op
-from .base import _attach_view as attach_view
+from ..tensor import Tensor, check_dim
+from .base import Op, composite, expect_tensor, op
 
 
 def dims_of(args: tuple) -> tuple:
@@ -51,11 +51,22 @@ class Reshape(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, shape: tuple) -> Any:
-        return x.reshape(shape), x.shape
+        out = x.reshape(shape)
+        if out.shape != shape:
+            infer_shape(dims_of((shape,)), x.size)  # NumPy takes any negative size for -1
+        return out, x.shape
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         return (xp._reshape(g, s.aux),)
+
+    @classmethod
+    def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
+        try:
+            infer_shape(dims_of(params), tensors[0]._array.size)
+        except (RuntimeError, TypeError) as explained:
+            return explained
+        return super().explain(error, tensors, params)
 
     @staticmethod
     def samples(make: Any) -> Any:
@@ -66,25 +77,13 @@ class Reshape(Op):
 
 
 def as_shape(x: Tensor, shape: tuple) -> Tensor:
-    """`x` under a full shape of as many elements; recorded if a gradient is needed."""
-    if x._view is not None:
-        x._sync()
-    if x._requires_grad and state.grad:
-        return apply(Reshape, (x,), (shape,))
-    out = wrap(x._array.reshape(shape))
-    attach_view(Reshape, out, x, (shape,))
-    return out
+    """`x` under a full shape of as many elements."""
+    return Reshape.apply(x, shape)
 
 
 def reordered(x: Tensor, dims: tuple) -> Tensor:
-    """`x` with its dimensions in a checked order; recorded if a gradient is needed."""
-    if x._view is not None:
-        x._sync()
-    if x._requires_grad and state.grad:
-        return apply(Permute, (x,), (dims,))
-    out = wrap(x._array.transpose(dims))
-    attach_view(Permute, out, x, (dims,))
-    return out
+    """`x` with its dimensions in a checked order."""
+    return Permute.apply(x, dims)
 
 
 @composite("reshape")
@@ -95,7 +94,8 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     tensor([[0, 1],
             [2, 3]])
     """
-    return as_shape(expect_tensor(input, "reshape"), infer_shape(dims_of(shape), input._array.size))
+    expect_tensor(input, "reshape")
+    return Reshape.apply(input, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
 
 @composite("view", function=False)
@@ -108,15 +108,15 @@ def view(input: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
     """
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dtype_type)):
         return BitView.apply(input, (dtype or shape[0]).np)
-    sizes = infer_shape(dims_of(shape), input._array.size)
+    sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
     a = input._array
     if not a.flags.c_contiguous:
         try:
-            a.view().shape = sizes
+            a.view().shape = infer_shape(dims_of(sizes), a.size)
         except AttributeError:
             raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension "
                                "spans across two contiguous subspaces). Use .reshape(...) instead.") from None
-    return as_shape(input, sizes)
+    return Reshape.apply(input, sizes)
 
 
 @op("_bit_view", function=False, method=False)
@@ -183,10 +183,12 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """
     nd = expect_tensor(input, "transpose")._array.ndim
     i, j = check_dim(dim0, nd), check_dim(dim1, nd)
+    if nd == 2:
+        return Permute.apply(input, (0, 1) if i == j else (1, 0))
     order = list(range(nd))
     if nd:
         order[i], order[j] = order[j], order[i]
-    return reordered(input, tuple(order))
+    return Permute.apply(input, tuple(order))
 
 
 @composite("t")
@@ -200,6 +202,19 @@ def t(input: Tensor) -> Tensor:
     if input._array.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input._array.ndim}D")
     return reordered(input, tuple(range(input._array.ndim))[::-1])
+
+
+def repeated(xp: Any, x: Any, shape: tuple) -> Any:
+    """`broadcast_to`: a read-only view. NumPy's own spends longer on its checks than most small operators take."""
+    if xp is not np or not x.flags.c_contiguous or not x.size or x.dtype.kind not in "fiubc":
+        return xp.broadcast_to(x, shape)
+    lead = len(shape) - x.ndim
+    strides = [0] * lead
+    for n, old, stride in zip(shape[lead:], x.shape, x.strides):
+        strides.append(stride if n == old else 0)
+    out = np.ndarray(shape, x.dtype, x, 0, strides)
+    out.flags.writeable = False
+    return out
 
 
 @op("expand", function=False)
@@ -216,7 +231,7 @@ class Expand(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, shape: tuple) -> Any:
-        return xp.broadcast_to(x, shape)
+        return repeated(xp, x, shape)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -14,12 +14,14 @@ from .inplace import write_out
 from .reductions import add_up
 from .samples import samples_for
 
+_max_reduce: Any = np.maximum.reduce
+
 
 def shifted(xp: Any, x: Any, dim: int) -> Any:
     """`x` minus its maximum along `dim`, so that exp does not overflow."""
     if x.shape and not x.shape[dim]:
         return x - 0
-    return x - xp.maximum.reduce(x, axis=dim, keepdims=True) if xp is np else x - x.max(axis=dim, keepdims=True)
+    return x - _max_reduce(x, dim, None, None, True) if xp is np else x - x.max(axis=dim, keepdims=True)
 
 
 def _softmax_rows(x: Any, out: Any) -> None:
@@ -125,12 +127,13 @@ def _normalised(card: Any, input: Tensor, dim: int, dtype: Any, out: Tensor | No
     expect_tensor(input, name)
     if dtype is not None:
         input = input.to(as_dtype(dtype))  # type: ignore[attr-defined]
-    kind = input._array.dtype.kind
+    a = input._array
+    kind = a.dtype.kind
     if kind in "iub":
         word = {"b": "Bool", "i": "Long"}.get(kind, "Byte")
         raise NotImplementedError(f'"{name}_kernel_impl" not implemented for \'{word}\' ({name}() of {input.dtype}; HINT: pass '
                            "dtype=torch.float32)")
-    result = card.apply(input, check_dim(dim, input._array.ndim))
+    result = card.apply(input, check_dim(dim, a.ndim))
     return result if out is None else write_out(out, result)
 
 

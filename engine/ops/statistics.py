@@ -100,7 +100,7 @@ def var(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: b
     tensor(1.)
     """
     axes, correction = _spread_arguments("var", input, dim, unbiased, correction)
-    return _out(apply(Var, (input,), (axes, keepdim, correction)), out)
+    return _out(Var.apply(input, axes, keepdim, correction), out)
 
 
 @composite("std")
@@ -112,7 +112,7 @@ def std(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: b
     tensor(1.)
     """
     axes, correction = _spread_arguments("std", input, dim, unbiased, correction)
-    return _out(apply(Std, (input,), (axes, keepdim, correction)), out)
+    return _out(Std.apply(input, axes, keepdim, correction), out)
 
 
 @composite("var_mean", method=False)
@@ -124,7 +124,7 @@ def var_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepd
     (tensor(1.), tensor(2.))
     """
     axes, correction = _spread_arguments("var_mean", input, dim, unbiased, correction)
-    return apply(Var, (input,), (axes, keepdim, correction)), apply(CARDS["mean"], (input,), (axes, keepdim))
+    return Var.apply(input, axes, keepdim, correction), CARDS["mean"].apply(input, axes, keepdim)
 
 
 @composite("std_mean", method=False)
@@ -136,7 +136,7 @@ def std_mean(input: Tensor, dim: Any = None, unbiased: bool | None = None, keepd
     (tensor(1.), tensor(2.))
     """
     axes, correction = _spread_arguments("std_mean", input, dim, unbiased, correction)
-    return apply(Std, (input,), (axes, keepdim, correction)), apply(CARDS["mean"], (input,), (axes, keepdim))
+    return Std.apply(input, axes, keepdim, correction), CARDS["mean"].apply(input, axes, keepdim)
 
 
 @samples_for("var")

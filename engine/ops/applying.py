@@ -1,0 +1,384 @@
+"""How cards are applied to Tensors: the hot path.
+
+Per operator: one look at each input, the forward, one Tensor and, if a gradient is wanted, one Node. `apply` does this for
+every card and every input. What users repeat a million times, float32 and float64 arrays of NumPy, takes a shorter path that
+`single_input` and `several_inputs` make for a card: the same, with everything that the card decides decided beforehand.
+Errors are explained after the call has failed: the shorter path then calls `apply`, which fails the same way and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import backend, dtypes
+from ..autograd.graph import Hooks, Node, Pick, Version, next_seq
+from ..autograd.modes import state
+from ..batched import NoRule, top
+from ..tensor import Tensor, View, wrap
+
+_new = object.__new__
+hush, unhush = backend.hush, backend.unhush
+F32, F64, BF16, F16 = dtypes.F32, dtypes.F64, dtypes.BF16, dtypes.F16
+ndarray = np.ndarray
+
+
+def single_input(card: Any) -> Callable:
+    """`card.apply` for a card with one input and one output."""
+    forward, moves, records, finish = card.forward, card.moves, card.differentiable, _finisher(card)
+
+    def apply_to_one(t: Any, *params: Any) -> Tensor:
+        if not isinstance(t, Tensor):
+            return apply(card, (t,), params)
+        a = t._array
+        d = a.dtype
+        if type(a) is not ndarray or not (d is F32 or d is F64 or moves):
+            return apply(card, (t,), params)
+        if t._view is not None:
+            t._sync()
+        quiet = None if moves else hush()
+        try:
+            out = forward(np, a, *params)
+        except (ValueError, TypeError, NoRule):
+            return apply(card, (t,), params)
+        finally:
+            if quiet is not None:
+                unhush(quiet)
+        return finish(out, (t,), (t._node,) if t._requires_grad and records and state.grad else None, params)
+
+    return apply_to_one
+
+
+def several_inputs(card: Any) -> Callable:
+    """`card.apply` for a card with two or more inputs and one output."""
+    n, forward, moves, records, finish = card.n, card.forward, card.moves, card.differentiable, _finisher(card)
+    alike = card.promote or card.to_float  # of one floating dtype, or `apply` has to convert
+
+    def apply_to_several(*args: Any) -> Tensor:
+        tensors, params = args[:n], args[n:]
+        arrays: list = []
+        edges: list = []
+        kind = None
+        track = False
+        for t in tensors:
+            if not isinstance(t, Tensor):
+                if t is not None:
+                    return apply(card, tensors, params)
+                arrays.append(None)
+                edges.append(None)
+                continue
+            a = t._array
+            d = a.dtype
+            if type(a) is not ndarray or not (d is F32 or d is F64 or moves or not (alike or d is BF16 or d is F16)):
+                return apply(card, tensors, params)
+            if alike and d is not kind:
+                if kind is not None:
+                    return apply(card, tensors, params)
+                kind = d
+            if t._view is not None:
+                t._sync()
+            arrays.append(a)
+            if t._requires_grad:
+                track = True
+                edges.append(t._node)
+            else:
+                edges.append(None)
+        quiet = None if moves else hush()
+        try:
+            out = forward(np, *arrays, *params)
+        except (ValueError, TypeError, NoRule):
+            return apply(card, tensors, params)
+        finally:
+            if quiet is not None:
+                unhush(quiet)
+        return finish(out, tensors, tuple(edges) if track and records and state.grad else None, params)
+
+    return apply_to_several
+
+
+def _finisher(card: Any) -> Callable:
+    """The second half of both: the output's Tensor, and its node if there are edges."""
+    node_type, has_aux, keeps_output, view, users = card.Node, card.has_aux, card.keep_output, card.view, users_of(card)
+
+    def finish(out: Any, tensors: tuple, edges: tuple | None, params: tuple) -> Tensor:
+        aux = None
+        if has_aux:
+            out, aux = out
+        if type(out) is not ndarray and isinstance(out, np.generic):
+            out = np.asarray(out)
+        d = out.dtype
+        new = _new(Tensor)
+        new._array = out
+        new._grad = new._vc = new._view = None
+        if edges is not None and (d is F32 or d is F64 or d.kind in "fc" or d is BF16):
+            node = _new(node_type)
+            node.edges = edges
+            node.versions = None
+            if users:
+                keep_inputs(node, users, tensors)
+            else:
+                node.tensors = ()
+            node.out, node.aux, node.params = None, aux, params
+            node.shape, node.dtype = out.shape, d
+            node.seq = next_seq()
+            new._requires_grad, new._node = True, node
+            if keeps_output:
+                keep_output(node, new)
+            if state.anomaly:
+                trace(node)
+        else:
+            new._requires_grad, new._node = False, None
+        if view:
+            attach_view(card, new, tensors[0], params)
+        return new
+
+    return finish
+
+
+def apply(card: Any, tensors: Sequence, params: Sequence = ()) -> Any:
+    """Run a card's forward on Tensors (None where an optional one is missing) and record it if a gradient is wanted."""
+    arrays: list = []
+    track = False
+    half = None
+    for t in tensors:
+        if isinstance(t, Tensor):
+            if t._view is not None:
+                t._sync()
+            a = t._array
+            d = a.dtype
+            if d is BF16 or d is F16:
+                half = d
+            arrays.append(a)
+            if t._requires_grad:
+                track = True
+        else:
+            arrays.append(t)
+    if card.promote or card.to_float:
+        arrays = common_arrays(card, arrays)
+        if half is not None:
+            d = next(a.dtype for a in arrays if a is not None)
+            half = d if d is BF16 or d is F16 else None
+    if half is not None and not card.moves:
+        arrays = [_lift_half(a) for a in arrays]
+    else:
+        half = None
+    quiet = None if card.moves else hush()
+    try:
+        if card.n < 0:
+            out = card.forward(_space(arrays), arrays, *params)
+        else:
+            out = card.forward(_space(arrays), *arrays, *params)
+    except (ValueError, TypeError, NoRule) as error:
+        level = top((arrays, params))
+        if level is None:
+            raise _explained(card, error, tensors, params) from None
+        out = Hooks.retry(card, level, arrays, params)
+    finally:
+        if quiet is not None:
+            unhush(quiet)
+    aux = None
+    if card.has_aux:
+        out, aux = out
+    if half is not None:
+        out = _lower_half(out, half)
+    if track and state.grad and card.differentiable:
+        return _record(card, tensors, params, out, aux)
+    if card.outputs != 1:
+        return tuple([_result(card, tensors, params, o) for o in out])
+    return _result(card, tensors, params, out)
+
+
+def _space(arrays: Sequence) -> Any:
+    if type(arrays[0]) is ndarray:
+        return np
+    for a in arrays:
+        if type(a) is ndarray:
+            return np
+        if a is not None and backend.is_array(a):
+            return backend.namespace(a)
+    return np
+
+
+def _result(card: Any, tensors: Sequence, params: Sequence, out: Any) -> Tensor:
+    t = wrap(out)
+    if card.view:
+        attach_view(card, t, tensors[0], params)
+    return t
+
+
+def attach_view(card: Any, out: Tensor, source: Tensor, params: Sequence) -> None:
+    """Make `out` a view of `source` if they share memory: one version counter, and the way back to the base."""
+    a = source._array
+    if card.view == "maybe" and not _shares(out._array, a):
+        return
+    vc = out._vc = source._vc or source._version_counter()
+    step = (card, params)
+    before = source._view
+    frozen = source._requires_grad and not state.grad
+    if before is None:
+        out._view = View(source, (step,), vc.history, frozen)
+    else:
+        out._view = View(before.base, (*before.steps, step), vc.history, frozen or before.frozen)
+
+
+def _shares(out: Any, a: Any) -> bool:
+    """Whether a reshaped array is a view. NumPy keeps the owner of the memory as the base of every view of it."""
+    if type(out) is ndarray:
+        return out.base is not None and (out.base is a or out.base is a.base)
+    return a.flags.c_contiguous or backend.namespace(a).may_share_memory(out, a)
+
+
+def _record(card: Any, tensors: Sequence, params: Sequence, out: Any, aux: Any) -> Any:
+    """Wrap the outputs with a node that can compute their gradient."""
+    node = new_node(card, tensors)
+    node.aux, node.params = aux, params
+    if card.outputs != 1:
+        return _record_many(card, tensors, params, node, out)
+    if type(out) is not ndarray and isinstance(out, np.generic):
+        out = np.asarray(out)
+    node.shape, node.dtype = out.shape, out.dtype
+    if out.dtype.kind not in "fc" and out.dtype is not BF16:
+        return _result(card, tensors, params, out)
+    t = wrap(out, node)
+    if card.keep_output:
+        keep_output(node, t)
+    if card.view:
+        attach_view(card, t, tensors[0], params)
+    return t
+
+
+def _record_many(card: Any, tensors: Sequence, params: Sequence, node: Any, outs: Sequence) -> tuple:
+    node.shape, node.dtype = None, next(o.dtype for o in outs if o is not None)
+    node.op_outputs = len(outs)
+    made = []
+    for i, o in enumerate(outs):
+        o = np.asarray(o) if isinstance(o, np.generic) else o
+        float_like = o is not None and (o.dtype.kind in "fc" or o.dtype is BF16)
+        made.append(None if o is None else wrap(o, Pick(node, i, o) if float_like else None))
+        if card.view and o is not None:
+            attach_view(card, made[-1], tensors[0], params)  # type: ignore[arg-type]
+        elif card.shares:
+            made[-1]._vc = tensors[0]._version_counter()  # type: ignore[union-attr]
+    if card.keep_output:
+        node.out = tuple(outs)
+    return tuple(made)
+
+
+def new_node(card: Any, tensors: Sequence) -> Node:
+    """A node of this card with its edges and kept inputs."""
+    node = _new(card.Node)
+    node.edges = tuple([t._node if isinstance(t, Tensor) and t._requires_grad else None for t in tensors])
+    node.versions = None
+    if not card.keep:
+        node.tensors = ()
+    else:
+        keep_inputs(node, users_of(card) or [range(len(tensors))] * len(tensors), tensors)
+    node.out = node.aux = None
+    node.seq = next_seq()
+    if state.anomaly:
+        trace(node)
+    return node
+
+
+def users_of(card: Any) -> list:
+    """For each input that a card keeps the inputs whose gradient needs it, and () for the others; no list if it keeps none."""
+    keep, n = card.keep, card.n
+    if n < 0 or not keep:
+        return []
+    users = keep if isinstance(keep, dict) else dict.fromkeys(keep, range(n))
+    return [users.get(i, ()) for i in range(n)]
+
+
+def keep_inputs(node: Any, users: Sequence, tensors: Sequence) -> None:
+    """Put into a node the inputs that wanted gradients need, with their versions."""
+    kept: list = []
+    changed = False
+    edges = node.edges
+    for t, its_users in zip(tensors, users):
+        needed = None
+        for i in its_users:
+            if edges[i] is not None:
+                needed = t if t is None or isinstance(t, Tensor) else _number(t, tensors)
+                if needed is not None and needed._vc is not None:
+                    changed = True
+                break
+        kept.append(needed)
+    node.tensors = tuple(kept)
+    if changed:
+        node.versions = tuple([0 if t is None or t._vc is None else t._vc.count for t in kept])
+
+
+def _number(value: Any, others: Sequence) -> Tensor:
+    """A Python scalar among an operator's inputs as a 0-d tensor of the common dtype."""
+    return wrap(scalar_array(value, dtypes.result_dtype([t for t in others if t is not None]).np))
+
+
+def trace(node: Any) -> None:
+    """In anomaly mode: note the forward call."""
+    import traceback
+
+    node.trace = traceback.format_stack()[:-2]
+
+
+def keep_output(node: Node, t: Tensor) -> None:
+    """Keep an operator's output for its gradient, guarded by its version."""
+    node.out = t._array
+    vc = t._vc = t._vc or Version()
+    node.out_version = (vc, vc.count)
+
+
+# -- dtypes of inputs -------------------------------------------------------------------------------------------------
+
+
+def common_arrays(card: Any, arrays: list) -> list:
+    """The inputs as arrays of one dtype by torch's promotion rules (`promote`), floating if the card says `to_float`."""
+    first = arrays[0]
+    kind = getattr(first, "dtype", None)
+    if kind is F32 or kind is F64:  # the common case: one floating dtype already
+        for a in arrays:
+            if a is not None and getattr(a, "dtype", None) is not kind:
+                break
+        else:
+            return arrays
+    found = dtypes.result_dtype([a for a in arrays if a is not None]) if card.promote else None
+    out: list = []
+    for a in arrays:
+        if a is None:
+            out.append(None)
+            continue
+        d = found or dtypes.from_numpy_dtype(a.dtype)
+        if card.to_float and d.category < 2:
+            d = dtypes.get_default_dtype()
+        if backend.is_array(a):
+            out.append(a if a.dtype is d.np else a.astype(d.np))
+        else:
+            out.append(scalar_array(a, d.np))
+    return out
+
+
+def scalar_array(value: Any, np_dtype: Any) -> np.ndarray:
+    """A Python scalar as a 0-d array; integers wrap around like torch's."""
+    if np_dtype.kind in "iu" and isinstance(value, int):
+        return np.asarray(value).astype(np_dtype)
+    return np.asarray(value, dtype=np_dtype)
+
+
+def _lift_half(a: Any) -> Any:
+    """float16 and bfloat16 arrays as float32: NumPy has no fast or accurate half arithmetic."""
+    return a.astype(F32) if getattr(a, "dtype", None) in (BF16, F16) else a
+
+
+def _lower_half(out: Any, half: Any) -> Any:
+    if isinstance(out, (list, tuple)):
+        return [o.astype(half) if o is not None and o.dtype is F32 else o for o in out]
+    return out.astype(half) if out.dtype is F32 else out
+
+
+def _explained(card: Any, error: Exception, tensors: Sequence, params: Sequence) -> Exception:
+    places = {str(t.device) for t in tensors if isinstance(t, Tensor) and t.ndim}
+    if len(places) > 1:
+        return RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
+                            f"{' and '.join(sorted(places, reverse=True))}! (in {card.name}())")
+    return card.explain(error, tensors, params)
