@@ -88,9 +88,12 @@ class FloorDivide(Op):
 
     @staticmethod
     def forward(xp: Any, a: Any, b: Any) -> Any:
-        if a.dtype.kind in "iu" and bool((xp.asarray(b) == 0).any()):
+        if a.dtype.kind in "iu" and a.size and bool((xp.asarray(b) == 0).any()):
             raise RuntimeError("ZeroDivisionError")
-        return xp.floor_divide(a, b) if a.dtype.kind in "iu" else xp.floor(a / b)
+        if a.dtype.kind in "iu":
+            return xp.floor_divide(a, b)
+        quotient = xp.floor(a / b)  # an infinite dividend has no remainder, so torch gives NaN
+        return xp.where(xp.isinf(a) & (b != 0), xp.nan, quotient).astype(quotient.dtype)
 
     @staticmethod
     def call(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
@@ -145,7 +148,7 @@ class Remainder(Op):
 
     @staticmethod
     def forward(xp: Any, a: Any, b: Any) -> Any:
-        if a.dtype.kind in "iu" and bool((xp.asarray(b) == 0).any()):
+        if a.dtype.kind in "iu" and a.size and bool((xp.asarray(b) == 0).any()):
             raise RuntimeError("ZeroDivisionError")
         return xp.remainder(a, b)
 
@@ -212,7 +215,7 @@ def _log_where_positive(xp: Any, a: Any, g: Any) -> Any:
 class Pow(Op):
     """`input ** exponent`, elementwise with broadcasting; either may be a number.
 
-    Negative integer powers of integers raise RuntimeError.
+    Integers to a negative integer as exponent raise RuntimeError; to a tensor of them give 0, except for 1 and -1.
 
     >>> torch.pow(torch.tensor([1., 2., 3.]), 2)
     tensor([1., 4., 9.])
@@ -223,6 +226,9 @@ class Pow(Op):
 
     @staticmethod
     def forward(xp: Any, a: Any, b: Any) -> Any:
+        if b.dtype.kind == "i" and bool((b < 0).any()):  # 1 and -1 have inverses among the integers; torch gives 0 for others
+            inverse = xp.where(xp.abs(a) == 1, xp.where((a == -1) & (b % 2 == 1), -1, 1), 0)
+            return xp.where(b < 0, inverse, xp.power(a, xp.maximum(b, 0))).astype(a.dtype)
         return xp.power(a, b)
 
     @staticmethod

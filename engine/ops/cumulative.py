@@ -238,6 +238,8 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
     """
     if not input.ndim:
         raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
     d = check_dim(dim, input.ndim)
     parts = [t for t in (prepend, input, append) if t is not None]
     if len(parts) > 1:

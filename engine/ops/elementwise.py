@@ -29,6 +29,8 @@ def _sigmoid(x: Any) -> Any:
 
 def _sign(x: Any) -> Any:
     """-1, 0 or 1; 0 for NaN, as in torch."""
+    if x.dtype.kind == "b":
+        return x.copy()
     return np.subtract(x > 0, x < 0, dtype=x.dtype) if x.dtype.kind == "f" else np.sign(x)
 
 

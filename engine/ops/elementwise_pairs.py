@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dtypes import as_dtype, complex128, float64, result_dtype
 from ..tensor import Tensor, wrap
-from .base import CARDS, Op, apply, composite, expect_tensor, op
+from .base import CARDS, Op, apply, composite, expect_tensor, op, scalar_array
 from .inplace import write_out
 from .pointwise import binary, explain_broadcast
 from .samples import samples_for
@@ -113,7 +113,15 @@ The next floating number after `input` in the direction of `other`.
 >>> torch.nextafter(torch.tensor([1.]), torch.tensor([2.])) > 1
 tensor([True])
 """)
-binary("heaviside", ufunc=np.heaviside, doc="""
+
+
+def _heaviside(x: Any, values: Any) -> Any:
+    if x.dtype.kind == "c":
+        raise RuntimeError("heaviside is not yet implemented for complex tensors.")
+    return np.where(x == 0, values, x > 0).astype(x.dtype)
+
+
+binary("heaviside", ufunc=_heaviside, doc="""
 0 for negative, `values` for zero and 1 for positive elements of `input`.
 
 >>> torch.heaviside(torch.tensor([-1., 0., 2.]), torch.tensor(0.5))
@@ -207,6 +215,8 @@ class ClampScalar(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, lo: Any, hi: Any) -> Any:
+        if x.dtype.kind == "u":  # negative limits wrap around, as in torch
+            lo, hi = (v if v is None else scalar_array(v, x.dtype) for v in (lo, hi))
         if lo is not None:
             x = xp.maximum(x, lo)
         return x if hi is None else xp.minimum(x, hi)

@@ -251,8 +251,9 @@ def _place(name: str, doc: str) -> None:
         return getattr(x, name)(axis=dim, keepdims=keepdim)
 
     def call(input: Tensor, dim: int | None = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:
-        expect_tensor(input, name)
-        a = input._array
+        a = expect_tensor(input, name)._array
+        if a.dtype.kind in "bc":
+            raise RuntimeError(f"{name}(): does not support {'bool' if a.dtype.kind == 'b' else 'complex'} input")
         if dim is not None:
             dim = check_not_empty(input, dim, name) if a.ndim else check_dim(dim, 0) and None
         elif not a.size:

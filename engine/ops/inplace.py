@@ -94,6 +94,8 @@ def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
     a, r = target._array, result._array
     if r.dtype is not a.dtype and not dtypes.can_cast(result.dtype, target.dtype):
         raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {target.dtype}")
+    if what == "abs_" and a.dtype.kind == "c":
+        raise RuntimeError("In-place abs is not supported for complex tensors.")
     if r.shape != a.shape:
         raise RuntimeError(f"output with shape {list(a.shape)} doesn't match the broadcast shape {list(r.shape)}")
     try:

@@ -18,7 +18,8 @@ def axes_of(dim: Any, ndim: int) -> tuple | None:
     if dim is None:
         return None
     if isinstance(dim, int):
-        return (check_dim(dim, ndim),) if ndim else None
+        axis = check_dim(dim, ndim)
+        return (axis,) if ndim else None
     axes = tuple([check_dim(d, ndim) for d in dim])
     if len(set(axes)) != len(axes):
         raise RuntimeError(f"dim {next(a for a in axes if axes.count(a) > 1)} appears multiple times in the list of dims")

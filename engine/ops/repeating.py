@@ -259,6 +259,8 @@ class Triu(_Triangle):
 
 
 def _triangle_indices(pick: Any, row: int, col: int, offset: int, dtype: Any, device: Any) -> Tensor:
+    if row < 0 or col < 0:
+        raise RuntimeError(f"{'row' if row < 0 else 'col'} must be non-negative, got {row if row < 0 else col}")
     found = np.stack(pick(row, offset, col)).astype(dtypes.int64.np if dtype is None else dtypes.as_dtype(dtype).np)
     return finish(devices.place(found, devices.as_device(device)), False)
 

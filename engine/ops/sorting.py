@@ -20,6 +20,8 @@ _MEDIAN, _NANMEDIAN = return_type("median", "values indices"), return_type("nanm
 
 def _order(a: Any, dim: int, descending: bool, stable: bool) -> Any:
     """Indices that sort a raw array along `dim`; NaN counts as the largest, equal elements keep their order."""
+    if a.dtype.kind == "c":
+        raise RuntimeError("Sort does not support complex dtypes on CPU")
     if a.dtype is dtypes.BF16 or a.dtype is dtypes.F16:
         a = a.astype(np.float32)
     if not a.ndim:
@@ -87,6 +89,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     indices=tensor([0, 2]))
     """
     d = check_dim(dim, expect_tensor(input, "topk").ndim)
+    if input._array.dtype.kind in "bc":
+        raise RuntimeError(f"topk does not support {'bool' if input._array.dtype.kind == 'b' else 'complex'} dtypes on CPU")
     n = input.shape[d] if input.ndim else 1
     if not 0 <= k <= n:
         raise RuntimeError(f"selected index k out of range (topk() with k={k} of {n} elements along dim {dim})")

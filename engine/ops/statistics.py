@@ -353,7 +353,7 @@ class LogSumExp(Op):
     def forward(xp: Any, x: Any, axes: Any, keepdim: bool) -> Any:
         if not x.size:
             return xp.log(add_up(xp, xp.exp(x), axes, keepdim))
-        top = x.max(axis=axes, keepdims=True)
+        top = (x.real if x.dtype.kind == "c" else x).max(axis=axes, keepdims=True)
         top = xp.where(xp.isfinite(top), top, 0)
         value = xp.log(add_up(xp, xp.exp(x - top), axes, True)) + top
         return value if keepdim else value.reshape([n for i, n in enumerate(x.shape) if axes is not None and i not in axes])
