@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,14 @@ ndarray = np.ndarray
 
 # Elements per block. A thread must ask for the interpreter after every ufunc, and two that ask often wait for each other: with
 # blocks of 2**15 elements, which would fit the second-level cache best, two threads were slower than one.
+COMPILED = 1 << 14  # from here on a kernel of engine/fast beats the overhead of several ufuncs; threads pay from LARGE on
 CHAIN = 1 << 18  # of a chain of ufuncs
 SINGLE = 1 << 18  # of one ufunc
 
 # Products of (m, k) and (k, n), by m * k * n.
 _QUIET = 1 << 18  # OpenBLAS uses one thread up to here
 LARGE_PRODUCT = 1 << 21  # from here on, a second thread is worth being woken
-_LEAST = 1 << 21  # of one block
+_LEAST = 1 << 22  # of one block
 _SHORT = 64  # rows or columns of one block
 _PROCESSORS = os.cpu_count() or 1
 
@@ -50,8 +52,29 @@ def pointwise(fn: Callable, *arrays: Any, longest: int = 0) -> Any:
     shape = given[0].shape
     if all(a.shape == shape and a.flags.c_contiguous for a in given):
         flat = [a.reshape(-1) if type(a) is ndarray and a.ndim else a for a in arrays]
-        return by_rows(fn, flat, longest).reshape(shape)
+        blocks = row_blocks(given[0].size, 1, longest)
+        return fn(*arrays) if len(blocks) == 1 else _flat_blocks(fn, flat, blocks, shape)
     return by_rows(fn, arrays, longest)
+
+
+def _flat_blocks(fn: Callable, arrays: list, blocks: list[slice], shape: tuple) -> Any:
+    """The array of `shape` whose elements `fn` makes: not a view of a flat one, which a leaf would copy to keep as gradient."""
+
+    def part(i: int) -> list:
+        return [a[blocks[i]] if type(a) is ndarray and a.ndim else a for a in arrays]
+
+    head = fn(*part(0))  # also says which dtype comes out
+    whole = np.empty(shape, head.dtype)
+    flat = whole.reshape(-1)
+
+    def run(i: int) -> None:
+        if isinstance(fn, np.ufunc) and i:
+            fn(*part(i), out=flat[blocks[i]])
+        else:
+            flat[blocks[i]] = fn(*part(i)) if i else head
+
+    parallel_for(run, len(blocks))
+    return whole
 
 
 def along(fn: Callable, dim: int, *arrays: Any) -> Any:
@@ -128,40 +151,41 @@ def lines(name: str, fn: Callable, dim: int, *arrays: Any) -> Any:
     small arrays, another `dim`, or lines that do not lie one after the other.
     """
     first = arrays[0]
-    if not is_large(first) or dim != first.ndim - 1 or not all(a.flags.c_contiguous for a in arrays):
+    if first.size < COMPILED or dim != first.ndim - 1 or not all(a.flags.c_contiguous for a in arrays):
         return None
     kernels = fast.kernels("rows") if fast.fits(*arrays) else None
     if kernels is not None:
         fn = getattr(kernels, name)
-    width = first.shape[-1]
-    flat = [a.reshape(-1, width) for a in arrays]
-    out = np.empty(flat[0].shape, first.dtype)
-    blocks = row_blocks(len(out), width)
+    elif not is_large(first):
+        return None
+    out = np.empty(first.shape, first.dtype)
+    flat = [a.reshape(-1, first.shape[-1]) for a in (*arrays, out)]
+    blocks = row_blocks(*flat[0].shape)
 
     def run(i: int) -> None:
         block = blocks[i]
-        fn(*[a[block] for a in flat], out[block])
+        fn(*[a[block] for a in flat])
 
     parallel_for(run, len(blocks))
-    return out.reshape(first.shape)
+    return out
 
 
 def elements(name: str, *arrays: Any, params: tuple = ()) -> Any:
     """An array like the first, made by the kernel `elements.<name>` from large arrays of one shape; None where it does not
     apply. `params` are numbers."""
     first = arrays[0]
-    if not is_large(first) or not fast.fits(*arrays) or any(a.shape != first.shape for a in arrays):
+    if first.size < COMPILED or not fast.fits(*arrays) or any(a.shape != first.shape for a in arrays):
         return None
     kernels = fast.kernels("elements")
     if kernels is None:
         return None
     kernel = getattr(kernels, name)
-    flat = [a.reshape(-1) for a in arrays]
-    out = np.empty(first.size, first.dtype)
+    out = np.empty(first.shape, first.dtype)
+    flat = [a.reshape(-1) for a in (*arrays, out)]
     blocks = row_blocks(first.size, 1)
     numbers = [np.float32(p) for p in params]
-    parallel_for(lambda i: kernel(*[a[blocks[i]] for a in flat], out[blocks[i]], *numbers), len(blocks))
-    return out.reshape(first.shape)
+    parallel_for(lambda i: kernel(*[a[blocks[i]] for a in flat], *numbers), len(blocks))
+    return out
 
 
 # -- products of matrices ---------------------------------------------------------------------------------------------
@@ -184,10 +208,9 @@ def products(*pairs: tuple, bias: Any = None) -> list:
     if total <= _QUIET or not _is_blas(pairs[0][0]) or any(a.shape[1] != b.shape[0] for a, b in pairs):
         outs = [a @ b for a, b in pairs]
         return outs if bias is None else [np.add(out, bias, out=out) for out in outs]
-    outs, pieces = [], []
-    for a, b in pairs:
-        outs.append(np.empty((a.shape[0], b.shape[1]), a.dtype))
-        pieces += _pieces(a, b, outs[-1], bias, max(1, _PROCESSORS // len(pairs)))
+    outs = [np.empty((a.shape[0], b.shape[1]), a.dtype) for a, b in pairs]
+    each = [_pieces(a, b, out, bias) for (a, b), out in zip(pairs, outs)]
+    pieces = [piece for group in zip_longest(*each) for piece in group if piece is not None]  # the first of each, the second
 
     def run(i: int) -> None:
         a, b, out, row = pieces[i]
@@ -208,7 +231,7 @@ def _is_blas(a: Any) -> bool:
     return type(a) is ndarray and a.dtype.kind in "fc" and blas_limit.known
 
 
-def _pieces(a: Any, b: Any, out: Any, bias: Any, most: int) -> list[tuple]:
+def _pieces(a: Any, b: Any, out: Any, bias: Any) -> list[tuple]:
     """(a, b, out, bias) of blocks of rows of the result, or of columns if it is much wider than high.
 
     BLAS copies the whole other operand for every block, so there are as few as the machine can use: one per processor. Their
@@ -216,7 +239,7 @@ def _pieces(a: Any, b: Any, out: Any, bias: Any, most: int) -> list[tuple]:
     """
     m, n = out.shape
     along = m if 2 * m >= n else n
-    count = min(most, 32, a.size * n // _LEAST, along // _SHORT)
+    count = min(_PROCESSORS, 32, a.size * n // _LEAST, along // _SHORT)
     if count < 2:
         return [(a, b, out, bias)]
     blocks = spans(along, -(-along // count))

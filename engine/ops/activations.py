@@ -80,19 +80,18 @@ def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: 
     `compiled`: `engine/fast/elements.py` has kernels of this name for both.
     """
 
-    def large_forward(xp: Any, x: Any, *params: Any) -> Any:
-        y = elements(name, x, params=params) if compiled else None
-        return pointwise(lambda x: forward(xp, x, *params), x) if y is None else y
-
-    def large_backward(xp: Any, g: Any, x: Any, *params: Any) -> Any:
-        gx = elements(name + "_backward", g, x, params=params) if compiled else None
-        return pointwise(lambda g, x: grad(xp, g, x, *params), g, x) if gx is None else gx
-
     def blocked_forward(xp: Any, x: Any, *params: Any) -> Any:
-        return (large_forward if is_large(x) else forward)(xp, x, *params)
+        y = elements(name, x, params=params) if compiled else None
+        if y is not None:
+            return y
+        return pointwise(lambda x: forward(xp, x, *params), x) if is_large(x) else forward(xp, x, *params)
 
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        return ((large_backward if is_large(g) else grad)(xp, g, s.inputs[0], *s.params),)
+        x, params = s.inputs[0], s.params
+        gx = elements(name + "_backward", g, x, params=params) if compiled and type(g) is np.ndarray else None
+        if gx is not None:
+            return (gx,)
+        return (pointwise(lambda g, x: grad(xp, g, x, *params), g, x) if is_large(g) else grad(xp, g, x, *params),)
 
     body = {"__doc__": f"`{name}` of each element; see `nn.functional.{name}`.", "keep": (0,),
             "forward": staticmethod(blocked_forward), "backward": staticmethod(backward)}

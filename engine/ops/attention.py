@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..pool import parallel_for, spans
+from ..pool import LARGE
 from ..tensor import Tensor
-from . import _blocked
+from . import _attention_blocks
 from .base import Op, expect_tensor, op
 from .casting import casting, lower
 from .dropout import check_probability, keep_mask
@@ -38,79 +38,18 @@ def _blocks(scores: Any) -> list[slice]:
     return [slice(start, start + step) for start in range(0, n, step)] if n else []
 
 
-# -- large arrays: one head after the other, each on one thread and in its cache from scores to result ------------------
-
-
-def _fits_heads(q: Any, k: Any, v: Any) -> bool:
+def _is_many(q: Any, k: Any, v: Any) -> bool:
     """Whether the scores are many, and queries, keys and values have the same heads."""
     lead = q.shape[:-2]
-    many = type(q) is np.ndarray and math.prod(lead) * q.shape[-2] * k.shape[-2] >= _blocked.LARGE
+    many = type(q) is np.ndarray and math.prod(lead) * q.shape[-2] * k.shape[-2] >= LARGE
     return many and lead == k.shape[:-2] == v.shape[:-2] and len(lead) > 0
 
 
-def _head_blocks(lead: tuple, scores: int) -> list[list[tuple]]:
-    """The indices of all heads, in blocks of at least BLOCK scores (or one head)."""
-    heads = list(np.ndindex(*lead))
-    return [heads[s] for s in spans(len(heads), max(1, BLOCK // max(scores, 1)))]
-
-
-def _heads_forward(
-    q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, kept: Any, keep_scale: float
-) -> tuple:
-    lead, rows, columns = q.shape[:-2], q.shape[-2], k.shape[-2]
-    weights, out = np.empty((*lead, rows, columns), q.dtype), np.empty((*lead, rows, v.shape[-1]), q.dtype)
-    scale, shut = q.dtype.type(scale), q.dtype.type(-math.inf)
-    masks = None if mask is None else np.broadcast_to(mask, weights.shape)
-    future = ~np.tri(rows, columns, dtype=bool) if causal else None
-    blocks = _head_blocks(lead, rows * columns)
-
-    def run(i: int) -> None:
-        for head in blocks[i]:
-            scores = np.matmul(q[head] * scale, k[head].T, out=weights[head])
-            if masks is not None and masks.dtype.kind == "b":
-                np.copyto(scores, shut, where=~masks[head])
-            elif masks is not None:
-                scores += masks[head]
-            if future is not None:
-                np.copyto(scores, shut, where=future)
-            _softmax(np, scores)
-            dropped = scores if kept is None else scores * (kept[head] * scores.dtype.type(keep_scale))
-            np.matmul(dropped, v[head], out=out[head])
-
-    parallel_for(run, len(blocks))
-    return out, weights
-
-
-def _heads_backward(s: Any, g: Any) -> tuple:
-    (q, k, v, _), weights = s.inputs, s.aux
-    scale, _, kept, keep_scale = s.params
-    need_q, need_k, need_v, _ = s.needs
-    scale, keep_scale = q.dtype.type(scale), q.dtype.type(keep_scale)
-    gradients: list[Any] = [np.empty(x.shape, g.dtype) if need else None for x, need in zip((q, k, v), s.needs)]
-    gq, gk, gv = gradients
-    blocks = _head_blocks(q.shape[:-2], q.shape[-2] * k.shape[-2])
-
-    def run(i: int) -> None:
-        for head in blocks[i]:
-            w = weights[head]
-            drop = None if kept is None else kept[head] * keep_scale
-            if need_v:
-                np.matmul((w if drop is None else w * drop).T, g[head], out=gv[head])
-            if not (need_q or need_k):
-                continue
-            h = np.matmul(g[head], v[head].T)
-            if drop is not None:
-                h *= drop
-            h -= np.einsum("ij,ij->i", h, w)[:, None]
-            h *= w
-            h *= scale
-            if need_q:
-                np.matmul(h, k[head], out=gq[head])
-            if need_k:
-                np.matmul(h.T, q[head], out=gk[head])
-
-    parallel_for(run, len(blocks))
-    return gq, gk, gv, None
+def _in_blocks(q: Any, k: Any, mask: Any, params: tuple) -> _attention_blocks.Blocks:
+    scale, causal, kept, keep_scale = params
+    shape, four = (*q.shape[:-1], k.shape[-2]), _attention_blocks.four
+    masks = [None if m is None else four(np.broadcast_to(m, shape)) for m in (mask, kept)]
+    return _attention_blocks.Blocks(four(q), four(k), masks[0], scale, causal, masks[1], keep_scale)
 
 
 @op("scaled_dot_product_attention", function=False, method=False, functional=True)
@@ -137,8 +76,19 @@ class Attention(Op):
     def forward(
         xp: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, kept: Any, keep_scale: float
     ) -> tuple:
-        if _fits_heads(q, k, v):
-            return _heads_forward(q, k, v, mask, scale, causal, kept, keep_scale)
+        if _is_many(q, k, v):
+            blocks = _in_blocks(q, k, mask, (scale, causal, kept, keep_scale))
+            out, logs = _attention_blocks.forward(blocks, _attention_blocks.four(v))
+            out = out.reshape(*q.shape[:-1], v.shape[-1]) if q.ndim != 4 else out
+            return out, (out, logs)
+        out, weights = Attention.plain(xp, q, k, v, mask, scale, causal, kept, keep_scale)
+        return out, weights
+
+    @staticmethod
+    def plain(
+        xp: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, kept: Any, keep_scale: float
+    ) -> tuple:
+        """(output, weights) in one piece."""
         weights = xp.matmul(q * q.dtype.type(scale), k.swapaxes(-1, -2))
         if mask is not None:
             shut = weights.dtype.type(-math.inf)
@@ -158,10 +108,15 @@ class Attention(Op):
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        q, k, v, _ = s.inputs
-        if _fits_heads(q, k, v) and not s.needs[3]:
-            return _heads_backward(s, g)
-        return Attention.gradients(xp, s, g, s.aux)
+        q, k, v, mask = s.inputs
+        if type(s.aux) is not tuple:
+            return Attention.gradients(xp, s, g, s.aux)
+        if s.needs[3]:
+            return Attention.gradients(xp, s, g, Attention.plain(np, q, k, v, mask, *s.params)[1])
+        out, logs = s.aux
+        four = _attention_blocks.four
+        found = _attention_blocks.backward(_in_blocks(q, k, mask, s.params), four(v), four(out), logs, four(g), s.needs[:3])
+        return *[None if d is None else d.reshape(x.shape) for d, x in zip(found, (q, k, v))], None
 
     @classmethod
     def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:

@@ -114,8 +114,9 @@ def _rows_compiled(x: Any, w: Any, b: Any, width: int, eps: float, centre: bool)
     kernels = _kernels(width, x, w, b)
     if kernels is None:
         return None
-    x2 = x.reshape(-1, width)
-    out, rstd = np.empty_like(x2), np.empty((len(x2), 1), x.dtype)
+    whole = np.empty_like(x)
+    x2, out = x.reshape(-1, width), whole.reshape(-1, width)
+    rstd = np.empty((len(x2), 1), x.dtype)
     mean = np.empty_like(rstd) if centre else None
     w, b = np.ones(width, x.dtype) if w is None else w, np.zeros(width, x.dtype) if b is None else b
     least, blocks = np.float32(eps), row_blocks(len(x2), width)
@@ -128,7 +129,7 @@ def _rows_compiled(x: Any, w: Any, b: Any, width: int, eps: float, centre: bool)
             kernels.layer_norm(x2[block], w, b, least, out[block], mean[block], rstd[block])
 
     parallel_for(run, len(blocks))
-    return out.reshape(x.shape), mean, rstd
+    return whole, mean, rstd
 
 
 def _rows_backward_compiled(g: Any, x: Any, w: Any, width: int, mean: Any, rstd: Any, needs: tuple) -> list | None:

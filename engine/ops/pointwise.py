@@ -93,7 +93,7 @@ def _unary_backward(grad: Any, keeps_input: bool, kernel: str) -> Callable:
         x, y = s.inputs[0] if keeps_input else None, s.output
         if is_large(g):
             gx = elements(kernel, g, x if keeps_input else y) if kernel else None
-            return (pointwise(lambda g, x, y: grad(xp, g, x, y), g, x, y) if gx is None else gx,)
+            return (gx if gx is not None else pointwise(lambda g, x, y: grad(xp, g, x, y), g, x, y),)
         return (grad(xp, g, x, y),)
 
     return backward

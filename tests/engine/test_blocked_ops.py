@@ -7,7 +7,7 @@ import pytest
 
 import engine
 from engine import pool
-from engine.ops import _blocked, _columns, _windows, attention, convolution
+from engine.ops import _attention_blocks, _blocked, _columns, _windows, attention, convolution
 from engine.ops import pointwise as pointwise_rows
 from engine.ops.samples import all_samples
 from tests.engine.ops_harness import array, call
@@ -40,6 +40,9 @@ def small_blocks(monkeypatch):
     convolution.conv_plan.cache_clear()
     convolution.transpose_plan.cache_clear()
     monkeypatch.setattr(attention, "BLOCK", 4)
+    monkeypatch.setattr(attention, "LARGE", 2)
+    for name, value in {"QUERIES": 2, "CAUSAL_QUERIES": 2, "KEYS": 2, "SCORES": 4}.items():
+        monkeypatch.setattr(_attention_blocks, name, value)
     engine.set_num_threads(2)
     yield
     engine.set_num_threads(before)

@@ -14,7 +14,7 @@ import pytest
 
 import engine as torch
 from engine import fast
-from engine.ops import _blocked
+from engine.ops import _blocked, attention
 from engine.ops import pointwise as pointwise_rows
 from engine.ops.samples import all_samples
 from tests.engine.ops_harness import array, call
@@ -167,6 +167,8 @@ def results(sample, enabled):
 def test_kernels_give_what_numpy_gives(sample, monkeypatch):
     for module in (_blocked, pointwise_rows):
         monkeypatch.setattr(module, "LARGE", LEAST)
+    monkeypatch.setattr(_blocked, "COMPILED", LEAST)
+    monkeypatch.setattr(attention, "LARGE", LEAST)
     expected, expected_grads = results(sample, enabled=False)
     got, grads = results(sample, enabled=True)
     for a, b in zip([*got, *grads], [*expected, *expected_grads], strict=True):
@@ -199,7 +201,7 @@ def test_activations_everywhere(name):
 @needs_numba
 def test_every_kernel_is_compiled_once():
     """One signature each: another one would make users wait for the compiler again."""
-    for room in ("rows", "elements"):
+    for room in ("rows", "elements", "attention"):
         for name, kernel in vars(fast.kernels(room)).items():
             if hasattr(kernel, "signatures") and kernel.__module__.endswith(room):
                 assert len(kernel.signatures) <= 1, (name, kernel.signatures)
