@@ -56,7 +56,7 @@ class Trainer(TrainerView):
         deterministic, benchmark: accepted; results on the CPU are always reproducible.
         inference_mode: evaluate under ``inference_mode`` instead of ``no_grad``.
         use_distributed_sampler, sync_batchnorm: accepted; they concern several processes.
-        profiler: "simple" or "advanced", or a Profiler of ``lit.profilers``: report where the time went.
+        profiler: "simple", "advanced" or "pytorch" (operators), or a Profiler of ``lit.profilers``: report where the time went.
         plugins, model_registry: not supported.
         detect_anomaly: stop at the first NaN in the loss or in a gradient, and say where it came from.
         barebones: turn off everything that costs time beside the training itself.

@@ -26,8 +26,8 @@ class LRFinder:
         0.1
     """
 
-    def __init__(self, results: dict[str, list[float]]) -> None:
-        self.results = results
+    def __init__(self, results: dict[str, list[float]], mode: str = "exponential") -> None:
+        self.results, self.mode = results, mode
 
     def suggestion(self, skip_begin: int = 10, skip_end: int = 1) -> float | None:
         """The learning rate where the loss falls fastest, or None where there are too few finite losses.
@@ -43,6 +43,38 @@ class LRFinder:
         if len(losses) < 2:
             return None
         return float(rates[np.gradient(losses).argmin()])
+
+    def plot(self, suggest: bool = False, show: bool = False, ax: Any = None) -> Any:
+        """Draw the smoothed loss over the learning rate with Matplotlib.
+
+        Args:
+            suggest: mark the suggestion.
+            show: open a window, or show it in the notebook.
+            ax: the axes to draw on; None makes a figure.
+
+        Returns:
+            the figure.
+
+        Raises:
+            MisconfigurationException: Matplotlib is not installed.
+        """
+        try:
+            from matplotlib import pyplot
+        except ModuleNotFoundError as error:
+            raise MisconfigurationException("LRFinder.plot() needs Matplotlib. HINT: pip install matplotlib.") from error
+        figure, ax = pyplot.subplots() if ax is None else (ax.figure, ax)
+        rates, losses = self.results["lr"], self.results["loss"]
+        ax.plot(rates, losses)
+        if self.mode == "exponential":
+            ax.set_xscale("log")
+        ax.set_xlabel("Learning rate")
+        ax.set_ylabel("Loss")
+        suggestion = self.suggestion() if suggest else None
+        if suggestion is not None:
+            ax.plot(suggestion, losses[rates.index(suggestion)], markersize=10, marker="o", color="red")
+        if show:
+            pyplot.show()
+        return figure
 
 
 class _Sweep(Callback):
@@ -142,7 +174,7 @@ class Tuner:
         spaced = np.geomspace if mode == "exponential" else np.linspace
         sweep = _Sweep(spaced(min_lr, max_lr, num_training).tolist(), early_stop_threshold)
         self._run(model, train_dataloaders, datamodule, sweep)
-        found = LRFinder(sweep.results)
+        found = LRFinder(sweep.results, mode)
         suggestion = found.suggestion()
         if owner is not None and suggestion is not None:
             if isinstance(owner, dict):

@@ -7,9 +7,19 @@ from typing import Any
 from engine.errors import not_supported
 from lit.profilers.advanced import AdvancedProfiler
 from lit.profilers.base import PassThroughProfiler, Profiler
+from lit.profilers.operators import OperatorProfiler
 from lit.profilers.simple import SimpleProfiler
 
-__all__ = ["AdvancedProfiler", "PassThroughProfiler", "Profiler", "SimpleProfiler"]
+PyTorchProfiler = OperatorProfiler  # under the name that Lightning users type
+
+__all__ = [
+    "AdvancedProfiler",
+    "OperatorProfiler",
+    "PassThroughProfiler",
+    "Profiler",
+    "PyTorchProfiler",
+    "SimpleProfiler",
+]
 
 
 def choose_profiler(flag: Any) -> Profiler:
@@ -25,9 +35,10 @@ def choose_profiler(flag: Any) -> Profiler:
     if isinstance(flag, Profiler):
         return flag
     if not isinstance(flag, str):
-        raise TypeError(f"Trainer(profiler={flag!r}): expected 'simple', 'advanced', a Profiler or None.")
-    if flag in ("pytorch", "xla"):
-        raise not_supported(f"Trainer(profiler={flag!r})", "use Trainer(profiler='simple') or 'advanced'.")
-    if flag.lower() not in ("simple", "advanced"):
-        raise ValueError(f"Trainer(profiler={flag!r}): expected 'simple', 'advanced', a Profiler or None.")
-    return SimpleProfiler() if flag.lower() == "simple" else AdvancedProfiler()
+        raise TypeError(f"Trainer(profiler={flag!r}): expected 'simple', 'advanced', 'pytorch', a Profiler or None.")
+    if flag == "xla":
+        raise not_supported(f"Trainer(profiler={flag!r})", "use Trainer(profiler='pytorch').")
+    kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": OperatorProfiler}
+    if flag.lower() not in kinds:
+        raise ValueError(f"Trainer(profiler={flag!r}): expected 'simple', 'advanced', 'pytorch', a Profiler or None.")
+    return kinds[flag.lower()]()

@@ -252,7 +252,7 @@ def test_log_dir(tmp_path: Path) -> None:
         ({"num_nodes": 2}, NotImplementedError, "num_nodes=1"),
         ({"precision": "bf16-mixed"}, NotImplementedError, "'32-true' or '64-true'"),
         ({"precision": "8"}, ValueError, "'8'"),
-        ({"profiler": "pytorch"}, NotImplementedError, "simple"),
+        ({"profiler": "xla"}, NotImplementedError, "simple"),
         ({"profiler": "fast"}, ValueError, "advanced"),
         ({"profiler": 1}, TypeError, "Profiler"),
         ({"plugins": ["x"]}, NotImplementedError, "plugins"),

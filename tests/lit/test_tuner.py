@@ -49,3 +49,16 @@ def test_impossible_settings() -> None:
         find(Net(), mode="cubic")
     with pytest.raises(pl.MisconfigurationException, match="attr_name"):
         find(Net(), attr_name="rate")
+
+
+def test_the_plot_marks_the_suggestion() -> None:
+    pytest.importorskip("matplotlib").use("agg")
+    found = find(Net(), num_training=40, early_stop_threshold=None)
+    figure = found.plot(suggest=True)
+    (axes,) = figure.axes
+    curve, mark = axes.get_lines()
+    assert list(curve.get_xdata()) == found.results["lr"] and list(mark.get_xdata()) == [found.suggestion()]
+    assert axes.get_xscale() == "log" and (axes.get_xlabel(), axes.get_ylabel()) == ("Learning rate", "Loss")
+    again = find(Net(), num_training=5, mode="linear", max_lr=0.1)
+    assert again.plot(ax=axes) is figure
+    __import__("matplotlib.pyplot").pyplot.close("all")
