@@ -9,8 +9,8 @@ import numpy as np
 
 from engine import backend
 from engine.autograd.modes import enable_grad
-from engine.errors import not_supported
 from engine.optim._flat import number
+from engine.optim._storage import as_real
 from engine.optim.optimizer import Optimizer
 from engine.tensor import Tensor, wrap
 
@@ -30,8 +30,12 @@ def zeros_like(p: Tensor) -> Tensor:
 class EachOptimizer(Optimizer):
     """Base class: takes one parameter after the other. Half types are computed in float32 and rounded once."""
 
+    _complex = True  # complex parameters are taken as pairs of real ones
+    _decays = True  # weight decay is done here, not by `_update`
+    _decoupled = False  # it shrinks the parameter, and does not go into the gradient, unless the group says otherwise
+
     def _initial_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
-        """What is remembered about a parameter before its first step, "step" included."""
+        """What is remembered about a parameter before its first step, "step" included where steps are counted."""
         raise NotImplementedError
 
     def _update(self, xp: Any, w: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
@@ -61,24 +65,22 @@ class EachOptimizer(Optimizer):
         return loss
 
     def _step_parameter(self, p: Tensor, group: dict[str, Any]) -> None:
-        if p.is_complex():  # type: ignore[attr-defined]
-            raise not_supported(
-                f"{type(self).__name__} on complex parameters (shape={list(p.shape)}, dtype={p.dtype})",
-                "keep real and imaginary part as two real parameters.",
-            )
+        if p.is_complex() and not self._complex:  # type: ignore[attr-defined]
+            raise RuntimeError(f"{type(self).__name__} does not support complex parameters (shape={list(p.shape)})")
         entry = self.state[p]
         if not entry:
             entry.update(self._initial_state(p, group))
-        entry["step"]._array[...] += 1
-        stored = {name: tensor._array for name, tensor in entry.items()}
+        if "step" in entry:
+            entry["step"]._array[...] += 1
+        stored = {name: as_real(tensor._array) for name, tensor in entry.items()}
         narrow = p._array.dtype.itemsize < 4
         state = {name: _wide(array) if narrow else array for name, array in stored.items()}
-        w, g = (_wide(a) if narrow else a for a in (p._array, p._grad._array))  # type: ignore[union-attr]
-        if group["maximize"]:
+        w, g = (_wide(a) if narrow else a for a in map(as_real, (p._array, p._grad._array)))  # type: ignore[union-attr]
+        if group.get("maximize"):
             g = -g
         decay = number(group["weight_decay"])
-        if decay:
-            if group.get("decoupled_weight_decay"):
+        if decay and self._decays:
+            if group.get("decoupled_weight_decay", self._decoupled):
                 w *= 1 - number(group["lr"]) * decay
             else:
                 g = g + w * decay

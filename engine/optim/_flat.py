@@ -18,7 +18,7 @@ from engine import backend
 from engine.autograd.modes import enable_grad
 from engine.errors import not_supported
 from engine.optim._blocks import Constants, Member, Update, cut
-from engine.optim._storage import Arena, Slot, kind_of
+from engine.optim._storage import Arena, Slot, as_real, kind_of
 from engine.optim.optimizer import Optimizer
 from engine.pool import parallel_for
 from engine.tensor import Tensor
@@ -109,7 +109,7 @@ class _Plan:
                 return None
             if entry is not None and [*map(id, entry.values())] != values:
                 return None
-            grads.append(grad._array)
+            grads.append(as_real(grad._array))
         return grads
 
     def run(self, optimizer: FlatOptimizer, group: dict[str, Any], grads: list[Any]) -> None:
@@ -189,7 +189,7 @@ class FlatOptimizer(Optimizer):
         grads = None if plan is None else plan.gradients(params, self.state, quantities)
         if grads is None:
             plan = self._plans[index] = self._make_plan(params, quantities)
-            grads = [p._grad._array for p in plan.updated]  # type: ignore[union-attr]
+            grads = [as_real(p._grad._array) for p in plan.updated]  # type: ignore[union-attr]
         plan.run(self, group, grads)  # type: ignore[union-attr]
         if plan.fresh:  # type: ignore[union-attr]
             del self._plans[index]
@@ -218,9 +218,11 @@ class FlatOptimizer(Optimizer):
     def _make_part(self, members: list[tuple[int, Tensor]], fresh: bool) -> tuple[_Part, set[int]]:
         members = sorted(members, key=lambda member: self._slots[id(member[1])].start)
         slots = [self._slots[id(p)] for _, p in members]
-        arena, dtype = slots[0].arena, members[0][1]._array.dtype
-        places = [Member(index, p._array, slot.start) for (index, p), slot in zip(members, slots, strict=True)]
-        lanes, flat_grads = cut(arena.xp, list(arena.flats.values()), places, dtype)
+        arena, arrays = slots[0].arena, [as_real(p._array) for _, p in members]
+        dtype, parts = arrays[0].dtype, 1 + members[0][1].is_complex()  # type: ignore[attr-defined]
+        places = [Member(i, a, slot.start * parts) for (i, _), a, slot in zip(members, arrays, slots, strict=True)]
+        flats = [as_real(flat).reshape(-1) for flat in arena.flats.values()]
+        lanes, flat_grads = cut(arena.xp, flats, places, dtype)
         computing = np.dtype(np.float32) if dtype.itemsize < 4 else dtype
         part = _Part(arena, [slot.row for slot in slots], fresh, lanes, Constants(arena.xp, computing))
         return part, flat_grads
@@ -235,7 +237,6 @@ class FlatOptimizer(Optimizer):
         for p in live:
             slot = self._slots.get(id(p))
             if slot is None or not slot.fits(p._array, quantities):
-                self._check_kind(p)
                 homeless.setdefault(kind_of(p._array), {})[id(p)] = p
         for kind, lodgers in homeless.items():
             # Room as well for the group's parameters that will have a gradient only later: neighbours share blocks.
@@ -248,13 +249,6 @@ class FlatOptimizer(Optimizer):
         if quantities:
             for p in live:
                 self._slots[id(p)].take_over(self.state[p])
-
-    def _check_kind(self, p: Tensor) -> None:
-        if p.is_complex():
-            raise not_supported(
-                f"{type(self).__name__} on complex parameters (shape={list(p.shape)}, dtype={p.dtype})",
-                "keep real and imaginary part as two real parameters.",
-            )
 
 
 def number(value: Any) -> float:

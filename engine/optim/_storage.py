@@ -14,7 +14,7 @@ from engine import backend
 from engine.devices import device_of, place
 from engine.tensor import Tensor, wrap
 
-__all__ = ["Arena", "Slot", "kind_of"]
+__all__ = ["Arena", "Slot", "as_real", "kind_of"]
 
 # Counts of steps stay on the CPU, in float32, as torch keeps them: exact up to 16,777,216 steps.
 _COUNT_TYPE = np.float32
@@ -23,6 +23,11 @@ _COUNT_TYPE = np.float32
 def kind_of(array: Any) -> tuple:
     """What arrays must have in common to share flat storage: device and dtype."""
     return str(device_of(array)), array.dtype
+
+
+def as_real(array: Any) -> Any:
+    """A complex array as a view of its real and imaginary parts, along a new last dimension; others as they are."""
+    return array[..., None].view(array.real.dtype) if array.dtype.kind == "c" else array
 
 
 class Arena:
@@ -39,7 +44,16 @@ class Arena:
         self.steps = np.zeros(len(arrays), _COUNT_TYPE) if counted else None
 
     def _filled(self, total: int, fill: float, dtype: Any) -> Any:
-        return self.xp.zeros(total, dtype) if fill == 0 else self.xp.full(total, fill, dtype)
+        return self.xp.zeros(total, dtype) if fill == 0 else self.xp.full(total, self._both(fill, dtype), dtype)
+
+    @staticmethod
+    def _both(fill: float, dtype: Any) -> Any:
+        """A value for an array; of complex ones, both parts get it."""
+        return complex(fill, fill) if dtype.kind == "c" else fill
+
+    def initial(self, name: str, dtype: Any) -> Any:
+        """What a quantity is at the start."""
+        return self._both(self.fills.get(name, 0), dtype)
 
     def slots(self, arrays: list[Any]) -> list[Slot]:
         """One slot per array, in order."""
@@ -77,7 +91,7 @@ class Slot:
                 continue
             array = tensor._array
             if given is None:
-                array.fill(self.arena.fills.get(name, 0))
+                array[...] = self.arena.initial(name, array.dtype)
             elif isinstance(given, Tensor):
                 if given._array.shape != array.shape:
                     raise RuntimeError(

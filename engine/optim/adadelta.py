@@ -50,7 +50,7 @@ class Adadelta(FlatOptimizer):
 
     Raises:
         ValueError: a hyperparameter out of range.
-        NotImplementedError: `differentiable=True`, or a complex parameter.
+        NotImplementedError: `differentiable=True`.
 
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.Adadelta([w], eps=0.01)

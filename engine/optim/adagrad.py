@@ -43,7 +43,7 @@ class Adagrad(FlatOptimizer):
 
     Raises:
         ValueError: a hyperparameter out of range.
-        NotImplementedError: `differentiable=True`, or a complex parameter.
+        NotImplementedError: `differentiable=True`.
 
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.Adagrad([w], lr=0.1)

@@ -77,7 +77,7 @@ class Adam(FlatOptimizer):
 
     Raises:
         ValueError: a hyperparameter out of range.
-        NotImplementedError: `differentiable=True`, or a complex parameter.
+        NotImplementedError: `differentiable=True`.
 
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.Adam([w], lr=0.1)

@@ -32,7 +32,7 @@ class ASGD(EachOptimizer):
 
     Raises:
         ValueError: a hyperparameter out of range.
-        NotImplementedError: `differentiable=True`, or a complex parameter.
+        NotImplementedError: `differentiable=True`.
 
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.ASGD([w], lr=0.1)

@@ -110,7 +110,7 @@ class RMSprop(FlatOptimizer):
 
     Raises:
         ValueError: a hyperparameter out of range.
-        NotImplementedError: `differentiable=True`, or a complex parameter.
+        NotImplementedError: `differentiable=True`.
 
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.RMSprop([w], lr=0.1, alpha=0.75)

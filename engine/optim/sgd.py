@@ -70,7 +70,7 @@ class SGD(FlatOptimizer):
 
     Raises:
         ValueError: a hyperparameter out of range; `nesterov` without momentum or with dampening.
-        NotImplementedError: `differentiable=True`, or a complex parameter.
+        NotImplementedError: `differentiable=True`.
 
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.SGD([w], lr=0.1)

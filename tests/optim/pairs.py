@@ -20,10 +20,11 @@ def leaf(values: Any, dtype: Any = None) -> engine.Tensor:
 
 
 def array_of(tensor: Any) -> np.ndarray:
-    """The elements of a tensor of ours or of the oracle's, as float64."""
+    """The elements of a tensor of ours or of the oracle's, as float64; as complex128 if they are complex."""
+    wide = np.complex128 if tensor.is_complex() else np.float64
     if isinstance(tensor, engine.Tensor):
-        return tensor._array.astype(np.float64)
-    return tensor.detach().double().numpy()
+        return tensor._array.astype(wide)
+    return (tensor.detach() if tensor.is_complex() else tensor.detach().double()).numpy().astype(wide)
 
 
 def random_arrays(shapes: Sequence[tuple], dtype: Any, seed: int) -> list[np.ndarray]:

@@ -101,7 +101,3 @@ def test_bad_options_raise_what_torch_raises(name: str, options: dict) -> None:
 def test_what_is_not_supported_says_so(name: str) -> None:
     with pytest.raises(NotImplementedError, match="HINT"):
         getattr(engine.optim, name)([leaf([0.0])], differentiable=True)
-    complex_leaf = engine.tensor([1 + 1j]).requires_grad_()
-    complex_leaf.grad = engine.tensor([1 + 1j])
-    with pytest.raises(NotImplementedError, match="complex"):
-        getattr(engine.optim, name)([complex_leaf]).step()

@@ -156,13 +156,6 @@ def test_differentiable_names_the_alternative(name: str) -> None:
         getattr(optim, name)([leaf([1.0])], differentiable=True)
 
 
-def test_complex_parameters_name_the_alternative() -> None:
-    w = engine.from_numpy(np.ones(2, np.complex64)).requires_grad_()
-    w.grad = engine.from_numpy(np.ones(2, np.complex64))
-    with pytest.raises(NotImplementedError, match="complex"):
-        optim.Adam([w]).step()
-
-
 # ---- gradients and closures
 
 
