@@ -37,7 +37,7 @@ def choose_profiler(flag: Any) -> Profiler:
     if not isinstance(flag, str):
         raise TypeError(f"Trainer(profiler={flag!r}): expected 'simple', 'advanced', 'pytorch', a Profiler or None.")
     if flag == "xla":
-        raise not_supported(f"Trainer(profiler={flag!r})", "use Trainer(profiler='pytorch').")
+        raise not_supported(f"Trainer(profiler={flag!r})", "use Trainer(profiler='simple'), 'advanced' or 'pytorch'.")
     kinds = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": OperatorProfiler}
     if flag.lower() not in kinds:
         raise ValueError(f"Trainer(profiler={flag!r}): expected 'simple', 'advanced', 'pytorch', a Profiler or None.")
