@@ -20,10 +20,12 @@ def _load_row(x, c, at, n0, n1, left, width, row):  # type: ignore[no-untyped-de
     if at < 0 or at >= x.shape[2]:
         row[:] = ZERO
         return
-    for n in range(n0, n1):
+    left = max(left, 0)  # tells the compiler that no index is negative
+    for n in range(n1 - n0):
+        line = x[n0 + n, c, at]
         for j in range(width):
             k = j + left
-            row[k & 1, k >> 1, n - n0] = x[n, c, at, j]
+            row[k & 1, k >> 1, n] = line[j]
 
 
 @kernel
@@ -68,6 +70,7 @@ def output_tiles(m, bias, n0, n1, r0, r1, c0, c1, wide, y):  # type: ignore[no-u
     images, height, width = n1 - n0, y.shape[2], y.shape[3]
     run = wide * images
     mixed, line = np.empty((2, 4, run), np.float32), np.empty((2, run), np.float32)
+    pixels = line.reshape(2, wide, images)
     for c in range(c0, c1):
         t = 0
         for i in range(r0, r1):
@@ -77,9 +80,10 @@ def output_tiles(m, bias, n0, n1, r0, r1, c0, c1, wide, y):  # type: ignore[no-u
             for p in range(min(2, height - 2 * i)):
                 s = mixed[p]
                 _gather(s[0], s[1], s[2], s[3], bias[c], line[0], line[1])
-                for n in range(n0, n1):
+                for n in range(images):
+                    row = y[n0 + n, c, 2 * i + p]
                     for j in range(width):
-                        y[n, c, 2 * i + p, j] = line[j & 1, (j >> 1) * images + n - n0]
+                        row[j] = pixels[j & 1, j >> 1, n]
             t += run
 
 

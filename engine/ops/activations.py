@@ -138,8 +138,16 @@ def _elu_grad(xp: Any, g: Any, x: Any, alpha: float, scale: float, rate: float) 
     return xp.where(x > 0, g * scale, g * xp.exp(xp.where(x > 0, 0, x * rate)) * (alpha * scale * rate))
 
 
-_LEAKY = row("leaky_relu", lambda xp, x, slope: xp.where(x > 0, x, x * slope),
-               lambda xp, g, x, slope: xp.where(x > 0, g, g * slope))
+def _leaky(xp: Any, x: Any, slope: float) -> Any:
+    return xp.maximum(x, x * slope) if 0 < slope <= 1 else xp.where(x > 0, x, x * slope)
+
+
+def _leaky_grad(xp: Any, g: Any, x: Any, slope: float) -> Any:
+    above = x > 0
+    return xp._zero_where(g, ~above) + xp._zero_where(g * slope, above)  # faster than `where`
+
+
+_LEAKY = row("leaky_relu", _leaky, _leaky_grad)
 _ELU = row("elu", _elu_forward, _elu_grad)
 _THRESHOLD = row("threshold", lambda xp, x, edge, value: xp.where(x <= edge, xp.asarray(value, x.dtype), x),
                    lambda xp, g, x, edge, value: xp.where(x <= edge, 0, g))

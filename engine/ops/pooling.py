@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, fast
+from ..pool import parallel_for
 from ..tensor import Tensor
-from ._blocked import by_rows, is_large
+from ._blocked import by_rows, is_large, row_blocks
 from ._windows import Windows, by_x, key, many, windows_of
 from .base import Op, expect_tensor, install, op
 from .samples import samples_for
@@ -107,6 +108,23 @@ def _lowest(dtype: Any) -> Any:
     return -math.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
+def _compiled_gradient(g: Any, x: Any, best: Any, windows: Windows) -> Any:
+    """The gradient of max pooling in one or two dimensions by engine/fast/pooling.py; None where that does not serve."""
+    kernels = fast.kernels("pooling") if len(windows.out) < 3 and fast.fits(g, x, best) else None
+    if not kernels:
+        return None
+    flat = len(windows.out) == 1  # an image of one row
+    lows = tuple([low for low, _ in windows.pads])
+    geometry = [windows.kernel, windows.stride, windows.dilation, lows]
+    if flat:
+        geometry = [(1, *windows.kernel), (1, *windows.stride), (1, *windows.dilation), (0, *lows)]
+    gx = np.zeros(x.shape, g.dtype)
+    planes = [a.reshape(-1, 1 if flat else a.shape[-2], a.shape[-1]) for a in (x, best, g, gx)]
+    blocks = row_blocks(len(planes[0]), math.prod(windows.spatial))
+    parallel_for(lambda i: kernels.max_pool_backward(*[a[blocks[i]] for a in planes], *geometry), len(blocks))
+    return gx
+
+
 # -- max pooling ------------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +146,9 @@ class MaxPool(Op):
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, best, windows = s.inputs[0], s.output, s.params[0]
         if is_large(x):
+            gx = _compiled_gradient(g, x, best, windows)
+            if gx is not None:
+                return (gx,)
             gx = by_rows(lambda g, x, best: MaxPool.gradient(np, g, x, best, windows), (g, x, best), split=(True,) * 3)
             return (gx,)
         return (MaxPool.gradient(xp.np, g, x, best, windows),)

@@ -102,3 +102,28 @@ def test_output_does_not_share_memory_with_the_input():
     for y in (F.max_pool1d(x, 1), F.avg_pool1d(x, 1), F.adaptive_avg_pool1d(x, 4)):
         y.add_(1)
     assert (x == 1).all()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(
+    "args", [(2,), (3, 2, 1), (3, 1, 1), ((3, 2), (2, 3), (1, 0)), (2, 3, 1, 2), (3, 2, 1, 1, True), (5, 2, 2)]
+)
+def test_large_arrays_equal_torch(args, fast):
+    """Ties in plenty, and infinity: which of equal maxima gets the gradient is part of the result."""
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(0)
+    x = random.integers(-3, 4, (7, 9, 37, 41)).astype(np.float32)
+    x[x == 3] = np.inf
+    for nd in (1, 2):
+        shaped = x if nd == 2 else x.reshape(7, 9, -1)
+        options = [a[0] if nd == 1 and isinstance(a, tuple) else a for a in args]
+        theirs = torch.tensor(shaped, requires_grad=True)
+        expected = getattr(torch.nn.functional, f"max_pool{nd}d")(theirs, *options)
+        g = random.integers(1, 9, tuple(expected.shape)).astype(np.float32)
+        expected.backward(torch.tensor(g))
+        with engine.backends.fast.flags(enabled=fast):
+            ours = engine.tensor(shaped, requires_grad=True)
+            got = getattr(F, f"max_pool{nd}d")(ours, *options)
+            got.backward(engine.tensor(g))
+        np.testing.assert_array_equal(got.detach().numpy(), expected.detach().numpy())
+        np.testing.assert_array_equal(ours.grad.numpy(), theirs.grad.numpy())
