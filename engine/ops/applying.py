@@ -358,6 +358,14 @@ def common_arrays(card: Any, arrays: list) -> list:
     return out
 
 
+def row_major(xp: Any, out: Any) -> Any:
+    """A result in the order in which torch lays it out, where NumPy's follows that of a transposed input.
+
+    Programs see the difference: `.view()` needs it, and random numbers are filled in in the order of memory.
+    """
+    return out if out.flags.c_contiguous else xp.ascontiguousarray(out)
+
+
 def scalar_array(value: Any, np_dtype: Any) -> np.ndarray:
     """A Python scalar as a 0-d array; integers wrap around like torch's."""
     if np_dtype.kind in "iu" and isinstance(value, int):

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..tensor import Tensor
 from ._windows import Windows, key, many
+from .applying import row_major
 from .base import FUNCTIONAL, Op, composite, expect_tensor, install, op
 from .pooling import along_axes, pool_windows, spread_axes
 from .samples import samples_for
@@ -35,7 +36,7 @@ class AvgPool(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, windows: Windows, divisor: Any) -> Any:
-        out = along_axes(windows.pad(xp, x), windows, xp.add)
+        out = along_axes(windows.pad(xp, row_major(xp, x)), windows, xp.add)
         out /= divisor if isinstance(divisor, int) else xp.asarray(divisor, dtype=x.dtype)
         return out
 

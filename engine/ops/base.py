@@ -30,6 +30,7 @@ class Op:
     n = 1  # leading arguments of `forward` that are tensors (None allowed for optional ones); -1: one list of tensors
     keep: Any = ()  # inputs that backward needs, by index; or {input: (inputs whose gradient needs it,)}
     keep_output = False  # backward needs the output
+    output_again = False  # ... and computes it anew if a program has changed it in place, which torch would let pass
     has_aux = False  # forward returns (out, aux); aux is kept for backward
     outputs = 1  # 0: forward returns a list of outputs
     view: Any = False  # True: the output shares the input's memory; "maybe": if NumPy could do without a copy

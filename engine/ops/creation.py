@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, devices, dtypes
+from ..rng import assign_in_memory_order
 from ..tensor import Size, Tensor, wrap
 from .base import composite
 from .inplace import write_out
@@ -120,11 +121,21 @@ def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Any = 
                   requires_grad, out)
 
 
+def laid_out_as(input: Tensor, array: Any, memory_format: Any) -> Any:
+    """New numbers, in memory's order, in the memory order of `input`; in rows if a memory format other than that is asked."""
+    if input._array.flags.c_contiguous or str(memory_format or "torch.preserve_format") != "torch.preserve_format":
+        return array
+    target = backend.namespace(array).empty_like(input._array, dtype=array.dtype)
+    assign_in_memory_order(target, array)
+    return target
+
+
 def _like(name: str, make: Callable, value: Any) -> None:
     def like(input: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
              memory_format: Any = None, pin_memory: bool = False) -> Tensor:
         d = input.dtype if dtype is None else dtype
-        return finish(filled(input._array.shape, value, d, input.device if device is None else device), requires_grad)
+        array = filled(input._array.shape, value, d, input.device if device is None else device)
+        return finish(laid_out_as(input, array, memory_format), requires_grad)
 
     like.__doc__ = f"As `{name[:-5]}`, with the shape, dtype and device of `input`."
     composite(name, method=False)(like)
@@ -152,7 +163,8 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, layout: Any 
     tensor([7., 7.])
     """
     d, where = input.dtype if dtype is None else dtype, input.device if device is None else device
-    return full(input.shape, fill_value, dtype=d, device=where, requires_grad=requires_grad)
+    filled_rows = full(input.shape, fill_value, dtype=d, device=where)
+    return finish(laid_out_as(input, filled_rows._array, memory_format), requires_grad)
 
 
 @composite("new_full", function=False)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..tensor import Tensor, check_dim, wrap
+from .applying import row_major
 from .base import CARDS, Op, apply, composite, expect_tensor, op
 from .extrema import return_type
 from .inplace import write_out
@@ -33,7 +34,7 @@ class CumSum(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int, np_dtype: Any) -> Any:
-        return xp.cumsum(x, axis=dim, dtype=np_dtype) if x.ndim else x.astype(np_dtype or x.dtype)
+        return row_major(xp, xp.cumsum(x, axis=dim, dtype=np_dtype)) if x.ndim else x.astype(np_dtype or x.dtype)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

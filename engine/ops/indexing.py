@@ -10,6 +10,7 @@ from .. import backend
 from ..autograd.modes import state
 from ..tensor import Tensor, wrap
 from ._scatter import scatter_rows
+from .applying import row_major
 from .base import Op, apply, op, scalar_array
 from .conversion import copy_, no_room, to_device, to_dtype
 from .creation import tensor
@@ -130,7 +131,7 @@ class GatherIndex(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, index: Any) -> Any:
-        return x[index], x.shape
+        return row_major(xp, x[index]), x.shape
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

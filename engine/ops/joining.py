@@ -8,6 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.modes import state
 from ..tensor import Tensor, check_dim
+from .applying import row_major
 from .base import Op, composite, op
 from .casting import casting, widest
 from .conversion import to_dtype
@@ -52,7 +53,7 @@ class Cat(Op):
 
     @staticmethod
     def forward(xp: Any, arrays: Sequence, dim: int) -> Any:
-        return xp.concatenate(arrays, dim), [a.shape[dim] for a in arrays]
+        return row_major(xp, xp.concatenate(arrays, dim)), [a.shape[dim] for a in arrays]
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> list:
@@ -109,7 +110,7 @@ class Stack(Op):
     @staticmethod
     def forward(xp: Any, arrays: Sequence, dim: int) -> Any:
         key = (*(slice(None),) * dim, None)
-        return xp.concatenate([a[key] for a in arrays], dim)
+        return row_major(xp, xp.concatenate([a[key] for a in arrays], dim))
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> list:

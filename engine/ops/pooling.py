@@ -17,6 +17,7 @@ from ..pool import parallel_for
 from ..tensor import Tensor
 from ._blocked import by_rows, is_large, row_blocks
 from ._windows import Windows, by_x, key, many, windows_of
+from .applying import row_major
 from .base import Op, expect_tensor, install, op
 from .samples import samples_for
 
@@ -134,9 +135,12 @@ class MaxPool(Op):
 
     keep = (0,)
     keep_output = True
+    output_again = True  # torch keeps indices instead, so programs may change the output in place
 
     @staticmethod
     def forward(xp: Any, x: Any, windows: Windows) -> Any:
+        x = row_major(xp, x)
+
         def images(x: Any) -> Any:
             return along_axes(windows.pad(xp, x, _lowest(x.dtype)), windows, xp.maximum)
 

@@ -36,16 +36,16 @@ def _deliver(array: np.ndarray, device: Any, requires_grad: bool, out: Tensor | 
     return finish(devices.place(array, where), requires_grad, out)
 
 
-def _normals(shape: tuple, d: dtypes.dtype, generator: Generator | None) -> np.ndarray:
+def _normals(shape: tuple, d: dtypes.dtype, generator: Generator | None, contiguous: bool = True) -> np.ndarray:
     if d.is_complex:  # real and imaginary parts of variance 1/2
         parts = source(generator).normal((*shape, 2), d.to_real().np, 0.0, 0.5**0.5)
         return parts.view(d.np).reshape(shape)
     if not d.is_floating_point:
         raise RuntimeError(f"\"normal_kernel_cpu\" not implemented for '{d.name}'")
-    return source(generator).normal(shape, d.np)
+    return source(generator).normal(shape, d.np, contiguous=contiguous)
 
 
-def _uniforms(shape: tuple, d: dtypes.dtype, generator: Generator | None) -> np.ndarray:
+def _uniforms(shape: tuple, d: dtypes.dtype, generator: Generator | None, contiguous: bool = True) -> np.ndarray:
     if d.is_complex:
         return source(generator).uniform((*shape, 2), d.to_real().np).view(d.np).reshape(shape)
     if not d.is_floating_point:
@@ -126,7 +126,9 @@ def _like(name: str, draw: Callable) -> None:
     def like(input: Tensor, *, generator: Generator | None = None, dtype: Any = None, layout: Any = None,
              device: Any = None, requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False) -> Tensor:
         d = input.dtype if dtype is None else dtypes.as_dtype(dtype)
-        return _deliver(draw(input._array.shape, d, generator), input.device if device is None else device, requires_grad)
+        rows = input._array.flags.c_contiguous
+        drawn = creation.laid_out_as(input, draw(input._array.shape, d, generator, rows), memory_format)
+        return _deliver(drawn, input.device if device is None else device, requires_grad)
 
     like.__doc__ = f"As `{name[:-5]}`, with the shape, dtype and device of `input`."
     composite(name, method=False)(like)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor, check_dim
+from .applying import row_major
 from .base import Op, expect_tensor, op
 from .inplace import write_out
 
@@ -86,7 +87,7 @@ class Sum(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, axes: Any, keepdim: bool, np_dtype: Any) -> Any:
-        return add_up(xp, x, axes, keepdim, np_dtype), x.shape
+        return row_major(xp, add_up(xp, x, axes, keepdim, np_dtype)), x.shape
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -144,7 +145,7 @@ class Mean(Op):
     def forward(xp: Any, x: Any, axes: Any, keepdim: bool) -> Any:
         n = x.size if axes is None else count_of(x.shape, axes)
         total = add_up(xp, x, axes, keepdim)
-        return total / n, (x.shape, n)
+        return row_major(xp, total / n), (x.shape, n)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

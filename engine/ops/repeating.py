@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import backend, devices, dtypes
 from ..tensor import Tensor, check_dim, wrap
+from .applying import row_major
 from .base import Op, composite, op
 from .creation import finish
 from .indexing import GatherIndex
@@ -28,7 +29,9 @@ class Flip(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dims: tuple) -> Any:
-        return x[tuple([slice(None, None, -1) if i in dims else slice(None) for i in range(x.ndim)])].copy()
+        out = xp.empty_like(x)
+        out[...] = x[tuple([slice(None, None, -1) if i in dims else slice(None) for i in range(x.ndim)])]
+        return out
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -96,7 +99,7 @@ class Roll(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, shifts: tuple, dims: tuple | None) -> Any:
-        return xp.roll(x, shifts if dims is not None else shifts[0], dims)
+        return row_major(xp, xp.roll(x, shifts if dims is not None else shifts[0], dims))
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -225,7 +228,7 @@ class Tril(_Triangle):
 
     @staticmethod
     def forward(xp: Any, x: Any, diagonal: int) -> Any:
-        return xp.tril(x, diagonal)
+        return row_major(xp, xp.tril(x, diagonal))
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -247,7 +250,7 @@ class Triu(_Triangle):
 
     @staticmethod
     def forward(xp: Any, x: Any, diagonal: int) -> Any:
-        return xp.triu(x, diagonal)
+        return row_major(xp, xp.triu(x, diagonal))
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

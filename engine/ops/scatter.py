@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend
 from ..tensor import Tensor, check_dim, wrap
+from .applying import row_major
 from .base import Op, composite, op
 from .casting import casting, widest
 from .conversion import to_dtype
@@ -371,7 +372,7 @@ class MaskedFill(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, value: Any, mask: Any) -> Any:
-        return xp.where(mask, value.astype(x.dtype), x), mask
+        return row_major(xp, xp.where(mask, value.astype(x.dtype), x)), mask
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -9,6 +9,7 @@ import numpy as np
 from ..dtypes import as_dtype
 from ..tensor import Tensor, check_dim
 from ._blocked import along, lines
+from .applying import row_major
 from .base import Op, composite, expect_tensor, install, op
 from .inplace import write_out
 from .reductions import add_up
@@ -62,6 +63,7 @@ class Softmax(Op):
     def forward(xp: Any, x: Any, dim: int) -> Any:
         if not x.ndim:
             return x - x + 1
+        x = row_major(xp, x)
 
         def compute(x: Any, dim: int) -> Any:
             y = shifted(xp, x, dim)
@@ -97,6 +99,7 @@ class LogSoftmax(Op):
     def forward(xp: Any, x: Any, dim: int) -> Any:
         if not x.ndim:
             return x - x
+        x = row_major(xp, x)
 
         def compute(x: Any, dim: int) -> Any:
             y = shifted(xp, x, dim)
