@@ -52,6 +52,7 @@ from .layouts import (
     layout,
     memory_format,
     preserve_format,
+    sparse_coo,
     strided,
 )
 from .ops.creation import get_default_device, set_default_device, tensor
@@ -120,7 +121,7 @@ __all__ = [
     "is_inference_mode_enabled", "is_tensor", "layout", "long", "manual_seed", "memory_format", "nan", "newaxis",
     "no_grad", "ops", "pi", "preserve_format", "promote_types", "random", "seed", "set_anomaly_enabled",
     "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short",
-    "strided", "tensor", "uint16", "uint32", "uint64", "uint8", *ops.FUNCTIONS,
+    "sparse_coo", "strided", "tensor", "uint16", "uint32", "uint64", "uint8", *ops.FUNCTIONS,
 ]
 
 globals().update(ops.FUNCTIONS)

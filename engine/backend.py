@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _batched_rules  # noqa: F401 - fills the table of rules
 from .batched import Batched, BatchedModule
+from .coo import Coo
 
 ndarray = np.ndarray
 _cupy: Any = None
@@ -62,18 +63,20 @@ def namespace(array: Any) -> Any:
     """The module (numpy or cupy) whose functions work on `array`."""
     if isinstance(array, (ndarray, np.generic)):
         return np
-    return BatchedModule(array.level, namespace(array.inner)) if isinstance(array, Batched) else gpu()
+    if isinstance(array, Batched):
+        return BatchedModule(array.level, namespace(array.inner))
+    return namespace(array.values) if isinstance(array, Coo) else gpu()
 
 
 def is_array(value: Any) -> bool:
     """Whether `value` is a raw array of either library."""
-    return isinstance(value, (ndarray, Batched)) or (_cupy is not None and isinstance(value, _cupy.ndarray))
+    return isinstance(value, (ndarray, Batched, Coo)) or (_cupy is not None and isinstance(value, _cupy.ndarray))
 
 
 def plain(array: Any) -> Any:
-    """The array that holds the elements, below any batch dimensions."""
-    while isinstance(array, Batched):
-        array = array.inner
+    """The array that holds the elements, below any batch dimensions and sparse indices."""
+    while isinstance(array, (Batched, Coo)):
+        array = array.inner if isinstance(array, Batched) else array.values
     return array
 
 
@@ -81,7 +84,7 @@ def to_numpy(array: Any) -> np.ndarray:
     """A NumPy array with the same elements: itself on the CPU, a copy from the device otherwise."""
     if isinstance(array, ndarray):
         return array
-    return np.asarray(array) if isinstance(array, Batched) else gpu().asnumpy(array)
+    return np.asarray(array) if isinstance(array, (Batched, Coo)) else gpu().asnumpy(array)
 
 
 def pinned_copy(array: np.ndarray) -> np.ndarray:

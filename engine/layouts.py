@@ -1,10 +1,10 @@
-"""Layouts and memory formats: names that programs pass on. Every tensor is strided, and storage order is the engine's own."""
+"""Layouts and memory formats: names that programs pass on. Storage order is the engine's own."""
 
 from __future__ import annotations
 
 
 class layout(str):
-    """How a tensor's elements are kept: `strided` is the only one here.
+    """How a tensor's elements are kept: `strided`, or `sparse_coo` for sparse tensors.
 
     >>> isinstance(torch.zeros(1).layout, torch.layout), torch.zeros(1).layout
     (True, torch.strided)
@@ -26,6 +26,7 @@ class memory_format(str):
 
 
 strided = layout("torch.strided")
+sparse_coo = layout("torch.sparse_coo")
 contiguous_format = memory_format("torch.contiguous_format")
 preserve_format = memory_format("torch.preserve_format")
 channels_last = memory_format("torch.channels_last")

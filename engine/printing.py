@@ -161,8 +161,25 @@ def _notes(t: Any) -> list[str]:
     return notes
 
 
+def _sparse_repr(t: Any) -> str:
+    """The text of a sparse tensor: its indices and values, and what it is."""
+    x, history = t._array, [note for note in _notes(t) if "=" in note and note.startswith(("grad_fn", "requires_grad"))]
+    lines = []
+    for name, array in (("indices", x.indices), ("values", x.values)):
+        note = f", size={array.shape}" if not array.size else ""
+        lines.append(f"{name}=tensor({array_text(array, len(f'tensor({name}=tensor('))}{note})")
+    dtype = [] if t.dtype == dtypes.get_default_dtype() else [f"dtype={t.dtype}"]
+    facts = [f"size={tuple(t.shape)}", f"nnz={x.nnz}", *dtype, f"layout={t.layout}"]
+    last = ", ".join(facts)
+    for note in history:
+        last += ", " + note if note.startswith("requires_grad") else ",\n       " + note
+    return "tensor(" + ",\n       ".join([*lines, last]) + ")"
+
+
 def tensor_repr(t: Any) -> str:
     """The text of a tensor, as torch prints it."""
+    if t.is_sparse:
+        return _sparse_repr(t)
     text = "tensor(" + array_text(t._array, len("tensor("))
     column = len(text) - text.rfind("\n") + 1
     for note in _notes(t):

@@ -1,47 +1,140 @@
-"""`engine.sparse`: there are no sparse tensors. Products take dense ones; constructors say what to do instead."""
+"""`engine.sparse`: sparse tensors in coordinate form, as far as training uses them.
+
+Construction, `to_dense`, sums, products with dense matrices and gradients; everything else asks for `to_dense()`. The operators
+are in ops/sparse_coo.py, the array in coo.py.
+"""
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from . import ops
+import numpy as np
+
+from . import dtypes, ops
+from .devices import as_device, place
 from .errors import not_supported
-from .tensor import Tensor
+from .ops.creation import tensor
+from .ops.sparse_coo import Build, is_sparse, matmul, total
+from .tensor import Tensor, wrap
 
-__all__ = ["FloatTensor", "mm", "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm"]
-
-_INSTEAD = ("make a dense tensor, torch.zeros(size).index_put_((rows, columns), values, accumulate=True), and "
-            "multiply with torch.mm.")
+__all__ = ["DoubleTensor", "FloatTensor", "addmm", "mm", "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm",
+           "sum"]
 
 
 def mm(mat1: Tensor, mat2: Tensor) -> Tensor:
-    """The matrix product of two dense matrices, as `torch.mm`: (n, m) times (m, p) gives (n, p).
+    """The matrix product (n, m) times (m, p); either may be sparse, and both may be dense.
 
-    >>> torch.sparse.mm(torch.eye(2), torch.tensor([[1., 2.], [3., 4.]]))
-    tensor([[1., 2.],
-            [3., 4.]])
+    Differentiable in the values of the sparse and in the dense one.
+
+    >>> a = torch.sparse_coo_tensor([[0, 1], [1, 0]], [2., 3.], (2, 2))
+    >>> torch.sparse.mm(a, torch.tensor([[1., 2.], [3., 4.]]))
+    tensor([[6., 8.],
+            [3., 6.]])
     """
-    return ops.FUNCTIONS["mm"](mat1, mat2)
+    return matmul(mat1, mat2) if is_sparse(mat1) or is_sparse(mat2) else ops.FUNCTIONS["mm"](mat1, mat2)
 
 
 spmm = mm
 
 
-def sparse_coo_tensor(*args: Any, **kwargs: Any) -> NoReturn:
-    """NotImplementedError: there are no sparse tensors."""
-    raise not_supported("torch.sparse_coo_tensor", _INSTEAD)
+def addmm(mat: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
+    """`beta * mat + alpha * (mat1 @ mat2)` with a sparse `mat1`.
+
+    >>> torch.sparse.addmm(torch.ones(2, 1), torch.eye(2).to_sparse(), torch.ones(2, 1))
+    tensor([[2.],
+            [2.]])
+    """
+    return beta * mat + alpha * mm(mat1, mat2)  # type: ignore[operator]
+
+
+def sum(input: Tensor, dim: Any = None, dtype: Any = None) -> Tensor:
+    """The sum of a sparse tensor over `dim` (an int or several), sparse if a sparse dimension is left; of everything without.
+
+    >>> torch.sparse.sum(torch.eye(3).to_sparse())
+    tensor(3.)
+    """
+    out = total(input, dim)
+    return out if dtype is None else out.to(dtype)  # type: ignore[attr-defined]
+
+
+def sparse_coo_tensor(indices: Any = None, values: Any = None, size: Any = None, *, dtype: Any = None, device: Any = None,
+                      pin_memory: bool = False, requires_grad: bool = False, check_invariants: bool | None = None,
+                      is_coalesced: bool | None = None) -> Tensor:
+    """A sparse tensor with `values` (n, *) at the places `indices` (sparse dimensions, n); places named twice add up.
+
+    Without `size` it is as large as the indices say. `sparse_coo_tensor(size)` is empty. Differentiable in `values`.
+    RuntimeError for indices that do not fit the values, or (always checked here) lie outside of `size`.
+
+    >>> torch.sparse_coo_tensor([[0, 1], [2, 0]], [3., 4.], (2, 3)).to_dense()
+    tensor([[0., 0., 3.],
+            [4., 0., 0.]])
+    """
+    if values is None:
+        size, indices = size if size is not None else indices, None
+        kind = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
+        indices, values = np.zeros((len(size), 0), np.int64), wrap(np.zeros(0, kind.np))
+    else:
+        indices = (indices if isinstance(indices, Tensor) else tensor(indices))._array
+        values = values if isinstance(values, Tensor) else tensor(values)
+    data = values.to(dtype=dtype or values.dtype, device=device or values.device)  # type: ignore[attr-defined]
+    if not data.requires_grad and data is values:
+        data = data.detach()
+    indices = place(indices.astype(np.int64), as_device(data.device))
+    _check(indices, data)
+    sparse_dims, n = indices.shape
+    if size is None:
+        top = [int(row.max()) + 1 if n else 0 for row in indices]
+        size = (*top, *data.shape[1:])
+    size = tuple(size)
+    if len(size) != sparse_dims + data.ndim - 1:
+        raise RuntimeError(f"number of dimensions must be sparse_dim ({sparse_dims}) + dense_dim ({data.ndim - 1}), but got "
+                           f"{len(size)}")
+    for dim, row in enumerate(indices):
+        if n and int(row.min()) < 0:
+            raise RuntimeError(f"found negative index {int(row.min())} for dim {dim}")
+        if n and int(row.max()) >= size[dim]:
+            raise RuntimeError(f"size is inconsistent with indices: for dim {dim}, size is {size[dim]} but found index "
+                               f"{int(row.max())}")
+    out = Build.apply(data, indices, size, bool(is_coalesced))
+    return out.requires_grad_() if requires_grad else out
+
+
+def _check(indices: Any, values: Tensor) -> None:
+    if indices.ndim != 2:
+        raise RuntimeError(f"indices must be sparse_dim x nnz, but got: {list(indices.shape)}")
+    if values.ndim == 0 or values.shape[0] != indices.shape[1]:
+        found = values.shape[0] if values.ndim else 1
+        raise RuntimeError("indices and values must have same nnz, but got nnz from indices: "
+                           f"{indices.shape[1]}, nnz from values: {found}")
+
+
+def FloatTensor(*args: Any) -> Tensor:
+    """The old constructor of a float32 sparse tensor: `(indices, values, size)`, or sizes.
+
+    >>> torch.sparse.FloatTensor(torch.tensor([[0, 1]]), torch.tensor([1., 2.]), (3,)).to_dense()
+    tensor([1., 2., 0.])
+    """
+    return _legacy(args, dtypes.float32)
+
+
+def DoubleTensor(*args: Any) -> Tensor:
+    """The old constructor of a float64 sparse tensor: `(indices, values, size)`, or sizes."""
+    return _legacy(args, dtypes.float64)
+
+
+def _legacy(args: tuple, dtype: Any) -> Tensor:
+    if args and isinstance(args[0], Tensor):
+        return sparse_coo_tensor(*args, dtype=dtype)
+    return sparse_coo_tensor(args[0] if len(args) == 1 and not isinstance(args[0], int) else args, dtype=dtype)
 
 
 def sparse_csr_tensor(*args: Any, **kwargs: Any) -> NoReturn:
-    """NotImplementedError: there are no sparse tensors."""
-    raise not_supported("torch.sparse_csr_tensor", _INSTEAD)
+    """NotImplementedError: coordinates are the one sparse layout here."""
+    raise not_supported("torch.sparse_csr_tensor", "use torch.sparse_coo_tensor.")
 
 
 def sparse_csc_tensor(*args: Any, **kwargs: Any) -> NoReturn:
-    """NotImplementedError: there are no sparse tensors."""
-    raise not_supported("torch.sparse_csc_tensor", _INSTEAD)
+    """NotImplementedError: coordinates are the one sparse layout here."""
+    raise not_supported("torch.sparse_csc_tensor", "use torch.sparse_coo_tensor.")
 
 
-def FloatTensor(*args: Any, **kwargs: Any) -> NoReturn:
-    """NotImplementedError: there are no sparse tensors."""
-    raise not_supported("torch.sparse.FloatTensor", _INSTEAD)

@@ -16,6 +16,7 @@ from . import backend, devices, dtypes, layouts
 from .autograd import backward
 from .autograd.graph import AccumulateGrad, Handle, Hooks, Node, Version
 from .autograd.modes import state
+from .coo import Coo
 from .protocols import PythonProtocols
 from .size import Size, check_dim
 
@@ -167,10 +168,10 @@ class Tensor(PythonProtocols):
         return not isinstance(backend.plain(self._array), np.ndarray)
 
     is_cpu = property(lambda self: not self.is_cuda, doc="Whether the elements are in main memory.")
-    is_sparse = property(lambda self: False, doc="Always False: there are no sparse tensors yet.")
+    is_sparse = property(lambda self: type(self._array) is Coo, doc="Whether the tensor holds coordinates and values.")
     is_quantized = property(lambda self: False, doc="Always False: there are no quantized tensors.")
     is_meta = property(lambda self: False, doc="Always False: there is no meta device.")
-    layout = property(lambda self: layouts.strided, doc="Always strided.")
+    layout = property(lambda self: layouts.sparse_coo if self.is_sparse else layouts.strided, doc="Strided or sparse_coo.")
 
     def get_device(self) -> int:
         """The GPU's index, or -1 on the CPU."""
@@ -279,8 +280,8 @@ class Tensor(PythonProtocols):
         elif before is None:
             own = (type(g) is np.ndarray and g.base is None and g.flags.c_contiguous
                    and sys.getrefcount(g) <= _UNSHARED)
-            self._grad = wrap(g if own else backend.namespace(g).array(g, order="C"))
-        elif before._requires_grad:
+            self._grad = wrap(g if own else g.copy(order="C"))
+        elif before._requires_grad or type(g) is Coo or type(before._array) is Coo:
             self._grad = wrap(before._array + g)
         else:
             xp = backend.namespace(g)

@@ -61,7 +61,7 @@ class Embedding(_Table):
         padding_idx: row that gets no gradient; starts as zeros.
         max_norm: rows longer than this are shortened to it when used, in the `norm_type` norm.
         scale_grad_by_freq: whether gradients are divided by how often the row is used in the batch.
-        sparse: accepted; gradients are always dense here.
+        sparse: whether the weight's gradient is a sparse tensor of the rows in use; for `SGD` and `SparseAdam`.
 
     Shapes: indices (*) of any integer dtype, output (*, embedding_dim); ``weight`` (num_embeddings, embedding_dim).
 

@@ -62,6 +62,7 @@ from . import (
     shape,
     softmax,
     sorting,
+    sparse_coo,
     special_functions,
     special_rare,
     spectral,
@@ -81,4 +82,5 @@ __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smoot
            "linear_algebra_spectra", "logic", "low_rank", "losses", "losses_margin", "losses_pointwise", "matmul",
            "native_names", "normalization", "padding", "pooling", "products", "random_ops", "readings", "rearranging",
            "recurrent", "recurrent_cells", "reductions", "regions", "repeating", "scatter", "shape", "softmax", "sorting",
-           "special_functions", "special_rare", "spectral", "spectral_frames", "statistics", "storage", "storages", "top_level"]
+           "sparse_coo", "special_functions", "special_rare", "spectral", "spectral_frames", "statistics", "storage",
+           "storages", "top_level"]

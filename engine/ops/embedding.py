@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import backend
-from ..errors import not_supported
+from ..autograd.graph import AccumulateGrad
+from ..coo import Coo
 from ..tensor import Tensor
 from ._scatter import scatter_rows
 from .base import CARDS, Op, expect_tensor, op
@@ -56,7 +57,8 @@ class Embedding(Op):
 
     The row `padding_idx` gets no gradient; `max_norm` first shortens, in place, the rows in use whose `norm_type`
     norm is longer; `scale_grad_by_freq` divides gradients by how often a row is used. Raises IndexError for indices
-    outside of the table, RuntimeError for indices that are not integers, NotImplementedError for `sparse=True`.
+    outside of the table, RuntimeError for indices that are not integers. With `sparse` a leaf's gradient is a sparse
+    tensor of the rows in use.
 
     >>> table = torch.tensor([[0., 1.], [2., 3.]])
     >>> nn.functional.embedding(torch.tensor([1, 0, 1]), table)
@@ -90,11 +92,12 @@ class Embedding(Op):
         _check_indices("embedding", input, rows)
         if weight._array.ndim != 2:
             raise RuntimeError("'weight' must be 2-D")
-        if sparse:
-            raise not_supported("embedding(sparse=True)", "dense gradients; use sparse=False")
+        if sparse and scale_grad_by_freq:
+            raise RuntimeError("embedding_backward: scale_grad_by_freq not supported with sparse gradients")
         if max_norm is not None:
             renorm_rows(weight, input._array, max_norm, norm_type)
-        return Embedding.apply(weight, input._array, _row(padding_idx, rows), scale_grad_by_freq)
+        card = SparseEmbedding if sparse else Embedding
+        return card.apply(weight, input._array, _row(padding_idx, rows), scale_grad_by_freq)
 
     @staticmethod
     def samples(make: Any) -> Any:
@@ -106,6 +109,36 @@ class Embedding(Op):
         yield case((2, 5), padding_idx=-1, scale_grad_by_freq=True, _grad=False)
         yield case(())
         yield case((0,))
+
+
+def _rows_gradient(s: Any, rows: Any, index: Any, padding_idx: int, size: int) -> Any:
+    """The table's gradient as a sparse array, if the table is a leaf; None if it must be dense."""
+    if type(rows) is not backend.ndarray or type(s.edges[0]) is not AccumulateGrad:
+        return None
+    index = index.reshape(-1)
+    rows = rows.reshape(index.size, rows.shape[-1])
+    if padding_idx >= 0:
+        rows, index = rows[index != padding_idx], index[index != padding_idx]
+    return Coo(index.astype("int64")[None], rows, (size, rows.shape[-1]))
+
+
+@op("_embedding_sparse", function=False, method=False, node="EmbeddingBackward0")
+class SparseEmbedding(Embedding):
+    """`embedding(sparse=True)`: the same rows, and a gradient that names the rows in use."""
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        index, padding_idx, _ = s.params
+        found = _rows_gradient(s, g, index, padding_idx, s.aux)
+        return Embedding.backward(xp, s, g) if found is None else (found,)
+
+    @classmethod
+    def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:
+        return Embedding.backward(xp, s, g)
+
+    @staticmethod
+    def samples(make: Any) -> Any:
+        yield make("embedding", make.ints((4,), 0, 6), make.uniform((6, 3)), _module="nn.functional", sparse=True, _grad=False)
 
 
 @op("_embedding_grad", function=False, method=False, node="EmbeddingBackwardBackward0")
@@ -154,8 +187,8 @@ class EmbeddingBag(Op):
     `input` is (B, N), B bags of equal size, or 1-D with `offsets` (B), where each bag begins (with
     `include_last_offset` the last offset is the end of the last bag). `per_sample_weights`, of input's shape, scale
     the rows; only for "sum". Entries equal to `padding_idx` do not count. Empty bags give zeros. Returns (B, D).
-    Raises ValueError for arguments that do not go together, IndexError for indices outside of the table,
-    NotImplementedError for `sparse=True`.
+    With `sparse` a leaf's gradient is a sparse tensor of the rows in use ("sum" and "mean" only). Raises ValueError for
+    arguments that do not go together, IndexError for indices outside of the table.
 
     >>> table = torch.tensor([[0., 1.], [2., 3.], [4., 5.]])
     >>> nn.functional.embedding_bag(torch.tensor([0, 1, 2]), table, torch.tensor([0, 2]), mode="sum")
@@ -168,7 +201,8 @@ class EmbeddingBag(Op):
     has_aux = True
 
     @staticmethod
-    def forward(xp: Any, weight: Any, scale: Any, index: Any, bags: Any, count: int, mode: str, by_count: bool) -> Any:
+    def forward(xp: Any, weight: Any, scale: Any, index: Any, bags: Any, count: int, mode: str, by_count: bool,
+                sparse: bool) -> Any:
         rows = weight.take(index, axis=0)
         if mode == "max":
             return _bag_max(xp, rows, index, bags, count, weight.shape)
@@ -182,7 +216,7 @@ class EmbeddingBag(Op):
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        index, bags, count, mode, by_count = s.params
+        index, bags, count, mode, by_count, sparse = s.params
         weight, scale = s.inputs
         shape, extra = s.aux
         if mode == "max":
@@ -193,7 +227,9 @@ class EmbeddingBag(Op):
             g = g / extra
         rows = xp._embedding_rows(g, count, bags, -1, False)
         spread = rows if scale is None else rows * xp._reshape(scale, (-1, 1))
-        by_row = xp._embedding_grad(spread, size, index, -1, by_count) if s.needs[0] else None
+        by_row = _rows_gradient(s, spread, index, -1, size) if sparse and s.needs[0] else None
+        if by_row is None and s.needs[0]:
+            by_row = xp._embedding_grad(spread, size, index, -1, by_count)
         taken = xp._embedding_rows(weight, size, index, -1, False) if s.needs[1] else None
         return by_row, None if taken is None else xp.sum(rows * taken, (1,), False, None)
 
@@ -222,7 +258,7 @@ class EmbeddingBag(Op):
             kept = (index != _row(padding_idx, rows)).nonzero()[0]
             index, bags = index[kept], bags[kept]
             scale = None if scale is None else CARDS["_gather_index"].apply(scale, kept)
-        return EmbeddingBag.apply(weight, scale, index, bags, count, mode, scale_grad_by_freq)
+        return EmbeddingBag.apply(weight, scale, index, bags, count, mode, scale_grad_by_freq, sparse)
 
     @staticmethod
     def samples(make: Any) -> Any:
@@ -261,8 +297,10 @@ def _bag_max(xp: Any, rows: Any, index: Any, bags: Any, count: int, shape: tuple
 def _check_bag_options(mode: str, sparse: bool, by_count: bool, scale: Any, input: Tensor) -> None:
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"mode has to be one of sum, mean or max, got {mode!r}")
-    if sparse:
-        raise not_supported("embedding_bag(sparse=True)", "dense gradients; use sparse=False")
+    if mode == "max" and sparse:
+        raise ValueError("max mode does not support sparse weights")
+    if sparse and by_count:
+        raise RuntimeError("embedding_backward: scale_grad_by_freq not supported with sparse gradients")
     if mode == "max" and by_count:
         raise ValueError("max mode does not support scaling the gradient by the frequency")
     if scale is not None and mode != "sum":

@@ -114,15 +114,6 @@ def dim_order(input: Tensor, *, ambiguity_check: bool | list = False) -> tuple:
     return tuple(sorted(range(input.ndim), key=lambda d: -strides[d]))
 
 
-@composite("to_dense", function=False)
-def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: bool = True) -> Tensor:
-    """The tensor itself, which is dense already; in `dtype` if given.
-
-    >>> torch.ones(1).to_dense()
-    tensor([1.])
-    """
-    return input if dtype is None else input.to(dtype)  # type: ignore[attr-defined]
-
 
 @composite("new", function=False)
 def new(input: Tensor, *args: Any, device: Any = None) -> Tensor:

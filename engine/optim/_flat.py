@@ -16,6 +16,7 @@ import numpy as np
 
 from engine import backend
 from engine.autograd.modes import enable_grad
+from engine.coo import Coo
 from engine.errors import not_supported
 from engine.optim._blocks import Constants, Member, Update, cut
 from engine.optim._storage import Arena, Slot, as_real, kind_of
@@ -183,8 +184,23 @@ class FlatOptimizer(Optimizer):
             backend.unhush(before)
         return loss
 
+    def _update_sparse(self, p: Tensor, grad: Coo, group: dict[str, Any]) -> None:
+        """Update a parameter whose gradient is sparse; optimizers that can override it."""
+        name = type(self).__name__
+        raise RuntimeError(f"{name} does not support sparse gradients, please consider SparseAdam instead")
+
+    def _without_sparse(self, params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        """Update the parameters whose gradients are sparse; the others are returned."""
+        sparse = [p for p in params if p._grad is not None and type(p._grad._array) is Coo]
+        for p in sparse:
+            self._update_sparse(p, p._grad._array, group)  # type: ignore[union-attr]
+            p._bump(self._step_name)
+        return [p for p in params if p._grad is None or type(p._grad._array) is not Coo] if sparse else params
+
     def _step_group(self, index: int, group: dict[str, Any]) -> None:
         params, quantities = group["params"], self._quantities(group)
+        if Coo.in_use:
+            params = self._without_sparse(params, group)
         plan = self._plans.get(index)
         grads = None if plan is None else plan.gradients(params, self.state, quantities)
         if grads is None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine import backend
+from engine.coo import Coo
+from engine.errors import not_supported
 from engine.optim._blocks import compiled_as
 from engine.optim._flat import FlatOptimizer, check_not_negative, check_switches, number
 from engine.tensor import Tensor
@@ -117,6 +120,13 @@ class SGD(FlatOptimizer):
             "fused": fused,
         }
         super().__init__(params, defaults)
+
+    def _update_sparse(self, p: Tensor, grad: Coo, group: dict[str, Any]) -> None:
+        if group["momentum"] or group["weight_decay"]:
+            raise not_supported("SGD with momentum or weight decay on sparse gradients", "use SparseAdam, or dense gradients.")
+        rows = grad.coalesce(backend.namespace(p._array))
+        step = number(group["lr"]) * rows.values
+        p._array[tuple(rows.indices)] += step if group["maximize"] else -step
 
     def _quantities(self, group: dict[str, Any]) -> dict[str, float]:
         return _MOMENTUM if group["momentum"] != 0 else _NOTHING

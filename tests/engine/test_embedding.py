@@ -62,8 +62,8 @@ def test_errors():
         F.embedding(engine.ones(2), table())
     with pytest.raises(AssertionError, match="Padding_idx must be within num_embeddings"):
         F.embedding(engine.tensor([0]), table(), padding_idx=5)
-    with pytest.raises(NotImplementedError, match="sparse"):
-        F.embedding(engine.tensor([0]), table(), sparse=True)
+    with pytest.raises(RuntimeError, match="scale_grad_by_freq not supported with sparse"):
+        F.embedding(engine.tensor([0]), table(), scale_grad_by_freq=True, sparse=True)
 
 
 def test_bags_with_offsets_and_empty_bags():
