@@ -194,7 +194,7 @@ def elements(name: str, *arrays: Any, params: tuple = ()) -> Any:
 def product(a: Any, b: Any, bias: Any = None) -> Any:
     """`a @ b`, plus a row `bias`, with one BLAS thread per block of the result."""
     if a.size * b.shape[-1] <= _QUIET or a.ndim < 2 or b.ndim < 2 or not _is_blas(a):
-        out = a @ b
+        out = _small_product(a, b)
     elif a.ndim == 2 and b.ndim == 2:
         return products((a, b), bias=bias)[0]
     else:
@@ -202,11 +202,16 @@ def product(a: Any, b: Any, bias: Any = None) -> Any:
     return out if bias is None else np.add(out, bias, out=out)
 
 
+def _small_product(a: Any, b: Any) -> Any:
+    """`a @ b`; matrices by `dot`, which calls the same BLAS routine and spends a third of the time on its way there."""
+    return a.dot(b) if type(a) is ndarray and type(b) is ndarray and a.ndim == 2 == b.ndim else a @ b
+
+
 def products(*pairs: tuple, bias: Any = None) -> list:
     """`[a @ b, ...]` of pairs of matrices, all blocks of all results side by side; `bias` is added to the rows of each."""
     total = sum(a.size * b.shape[1] for a, b in pairs)
     if total <= _QUIET or not _is_blas(pairs[0][0]) or any(a.shape[1] != b.shape[0] for a, b in pairs):
-        outs = [a @ b for a, b in pairs]
+        outs = [_small_product(a, b) for a, b in pairs]
         return outs if bias is None else [np.add(out, bias, out=out) for out in outs]
     outs = [np.empty((a.shape[0], b.shape[1]), a.dtype) for a, b in pairs]
     each = [_pieces(a, b, out, bias) for (a, b), out in zip(pairs, outs)]

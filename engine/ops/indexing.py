@@ -131,6 +131,8 @@ class GatherIndex(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, index: Any) -> Any:
+        if type(index) is np.ndarray and index.dtype.kind == "i" and type(x) is np.ndarray and x.ndim > 1:
+            return x.take(index, 0), x.shape  # rows: several times as fast as the general form on small arrays
         return row_major(xp, x[index]), x.shape
 
     @staticmethod
@@ -177,6 +179,8 @@ def parse_index(t: Tensor, index: Any) -> tuple[Any, bool]:
         return index, False
     if kind is slice:
         return _plain_slice(index), False
+    if kind is Tensor and index._array.ndim and index._array.dtype.kind == "i" and type(index._array) is type(t._array):
+        return index._array, True
     out: list = []
     advanced = ellipsis = False
     for part in index if kind is tuple else (index,):
@@ -218,7 +222,9 @@ def _index_array(t: Tensor, part: Any) -> Any:
         return np.asarray(part)
     if isinstance(part, Tensor):
         array = part._array
-    elif isinstance(part, (list, tuple, range, np.ndarray, str)):
+    elif type(part) is np.ndarray:
+        array = part.copy()  # a gradient may need it after its owner has changed it
+    elif isinstance(part, (list, tuple, range, str)):
         array = tensor(list(part) if isinstance(part, range) else part)._array
     else:
         raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "

@@ -327,7 +327,7 @@ def test_gpu_without_a_gpu() -> None:
         ({"replace_sampler_ddp": False}, lambda t: True),
         ({"flush_logs_every_n_steps": 10}, lambda t: True),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_old_spelling(old: dict[str, Any], check: Any) -> None:
     with pytest.warns(DeprecationWarning, match=f"{next(iter(old))}=.*old spelling") as caught:
