@@ -172,7 +172,7 @@ def test_persistent_workers_stay_and_others_do_not() -> None:
 
 
 class FirstWaits(Dataset):
-    """Sample 0 is ready only when the other worker is already at its second sample, 3."""
+    """Sample 0 is ready only when the other worker is at its third sample, 5: it gets there when 1 and 3 were taken."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -181,7 +181,7 @@ class FirstWaits(Dataset):
         return 6
 
     def __getitem__(self, i: int) -> int:
-        if i == 3:
+        if i == 5:
             self.mark.touch()
         while i == 0 and not self.mark.exists():
             time.sleep(0.005)
@@ -191,6 +191,7 @@ class FirstWaits(Dataset):
 def test_out_of_order_gives_what_is_there(tmp_path: Path) -> None:
     got = list(DataLoader(FirstWaits(tmp_path / "a"), batch_size=None, num_workers=2, in_order=False))
     assert sorted(got) == list(range(6)) and got[0] == 1
+    (tmp_path / "b").touch()
     assert list(DataLoader(FirstWaits(tmp_path / "b"), batch_size=None, num_workers=2)) == list(range(6))
 
 
