@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import backend
 from ..batched import Batched
+from ..pool import LARGE
 from .graph import BF16, F16, F32, AccumulateGrad, Hooks, Node, Pick, lift, ndarray
 from .modes import state
 
@@ -44,7 +45,7 @@ class Run:
         pending = self.pending
         before = pending.get(edge)
         if before is not None:
-            pending[edge] = before + g
+            pending[edge] = before + g if type(g) is not ndarray or g.size < LARGE else Hooks.add(before, g)
             return
         kind = type(edge)
         if kind is Pick and not edge.watched and (self.wanted is None or edge not in self.wanted):

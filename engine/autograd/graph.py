@@ -30,6 +30,7 @@ class Hooks:
 
     wrap: Any  # raw array -> Tensor
     sum_to: Any  # (space, gradient, shape) -> gradient summed over broadcast dimensions
+    add: Any  # (large array, another) -> their sum
     cast: Any  # (space, gradient, numpy dtype) -> gradient of that dtype
     raw: Any  # numpy/cupy module -> the array reading of the operator vocabulary
     traced: Any  # the Tensor reading of the operator vocabulary

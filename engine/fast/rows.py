@@ -171,3 +171,12 @@ def rms_norm_backward(g, x, w, rstd, out, gw):  # type: ignore[no-untyped-def]
             normal = row[j] * r
             o[j] = (gi[j] * w[j] - normal * along) * r
             gw[j] += gi[j] * normal
+
+
+@kernel
+def scatter(rows, index, out):  # type: ignore[no-untyped-def]
+    """Every row is added to the row of `out` that its index says."""
+    for i in range(rows.shape[0]):
+        row, total = rows[i], out[index[i]]
+        for j in range(len(row)):
+            total[j] += row[j]

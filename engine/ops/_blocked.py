@@ -286,7 +286,6 @@ def column_sums(rows: Any) -> Any:
     """The sums over the first dimension of a matrix."""
     if not is_large(rows):
         return np.add.reduce(rows, 0) if type(rows) is ndarray else rows.sum(axis=0)
-    out = np.empty(rows.shape[1], rows.dtype)
-    blocks = spans(rows.shape[1], max(64, -(-rows.shape[1] // _PROCESSORS)))
-    parallel_for(lambda i: np.add.reduce(rows[:, blocks[i]], 0, out=out[blocks[i]]), len(blocks))
-    return out
+    blocks = row_blocks(*rows.shape)
+    parts = map_blocks(lambda i: np.add.reduce(rows[blocks[i]], 0), len(blocks))
+    return np.add.reduce(parts, 0) if len(parts) > 1 else parts[0]

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import fast
+from ._blocked import is_large
+
 _BLOCK = 1 << 15  # positions computed at a time: they stay in cache
 
 
@@ -27,7 +30,12 @@ def scatter_rows(xp: Any, rows: Any, index: Any, count: int) -> Any:
     if width == 1:
         np.add.at(flat, index, values.reshape(-1))
         return out
-    starts = np.where(index < 0, index + count, index) * width
+    index = np.where(index < 0, index + count, index)
+    kernels = fast.kernels("rows") if is_large(values) and fast.fits(values, flat) else None
+    if kernels is not None and index.min() >= 0 and index.max() < count:
+        kernels.scatter(values, index, flat.reshape(count, width))
+        return out
+    starts = index * width
     columns = np.arange(width)
     step = max(_BLOCK // width, 1)
     for i in range(0, len(index), step):

@@ -7,12 +7,14 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.modes import state
+from ..pool import parallel_for
 from ..tensor import Tensor, check_dim
+from ._blocked import is_large, row_blocks
 from .applying import row_major
 from .base import Op, composite, op
 from .casting import casting, widest
 from .conversion import to_dtype
-from .indexing import Slice, view_at
+from .indexing import view_at
 from .inplace import write_out
 from .samples import samples_for
 
@@ -108,9 +110,24 @@ class Stack(Op):
     moves = True
 
     @staticmethod
-    def forward(xp: Any, arrays: Sequence, dim: int) -> Any:
+    def forward(xp: Any, arrays: Sequence, dim: int, order: tuple | None = None) -> Any:
+        """`order`: the result's dimensions from the outermost in memory to the innermost (None: as they are)."""
         key = (*(slice(None),) * dim, None)
-        return row_major(xp, xp.concatenate([a[key] for a in arrays], dim))
+        if order is None:
+            return row_major(xp, xp.concatenate([a[key] for a in arrays], dim))
+        shape = (*arrays[0].shape[:dim], len(arrays), *arrays[0].shape[dim:])
+        out = xp.empty([shape[d] for d in order], arrays[0].dtype).transpose([order.index(d) for d in range(len(order))])
+        outer = next((d for d in order if d != dim), dim)
+        blocks = row_blocks(shape[outer], out.size // shape[outer]) if is_large(out) and outer != dim else [slice(None)]
+        at = (slice(None),) * (outer - (outer > dim))  # where the parts have that dimension
+
+        def copy(i: int) -> None:
+            for j, part in enumerate(arrays):
+                block = (*at, blocks[i]) if part.ndim else ()
+                out[(*key[:-1], j)][block] = part[block]
+
+        parallel_for(copy, len(blocks))
+        return out
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> list:
@@ -161,11 +178,14 @@ class Unbind(Op):
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:
         lead = (slice(None),) * dim
-        return [x[(*lead, i, ...)] for i in range(x.shape[dim])], x.shape
+        order = tuple(sorted(range(x.ndim), key=lambda d: -abs(x.strides[d])))  # so that the gradient lies in memory as x does
+        return [x[(*lead, i, ...)] for i in range(x.shape[dim])], order
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        return (_gather_parts(xp, g, s.aux, [(*(slice(None),) * s.params[0], i, ...) for i in range(len(g))]),)
+        first = next(x for x in g if x is not None)
+        parts = [xp._zeros_of(first, first.shape) if x is None else x for x in g]
+        return (xp._stack(parts, s.params[0], s.aux),)
 
     @staticmethod
     def call(input: Tensor, dim: int = 0) -> tuple:
@@ -181,16 +201,6 @@ class Unbind(Op):
     def samples(make: Any) -> Any:
         yield make("unbind", make.uniform((3, 2)))
         yield make("unbind", make.uniform((2, 3, 2)), -1)
-
-
-def _gather_parts(xp: Any, grads: Sequence, shape: tuple, indices: Sequence) -> Any:
-    """Gradients of parts put together into the whole's; missing parts are zeros."""
-    total = None
-    for g, index in zip(grads, indices):
-        if g is not None:
-            placed = xp._place_region(g, shape, ((Slice, (index,)),))
-            total = placed if total is None else total + placed
-    return total
 
 
 @op("_split", function=False, method=False, node="SplitBackward0")

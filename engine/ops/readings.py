@@ -12,6 +12,7 @@ import numpy as np
 from .. import backend
 from ..autograd.graph import Hooks
 from ..tensor import calibrate, wrap
+from ._blocked import SINGLE, pointwise
 from .base import CARDS, Op, apply
 
 
@@ -92,6 +93,12 @@ def cast(g: Any, np_dtype: Any, traced: bool) -> Any:
     return g.astype(np_dtype)
 
 
+def add(a: Any, b: Any) -> Any:
+    """The sum of two large arrays."""
+    return pointwise(np.add, a, b, longest=SINGLE) if type(a) is type(b) is np.ndarray else a + b
+
+
+Hooks.add = staticmethod(add)
 Hooks.sum_to = staticmethod(sum_to)
 Hooks.cast = staticmethod(cast)
 Hooks.raw = staticmethod(raw_space)

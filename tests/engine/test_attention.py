@@ -89,3 +89,42 @@ def test_errors():
         sdpa(q, k, v, dropout_p=1.5)
     with pytest.raises(RuntimeError, match="Number of heads in key and value must divide"):
         sdpa(engine.ones(3, 2, 2), engine.ones(2, 2, 2), engine.ones(2, 2, 2), enable_gqa=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"dropout_p": 0.3}, {"mask": True}], ids=str)
+def test_blocks_of_queries_and_keys(options):
+    """Longer than a block of either: the same as attention written out, forward and backward."""
+    length = 1300
+    q, k, v = [engine.randn(1, 2, length, 8, dtype=engine.float64, requires_grad=True) for _ in range(3)]
+    allowed = engine.ones(length, length).tril().bool() if options.get("is_causal") else None
+    if options.get("mask"):
+        allowed = engine.rand(length, length) < 0.5
+        allowed[3] = False  # sees nothing
+    given = {name: value for name, value in options.items() if name != "mask"}
+    engine.manual_seed(1)
+    out = F.scaled_dot_product_attention(q, k, v, allowed if options.get("mask") else None, **given)
+    scores = q @ k.transpose(-1, -2) / 8**0.5
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -float("inf"))
+    weights = engine.softmax(scores, -1).nan_to_num(0)
+    engine.manual_seed(1)
+    expected = F.dropout(weights, options.get("dropout_p", 0)) @ v
+    np.testing.assert_allclose(out.detach().numpy(), expected.detach().numpy(), atol=1e-12)
+    if options.get("mask"):
+        return
+    g = engine.randn(*out.shape, dtype=engine.float64)
+    for a, b in zip(engine.autograd.grad(out, (q, k, v), g), engine.autograd.grad(expected, (q, k, v), g)):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-11)
+
+
+def test_memory_does_not_grow_with_the_square_of_the_length():
+    import tracemalloc
+
+    q = engine.randn(1, 1, 8192, 16, requires_grad=True)
+    tracemalloc.start()
+    try:
+        F.scaled_dot_product_attention(q, q, q).sum().backward()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8192 * 8192  # all scores would take four times as many bytes
