@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from lit import Trainer
 
 
 class Checkpoint(Callback):
@@ -20,3 +25,10 @@ class Checkpoint(Callback):
     monitoring = True
     runs_last = True
     role = "checkpoint"
+
+    def write_due(self, trainer: Trainer) -> None:
+        """Write what was due when the checkpoint was written that this run goes on from.
+
+        Several callbacks may save at one moment. A run that ended between two of their files goes on by writing the
+        rest.
+        """

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from callbacks.exceptions import MisconfigurationException
 from callbacks.monitor import as_number
 
 if TYPE_CHECKING:
@@ -48,6 +51,55 @@ def fill_template(template: str, metrics: Mapping[str, Any], insert_names: bool 
         return f"{name}{equals}{text}" if insert_names else text
 
     return _FIELD.sub(fill, template)
+
+
+def check_settings(
+    mode: str, save_last: Any, save_top_k: int, monitor: str | None, every_n_train_steps: int, every_n_epochs: int,
+    train_time_interval: Any,
+) -> None:  # fmt: skip
+    """Refuse what ModelCheckpoint cannot do.
+
+    Raises:
+        MisconfigurationException: naming the argument and what is allowed.
+    """
+    if mode not in ("min", "max"):
+        raise MisconfigurationException(f"ModelCheckpoint(mode={mode!r}): expected 'min' or 'max'.")
+    if save_top_k < -1:
+        raise MisconfigurationException(f"ModelCheckpoint(save_top_k={save_top_k}): expected -1 or more.")
+    if save_last not in (True, False, None, "link"):
+        raise MisconfigurationException(
+            f"ModelCheckpoint(save_last={save_last!r}): expected True, False, None or 'link'."
+        )
+    triggers = {
+        "every_n_train_steps": every_n_train_steps,
+        "every_n_epochs": every_n_epochs,
+        "train_time_interval": train_time_interval,
+    }
+    for name in ("every_n_train_steps", "every_n_epochs"):
+        if triggers[name] < 0:
+            raise MisconfigurationException(f"ModelCheckpoint({name}={triggers[name]}): expected 0 or more.")
+    given = {name: value for name, value in triggers.items() if value not in (0, None)}
+    if len(given) > 1:
+        call = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise MisconfigurationException(
+            f"ModelCheckpoint({call}): these are mutually exclusive. HINT: add one ModelCheckpoint for each."
+        )
+    if monitor is None and save_top_k not in (-1, 0, 1):
+        raise MisconfigurationException(
+            f"ModelCheckpoint(save_top_k={save_top_k}, monitor=None): there is no metric to find the best by;"
+            " without `monitor`, `save_top_k` is -1 (keep all), 0 (none) or 1 (the latest)."
+        )
+
+
+@contextmanager
+def restored_on_failure(obj: Any, names: Iterable[str]) -> Iterator[None]:
+    """Put the attributes ``names`` back, with the contents they had, if the block ends with an exception."""
+    before = {name: copy.copy(getattr(obj, name)) for name in names}
+    try:
+        yield
+    except BaseException:
+        vars(obj).update(before)
+        raise
 
 
 def default_folder(trainer: Trainer) -> str:

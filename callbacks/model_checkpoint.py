@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import math
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from callbacks import checkpoint_files as files
 from callbacks.checkpoint import Checkpoint
-from callbacks.checkpoint_files import default_folder, fill_template, link_or_copy, may_remove
 from callbacks.exceptions import MisconfigurationException
 from callbacks.monitor import as_number, as_scalar_tensor, missing_metric, validates_once_per_epoch, validation_follows
 
@@ -79,8 +80,12 @@ class ModelCheckpoint(Checkpoint):
 
     _RECORDS = frozenset(
         {"best_model_path", "best_model_score", "kth_best_model_path", "kth_value", "best_k_models"}
-        | {"last_model_path", "current_score"}
+        | {"last_model_path", "current_score", "_last_checkpoint_saved", "_last_global_step_saved", "_superseded"}
     )
+    _PROGRESS = (
+        "_last_checkpoint_saved", "_last_global_step_saved", "_last_step_considered", "_waits_for_validation",
+        "_validated", "_superseded", "_due",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -118,8 +123,9 @@ class ModelCheckpoint(Checkpoint):
         self._every_n_epochs = every_n_epochs or 0
         self._save_on_train_epoch_end = save_on_train_epoch_end
         self._enable_version_counter = enable_version_counter
-        self._check_settings()
-
+        files.check_settings(
+            mode, save_last, save_top_k, monitor, self._every_n_train_steps, self._every_n_epochs, train_time_interval
+        )
         self.best_model_path = ""
         self.best_model_score: Tensor | None = None
         self.kth_best_model_path = ""
@@ -135,35 +141,8 @@ class ModelCheckpoint(Checkpoint):
         self._validated = False
         self._warned_of_missing_metric = False
         self._superseded: list[str] = []
-
-    def _check_settings(self) -> None:
-        if self.mode not in ("min", "max"):
-            raise MisconfigurationException(f"ModelCheckpoint(mode={self.mode!r}): expected 'min' or 'max'.")
-        if self.save_top_k < -1:
-            raise MisconfigurationException(f"ModelCheckpoint(save_top_k={self.save_top_k}): expected -1 or more.")
-        if self.save_last not in (True, False, None, "link"):
-            raise MisconfigurationException(
-                f"ModelCheckpoint(save_last={self.save_last!r}): expected True, False, None or 'link'."
-            )
-        for name in ("every_n_train_steps", "every_n_epochs"):
-            if (value := getattr(self, f"_{name}")) < 0:
-                raise MisconfigurationException(f"ModelCheckpoint({name}={value}): expected 0 or more.")
-        triggers = {
-            "every_n_train_steps": self._every_n_train_steps,
-            "every_n_epochs": self._every_n_epochs,
-            "train_time_interval": self._train_time_interval,
-        }
-        given = {name: value for name, value in triggers.items() if value not in (0, None)}
-        if len(given) > 1:
-            call = ", ".join(f"{name}={value!r}" for name, value in given.items())
-            raise MisconfigurationException(
-                f"ModelCheckpoint({call}): these are mutually exclusive. HINT: add one ModelCheckpoint for each."
-            )
-        if self.monitor is None and self.save_top_k not in (-1, 0, 1):
-            raise MisconfigurationException(
-                f"ModelCheckpoint(save_top_k={self.save_top_k}, monitor=None): there is no metric to find the best by;"
-                " without `monitor`, `save_top_k` is -1 (keep all), 0 (none) or 1 (the latest)."
-            )
+        self._due: dict[str, bool] | None = None  # a round that is decided, and not begun
+        self._resumed_at: float | None = None  # when the file was written that this run goes on from
 
     @property
     def every_n_epochs(self) -> int | None:
@@ -199,6 +178,7 @@ class ModelCheckpoint(Checkpoint):
             "kth_best_model_path": self.kth_best_model_path,
             "kth_value": number(self.kth_value),
             "last_model_path": self.last_model_path,
+            "progress": {name: copy.copy(getattr(self, name)) for name in self._PROGRESS},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -221,12 +201,18 @@ class ModelCheckpoint(Checkpoint):
         self.kth_best_model_path = state_dict["kth_best_model_path"]
         self.kth_value = tensor(state_dict["kth_value"])
         self.last_model_path = state_dict["last_model_path"]
+        vars(self).update(state_dict.get("progress", {}))
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note when the file was written: what this folder got later comes from the run that was interrupted."""
+        if trainer.ckpt_path is not None:
+            self._resumed_at = os.path.getmtime(trainer.ckpt_path)
 
     # ------------------------------------------------------------------ when to save
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Settle the folder."""
-        self.dirpath = self.dirpath or default_folder(trainer)
+        self.dirpath = self.dirpath or files.default_folder(trainer)
         saves = stage == "fit" and not trainer.fast_dev_run and self.save_top_k != 0
         if saves and os.path.isdir(self.dirpath) and os.listdir(self.dirpath):
             warnings.warn(f"Checkpoint directory {self.dirpath} exists and is not empty.", stacklevel=2)
@@ -332,12 +318,25 @@ class ModelCheckpoint(Checkpoint):
             self._save(trainer, always_last=True)
 
     def _save(self, trainer: Trainer, always_last: bool) -> None:
+        """Save when everybody who listens to this hook is done, the module too."""
+        self._due = {"always_last": always_last}
+        trainer.hooks.afterwards(lambda: self.write_due(trainer))
+
+    def write_due(self, trainer: Trainer) -> None:
         """One round: the top-k file, the last file, and only then the removal of what they replace."""
+        due, self._due = self._due, None
+        if due is not None:
+            self._write(trainer, due["always_last"])
+        self._remove_superseded(trainer)
+
+    def _write(self, trainer: Trainer, always_last: bool) -> None:
         metrics = self._monitor_candidates(trainer)
         self._save_topk_checkpoint(trainer, metrics)
         saved_now = self._last_global_step_saved == trainer.global_step
         if saved_now or always_last or self.save_top_k == 0:
             self._save_last_checkpoint(trainer, metrics)
+
+    def _remove_superseded(self, trainer: Trainer) -> None:
         while self._superseded:
             self._remove_checkpoint(trainer, self._superseded.pop())
 
@@ -370,9 +369,9 @@ class ModelCheckpoint(Checkpoint):
         path = self._free_path(metrics, replaced=self.best_model_path if self.save_top_k == 1 else "")
         with self._restored_if_saving_fails():
             previous, self.best_model_path = self.best_model_path, path  # before saving: the file holds this state
+            if self.save_top_k == 1:
+                self._supersede(trainer, previous, path)
             self._save_checkpoint(trainer, path)
-        if self.save_top_k == 1:
-            self._supersede(trainer, previous, path)
 
     def _save_monitor_checkpoint(self, trainer: Trainer, metrics: dict[str, float | int]) -> None:
         assert self.monitor is not None
@@ -411,13 +410,13 @@ class ModelCheckpoint(Checkpoint):
                 self.kth_value = self.best_k_models[self.kth_best_model_path]
             self.best_model_path = best(scores, key=scores.__getitem__)
             self.best_model_score = self.best_k_models[self.best_model_path]
+            self._supersede(trainer, replaced, path)
             self._save_checkpoint(trainer, path)
         if self.verbose:
             trainer.print(
                 f"Epoch {metrics['epoch']}, global step {metrics['step']}: {self.monitor} reached {current:.5f}"
                 f" (best {scores[self.best_model_path]:.5f}), saved to {path!r}."
             )
-        self._supersede(trainer, replaced, path)
 
     def _save_last_checkpoint(self, trainer: Trainer, metrics: dict[str, float | int]) -> None:
         if not self.save_last:
@@ -425,34 +424,28 @@ class ModelCheckpoint(Checkpoint):
         path = self._free_path(metrics, self.last_model_path, self.CHECKPOINT_NAME_LAST)
         with self._restored_if_saving_fails():
             previous, self.last_model_path = self.last_model_path, path
+            self._supersede(trainer, previous, path)
             if self.save_last == "link" and self._last_checkpoint_saved and self.save_top_k != 0:
-                link_or_copy(self._last_checkpoint_saved, path)
+                files.link_or_copy(self._last_checkpoint_saved, path)
             else:
                 self._save_checkpoint(trainer, path)
-        self._supersede(trainer, previous, path)
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        trainer.save_checkpoint(filepath, self.save_weights_only)
-        self._last_global_step_saved = trainer.global_step
-        self._last_checkpoint_saved = filepath
+        with self._restored_if_saving_fails():
+            self._last_global_step_saved = trainer.global_step
+            self._last_checkpoint_saved = filepath
+            trainer.save_checkpoint(filepath, self.save_weights_only)
         trainer.tell_loggers(lambda logger: logger.after_save_checkpoint(self))
 
-    @contextlib.contextmanager
-    def _restored_if_saving_fails(self) -> Iterator[None]:
+    def _restored_if_saving_fails(self) -> contextlib.AbstractContextManager[None]:
         """Paths and scores must name files that exist, so a failed save takes back what was noted for it."""
-        before = {name: getattr(self, name) for name in self._RECORDS}
-        before["best_k_models"] = dict(self.best_k_models)
-        try:
-            yield
-        except BaseException:
-            vars(self).update(before)
-            raise
+        return files.restored_on_failure(self, self._RECORDS)
 
     # ------------------------------------------------------------------ files
 
     def _supersede(self, trainer: Trainer, previous: str, current: str) -> None:
         """Note ``previous`` for removal, if it is ours to remove."""
-        if previous and previous != current and may_remove(previous, self.dirpath or "", trainer.ckpt_path):
+        if previous and previous != current and files.may_remove(previous, self.dirpath or "", trainer.ckpt_path):
             self._superseded.append(previous)
 
     def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
@@ -463,10 +456,16 @@ class ModelCheckpoint(Checkpoint):
         return os.path.lexists(filepath)
 
     def _free_path(self, metrics: Mapping[str, Any], replaced: str = "", template: str | None = None) -> str:
-        """Where to save: a name that is free, or that of the file about to be replaced."""
+        """Where to save: a name that is free, or that of the file about to be replaced.
+
+        A file newer than the checkpoint that this run goes on from is one that the interrupted run wrote after it, and
+        that is written again.
+        """
         path = self.format_checkpoint_name(metrics, template)
         versions = itertools.count(self.STARTING_VERSION)
         while self._enable_version_counter and path != replaced and self.file_exists(path):
+            if self._resumed_at is not None and os.lstat(path).st_mtime > self._resumed_at:
+                break
             path = self.format_checkpoint_name(metrics, template, ver=next(versions))
         return path
 
@@ -492,7 +491,7 @@ class ModelCheckpoint(Checkpoint):
         """
         join = self.CHECKPOINT_JOIN_CHAR
         template = filename or self.filename or f"{{epoch}}{join}{{step}}"
-        name = fill_template(template, metrics, self.auto_insert_metric_name, self.CHECKPOINT_EQUALS_CHAR)
+        name = files.fill_template(template, metrics, self.auto_insert_metric_name, self.CHECKPOINT_EQUALS_CHAR)
         parts = [prefix, name, None if ver is None else f"v{ver}"]
         name = join.join(part for part in parts if part is not None) + self.FILE_EXTENSION
         return os.path.join(self.dirpath, name) if self.dirpath else name

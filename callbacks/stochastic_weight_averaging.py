@@ -75,6 +75,7 @@ class StochasticWeightAveraging(Callback):
         self.annealing_strategy = annealing_strategy
         self._average = AveragedWeights(device, use_buffers=False, avg_fn=avg_fn)
         self._first_epoch = 0
+        self._has_ended = False
         self._lrs_before: list[float] | None = None  # of each group, when averaging began
 
     @property
@@ -93,6 +94,7 @@ class StochasticWeightAveraging(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check what this works with, and find the first epoch."""
+        self._has_ended = False
         if len(trainer.optimizers) != 1:
             raise MisconfigurationException(
                 "StochasticWeightAveraging works with one optimizer, but `configure_optimizers` returned"
@@ -129,9 +131,15 @@ class StochasticWeightAveraging(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the mean in the module."""
+        self._has_ended = True
         if self._average.count:
             self._average.copy_to(pl_module)
             renew_batch_norm(pl_module, trainer.train_dataloader, trainer.num_training_batches, trainer.root_device)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that goes on from the checkpoint of its last epoch has no ``on_train_end``."""
+        if not self._has_ended:
+            self.on_train_end(trainer, pl_module)
 
     # ------------------------------------------------------------------ state
 

@@ -52,6 +52,7 @@ class WeightAveraging(Callback):
         self._latest_update_step = 0
         self._latest_update_epoch = -1
         self._swapped = False
+        self._has_ended = False
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Whether to update after optimizer step ``step_idx`` or epoch ``epoch_idx`` (0-based): after every step."""
@@ -77,14 +78,24 @@ class WeightAveraging(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the average in the module."""
+        self._has_ended = True
         if self._average.count:
             self._average.copy_to(pl_module)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training has yet to end."""
+        self._has_ended = False
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that goes on from the checkpoint of its last epoch has no ``on_train_end``."""
+        if not self._has_ended:
+            self.on_train_end(trainer, pl_module)
 
     # ------------------------------------------------------------------ validation with the average
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average into the module."""
-        if trainer.state.fn == "fit" and self._average.count:
+        if trainer.state.fn == "fit" and self._average.count and not self._swapped:
             self._swap(pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -118,12 +129,11 @@ class WeightAveraging(Callback):
         """Make the average the checkpoint's ``state_dict``."""
         if not self._average.count:
             return
-        if self._swapped:  # a validation is being ended in its middle
-            self._swap_back(pl_module)
-            checkpoint["state_dict"] = pl_module.state_dict()
-        checkpoint["current_model_state"] = checkpoint["state_dict"]
-        checkpoint["state_dict"] = self._average.merged_into(checkpoint["state_dict"])
-        checkpoint["averaging_state"] = {"n_averaged": self._average.count}
+        present, kept = checkpoint["state_dict"], self._average.merged_into(checkpoint["state_dict"])
+        training, average = (kept, present) if self._swapped else (present, kept)
+        checkpoint["current_model_state"], checkpoint["state_dict"] = training, average
+        inside = checkpoint["loops"]["fit_loop"]["progress"]["point"] == "validating"
+        checkpoint["averaging_state"] = {"n_averaged": self._average.count, "swapped": inside and self._swapped}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the average and, in ``fit``, the weights in training back."""
@@ -131,6 +141,8 @@ class WeightAveraging(Callback):
             return
         pl_module.load_state_dict(checkpoint["current_model_state"])
         self._average.load(pl_module, checkpoint["state_dict"], checkpoint["averaging_state"]["n_averaged"])
+        if checkpoint["averaging_state"].get("swapped"):  # the run goes on inside a validation
+            self._swap(pl_module)
 
 
 class EMAWeightAveraging(WeightAveraging):

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from engine import serialization
 from lit.hparams import AttributeDict, storable_hparams
+from lit.migration import VERSION, migrated
 from lit.preemption import CHECKPOINT_NAME
+from lit.resume import fit_state, restore_fit
 from lit.rng import collect_rng_states
-from lit.state import Point
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
@@ -38,7 +39,10 @@ def dump_checkpoint(trainer: Trainer, weights_only: bool = False) -> dict[str, A
         "global_step": trainer.global_step,
         "pytorch-lightning_version": LIGHTNING_VERSION,
         "state_dict": module.state_dict(),
-        "loops": {"fit_loop": _loop_state(trainer)},
+        "loops": {
+            "version": VERSION,
+            "fit_loop": {"progress": trainer.state.state_dict()} if weights_only else fit_state(trainer),
+        },
     }
     if not weights_only:
         checkpoint["callbacks"] = _callback_states(trainer)
@@ -61,17 +65,8 @@ def dump_checkpoint(trainer: Trainer, weights_only: bool = False) -> dict[str, A
     return checkpoint
 
 
-def _loop_state(trainer: Trainer) -> dict[str, Any]:
-    # Metrics belong to the state: a scheduler may still have to look at the one it monitors after a resume.
-    return {
-        "progress": trainer.state.state_dict(),
-        "metrics": trainer.reporting.state_dict(),
-        "rng_at_epoch_start": trainer.fit_loop.rng_at_epoch_start,
-    }
-
-
 def _callback_states(trainer: Trainer) -> dict[str, Any]:
-    states = {}
+    states = dict(trainer.unclaimed_states)
     for callback in trainer.callbacks:
         state = trainer.hooks.call_on(callback, "state_dict")
         if state:
@@ -108,7 +103,7 @@ def load_checkpoint(path: Any, map_location: Any = None) -> dict[str, Any]:
             f"{str(path)!r} is not a checkpoint of a Trainer: it has no {missing[0]!r}."
             " HINT: weights alone are loaded with module.load_state_dict(engine.load(path))."
         )
-    return dict(checkpoint)
+    return checkpoint if "optimizer_states" not in checkpoint else migrated(dict(checkpoint), path)
 
 
 # ---------------------------------------------------------------------- which file
@@ -192,11 +187,26 @@ def restore_model_and_callbacks(trainer: Trainer, checkpoint: dict[str, Any]) ->
     for callback in trainer.callbacks:
         if callback.state_key in states:
             hooks.call_on(callback, "load_state_dict", states.pop(callback.state_key))
+    trainer.unclaimed_states = states
     if states:
         warnings.warn(
-            f"The checkpoint holds the state of callbacks that this Trainer does not have: {', '.join(states)}.",
+            f"The checkpoint holds the state of callbacks that this Trainer does not have: {', '.join(states)}."
+            " It is kept, and written to this run's checkpoints.",
             stacklevel=2,
         )
+
+
+def resume_loggers(trainer: Trainer, checkpoint: dict[str, Any] | None, same_run: bool) -> None:
+    """Cut the logs where the checkpoint was written; ``same_run``: go on in the folders of that run, too."""
+    for logger in trainer.loggers:
+        logger.continues = False
+    if checkpoint is None:
+        return
+    saved = checkpoint["loops"]["fit_loop"].get("loggers", []) if _has_our_loop(checkpoint) else []
+    for logger, state in zip(trainer.loggers, saved, strict=False):
+        if same_run:
+            logger.continue_run(state)
+        logger.load_state_dict(state)
 
 
 def restore_training(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
@@ -230,17 +240,7 @@ def restore_training(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
             )
         for state, obj in zip(states, objects, strict=True):
             obj.load_state_dict(state)
-    saved = checkpoint["loops"]["fit_loop"]
-    state, loop = trainer.state, trainer.fit_loop
-    state.load_state_dict(saved["progress"])
-    if state.epoch_cut_short and state.point in (Point.EPOCH_START, Point.EPOCH_END):
-        # The epoch had ended early (max_steps, should_stop); this run finishes it.
-        state.current_epoch -= state.point == Point.EPOCH_START
-        state.point = Point.BETWEEN_BATCHES
-    state.resuming = True
-    loop.rng_at_epoch_start = saved["rng_at_epoch_start"]
-    loop.rng_to_restore = checkpoint["rng_states"]
-    trainer.reporting.load_state_dict(saved["metrics"])
+    restore_fit(trainer, checkpoint["loops"]["fit_loop"], checkpoint["rng_states"])
     _check_epochs(trainer)
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import inf
 from typing import Any
+
+from engine.utils.data import DataLoader
+from engine.utils.data.position import is_stateful
 
 MODES = ("min_size", "max_size_cycle", "max_size", "sequential")
 
@@ -94,6 +98,8 @@ class CombinedLoader:
         self.iterables = iterables
         self.mode = mode
         self.limits: Sequence[int | float] | None = None
+        self._passes: list[Pass] = []
+        self._saved: list[dict[str, Any]] | None = None
 
     @property
     def flattened(self) -> list[Any]:
@@ -127,50 +133,119 @@ class CombinedLoader:
 
     def __iter__(self) -> Iterator[tuple[Any, int, int]]:
         limits = self.limits or [inf] * len(self.flattened)
+        saved, self._saved = self._saved, None
         if self.mode == "sequential":
-            yield from self._one_after_the_other(limits)
-        else:
-            for batch_idx, values in enumerate(self._together(limits)):
-                yield unflatten(self.iterables, iter(values)), batch_idx, 0
+            return self._one_after_the_other(limits)
+        self._passes = [Pass(loader, limit) for loader, limit in zip(self.flattened, limits, strict=True)]
+        if saved is not None:
+            for one, state in zip(self._passes, saved, strict=True):
+                one.load_state_dict(state)
+        start = max((one.total for one in self._passes), default=0)
+        numbered = enumerate(self._together(), start)
+        return ((unflatten(self.iterables, iter(values)), batch_idx, 0) for batch_idx, values in numbered)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Where each loader is after the last batches given out."""
+        return [one.state_dict() for one in self._passes]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Let the next iteration go on where ``state_dict`` was taken."""
+        self._saved = state
 
     def _one_after_the_other(self, limits: Sequence[int | float]) -> Iterator[tuple[Any, int, int]]:
         for dataloader_idx, (loader, limit) in enumerate(zip(self.flattened, limits, strict=True)):
-            for batch_idx, batch in enumerate(_limited(loader, limit)):
+            for batch_idx, batch in enumerate(Pass(loader, limit)):
                 yield batch, batch_idx, dataloader_idx
 
-    def _together(self, limits: Sequence[int | float]) -> Iterator[list[Any]]:
-        loaders = self.flattened
-        iterators = [_limited(loader, limit) for loader, limit in zip(loaders, limits, strict=True)]
-        ended = [False] * len(loaders)
-        while iterators:
+    def _together(self) -> Iterator[list[Any]]:
+        while self._passes:
             values = []
-            for index, iterator in enumerate(iterators):
-                value = next(iterator, _END)
+            for one in self._passes:
+                value = next(one, _END)
                 if value is _END:
                     if self.mode == "min_size":
                         return
-                    ended[index] = True
-                    if all(ended):
+                    one.ended = True
+                    if all(other.ended for other in self._passes):
                         return
                     if self.mode == "max_size_cycle":
-                        iterators[index] = _limited(loaders[index], limits[index])
-                        value = next(iterators[index], _END)
+                        one.restart()
+                        value = next(one, _END)
                 values.append(None if value is _END else value)
-            if all(ended):
-                return
             yield values
 
 
 _END = object()
 
 
-def _limited(loader: Any, limit: int | float) -> Iterator[Any]:
+class Pass:
+    """One way through a loader, up to ``limit`` batches, that can be taken up again in another process.
+
+    A loader with ``state_dict`` and ``load_state_dict`` says itself where it is; any other is read again up to there.
+
+    Example:
+        >>> from lit.combined_loader import Pass
+        >>> first = Pass([1, 2, 3, 4], limit=3)
+        >>> next(first)
+        1
+        >>> second = Pass([1, 2, 3, 4], limit=3)
+        >>> second.load_state_dict(first.state_dict())
+        >>> list(second)
+        [2, 3]
+    """
+
+    def __init__(self, loader: Any, limit: int | float = inf) -> None:
+        self.loader, self.limit = loader, limit
+        self.ended = False  # the loader has come to its end once, and may have begun again
+        self.total = 0  # batches over all passes
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with the first batch."""
+        self.count = 0
+        self._iterator: Iterator[Any] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if self.count >= self.limit:
+            raise StopIteration
+        if self._iterator is None:
+            self._iterator = iter(self.loader)
+        value = next(self._iterator)
+        self.count += 1
+        self.total += 1
+        return value
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**state_in_pass(self.loader, self.count), "total": self.total, "ended": self.ended}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count = int(state["batches"])
+        self.total, self.ended = int(state.get("total", self.count)), bool(state.get("ended"))
+        self._iterator = resumed_iterator(self.loader, state) if self.count else None
+
+
+def state_in_pass(loader: Any, batches: int) -> dict[str, Any]:
+    """Where a loader is after it has given out ``batches`` batches."""
+    return {"loader": loader.state_dict() if is_stateful(loader) else None, "batches": batches}
+
+
+def state_between_epochs(loader: Any) -> dict[str, Any]:
+    """What of a loader's state outlives an epoch."""
+    own = loader.state_dict() if is_stateful(loader) else None
+    if own is not None and isinstance(loader, DataLoader):
+        own["epoch"] = None  # the iterator may still be there
+    return {"loader": own, "batches": 0}
+
+
+def resumed_iterator(loader: Any, state: dict[str, Any]) -> Iterator[Any]:
+    """An iterator over the batches that are left after ``state_in_pass`` was taken."""
+    if state["loader"] is not None:
+        loader.load_state_dict(state["loader"])
+        return iter(loader)
     iterator = iter(loader)
-    count = 0
-    while count < limit:
-        try:
-            value = next(iterator)
-        except StopIteration:
-            return
-        yield value
-        count += 1
+    for _ in islice(iterator, int(state["batches"])):
+        pass
+    return iterator

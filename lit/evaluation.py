@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import engine
 from callbacks import MisconfigurationException
 from engine.utils.data import DataLoader, SequentialSampler
-from lit.combined_loader import CombinedLoader
+from lit.combined_loader import CombinedLoader, Pass, state_between_epochs
 from lit.device import batch_transfer
 from lit.hooks import is_overridden
 from lit.loaders import (
@@ -25,7 +24,8 @@ from lit.loaders import (
 from lit.module import LightningModule
 from lit.preemption import SIGTERMException
 from lit.profilers.base import profiled_items
-from lit.state import Point, RunningStage, TrainerFn
+from lit.rng import set_rng_states
+from lit.state import Point, TrainerFn
 from lit.transfer import move_data_to_device
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class EvaluationData:
         self.max_batches: list[int | float] = []
         self._trainer = trainer
         self._flag = f"limit_{kind}_batches"
-        self._loaded_in_epoch = -1
+        self.loaded_in_epoch = -1
+        self._saved: list[dict[str, Any]] | None = None
 
     def setup(self) -> None:
         """Ask for the loaders and count their batches; with a limit of 0 there is nothing to ask for."""
@@ -58,11 +59,22 @@ class EvaluationData:
         fresh.flattened = leaves
         self.max_batches = [number_of_batches(leaf, limit, self._flag, self.source.hook) for leaf in leaves]
         self.loaders = fresh
-        self._loaded_in_epoch = trainer.current_epoch
+        if self._saved is None:
+            self.loaded_in_epoch = trainer.current_epoch
+            return
+        saved, self._saved = self._saved, None  # the loaders stand for those of the run that goes on
+        for leaf, state in zip(leaves, saved, strict=False):
+            if state["loader"] is not None:
+                leaf.load_state_dict(state["loader"])
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The next loaders go on with what outlived the passes of those before."""
+        self._saved = state["loaders"]
+        self.loaded_in_epoch = state["loaded_in_epoch"]
 
     def is_stale(self) -> bool:
         every = self._trainer.reload_dataloaders_every_n_epochs
-        return self.loaders is None or bool(every and self._trainer.current_epoch - self._loaded_in_epoch >= every)
+        return self.loaders is None or bool(every and self._trainer.current_epoch - self.loaded_in_epoch >= every)
 
     def forget(self) -> None:
         self.loaders = None
@@ -73,10 +85,13 @@ class ModelMode:
     """The train/eval flag of every submodule, to put back after evaluation."""
 
     def __init__(self, module: LightningModule) -> None:
-        self._modes = [(submodule, submodule.training) for submodule in module.modules()]
+        self._modes = [(name, submodule, submodule.training) for name, submodule in module.named_modules()]
+
+    def by_name(self) -> dict[str, bool]:
+        return {name: training for name, _, training in self._modes}
 
     def restore(self) -> None:
-        for submodule, training in self._modes:
+        for _, submodule, training in self._modes:
             submodule.training = training
 
 
@@ -89,6 +104,9 @@ class _Loop:
         self.word = word  # as in on_<word>_batch_start
         self.step = step
         self.data = EvaluationData(trainer, kind)
+        self._walk: Pass | CombinedLoader
+        self._resumed_walk: Iterator[tuple[Any, int, int]] | None = None
+        self.modes_before: dict[str, bool] = {}  # the train/eval flags outside of this loop
 
     def setup_data_once(self) -> None:
         """Ask for loaders unless they are here and fresh."""
@@ -124,16 +142,10 @@ class _Loop:
         self.with_batch_idx = accepts_batch_idx(step)
         self.transfer = batch_transfer(self.trainer)
 
-    def _end_if_preempted(self) -> None:
-        """Called between batches when a signal has come."""
-        trainer = self.trainer
-        in_accumulation = trainer.state.stage == RunningStage.VALIDATING and not trainer.fit_loop.stepping
-        if trainer.state.fn != TrainerFn.FITTING or not in_accumulation:
-            raise SIGTERMException
-
     def _enter_eval_mode(self) -> ModelMode:
         module = self.trainer.lightning_module
         mode = ModelMode(module)
+        self.modes_before = mode.by_name()
         self.hooks.call_on(module, f"on_{self.word}_model_eval")
         return mode
 
@@ -146,29 +158,39 @@ class _Loop:
             mode.restore()
 
     def _batches(self) -> Iterator[tuple[Any, int, int]]:
-        """(batch, batch_idx, dataloader_idx), moved to the device."""
-        loaders = self.data.loaders
-        assert loaders is not None
-        if loaders.mode != "sequential":
-            loaders.limits = self.limits()
-            found: Iterator[tuple[Any, int, int]] = iter(loaders)
-        else:
-            found = self._one_after_the_other(loaders.flattened)
+        """(batch, batch_idx, dataloader_idx), moved to the device; of a walk taken up again, those that are left."""
+        found = self._start_walk()
         for batch, batch_idx, dataloader_idx in found:
             if self.transfer is not None:
                 batch = self.transfer(batch, dataloader_idx)
             yield batch, batch_idx, dataloader_idx
 
+    def _start_walk(self) -> Iterator[tuple[Any, int, int]]:
+        loaders = self.data.loaders
+        assert loaders is not None
+        if self._resumed_walk is not None:
+            walk, self._resumed_walk = self._resumed_walk, None
+            return walk
+        if loaders.mode == "sequential":
+            return self._one_after_the_other(loaders.flattened)
+        loaders.limits = self.limits()
+        self._walk = loaders
+        return iter(loaders)
+
     def _measured_batches(self) -> Iterator[tuple[Any, int, int]]:
         return profiled_items(self.trainer.profiler, f"{self.word}_dataloader_next", self._batches())
 
-    def _one_after_the_other(self, loaders: list[Any]) -> Iterator[tuple[Any, int, int]]:
+    def _one_after_the_other(
+        self, loaders: list[Any], first: int = 0, walk: Pass | None = None
+    ) -> Iterator[tuple[Any, int, int]]:
         for dataloader_idx, (loader, limit) in enumerate(zip(loaders, self.limits(), strict=True)):
-            count = 0
-            for batch in islice(loader, None if limit == float("inf") else int(limit)) if limit else ():
-                yield batch, count, dataloader_idx
-                count += 1
-            if limit and not count:
+            if dataloader_idx < first or not limit:
+                continue
+            self._walk = current = walk or Pass(loader, limit)
+            walk = None
+            for batch in current:
+                yield batch, current.count - 1, dataloader_idx
+            if not current.count:
                 raise MisconfigurationException(
                     f"`{self.data.source.hook}`: loader {dataloader_idx} yielded no batch. HINT: check its dataset."
                 )
@@ -185,17 +207,21 @@ class EvaluationLoop(_Loop):
     def __init__(self, trainer: Trainer, kind: str, word: str, verbose: bool = False) -> None:
         super().__init__(trainer, kind, word, f"{word}_step")
         self.verbose = verbose
-        self._step_of_loader: Counter[int] = (
-            Counter()
-        )  # x-axis of values logged per batch; runs on over all validations
+        # x-axis of values logged per batch; runs on over all validations
+        self._step_of_loader: Counter[int] = Counter()
+        self._logged: list[dict[str, Any]] = []  # by the loaders that are finished
+        self._dataloader_idx = 0
+        self._flush_due = False  # the batch at hand has not gone to the loggers yet
+        self._saved_walk: dict[str, Any] | None = None
 
     def limits(self) -> list[int | float]:
         if self.trainer.sanity_checking:
             return [min(self.trainer.num_sanity_val_steps, count) for count in self.data.max_batches]
         return self.data.max_batches
 
-    def run(self) -> list[dict[str, float]]:
-        """Evaluate all loaders; returns the logged metrics of each."""
+    def run(self, resumed: dict[str, Any] | None = None) -> list[dict[str, float]]:
+        """Evaluate all loaders; returns the logged metrics of each. ``resumed`` is the state of random streams with
+        which an evaluation goes on that another process had begun."""
         if self.trainer.state.fn == TrainerFn.FITTING:
             self.setup_data_once()
         else:
@@ -204,9 +230,9 @@ class EvaluationLoop(_Loop):
         if not any(self.limits()):
             return []
         with self._grad_mode():
-            return self._run()
+            return self._run(resumed)
 
-    def _run(self) -> list[dict[str, float]]:
+    def _run(self, resumed: dict[str, Any] | None) -> list[dict[str, float]]:
         trainer, reporting = self.trainer, self.trainer.reporting
         self._prepare()
         assert self.data.loaders is not None
@@ -215,6 +241,12 @@ class EvaluationLoop(_Loop):
         reporting.enter(reporting.evaluation)
         mode = self._enter_eval_mode()
         try:
+            if resumed is None:
+                self._logged, self._dataloader_idx = [], 0
+                self.call("start")
+                self.call("epoch_start")
+            else:
+                self._go_on(resumed)
             logged = self._run_epoch()
         except BaseException:
             mode.restore()
@@ -224,10 +256,58 @@ class EvaluationLoop(_Loop):
             print_results(logged, self.word)
         return logged
 
+    def _go_on(self, rng: dict[str, Any]) -> None:
+        """Take up the walk that a checkpoint was written in."""
+        assert self._saved_walk is not None and self.data.loaders is not None
+        walk, self._saved_walk = self._saved_walk, None
+        loaders = self.data.loaders
+        self._logged, self._dataloader_idx = list(walk["logged"]), int(walk["dataloader_idx"])
+        self.trainer.reporting.start_evaluation_batch(None, self._dataloader_idx if self.many else None)
+        if loaders.mode == "sequential":
+            first = self._dataloader_idx
+            current = Pass(loaders.flattened[first], self.limits()[first])
+            current.load_state_dict(walk["place"])
+            self._resumed_walk = self._one_after_the_other(loaders.flattened, first, current)
+        else:
+            loaders.limits = self.limits()
+            loaders.load_state_dict(walk["place"])
+            self._walk, self._resumed_walk = loaders, iter(loaders)
+        set_rng_states(rng)
+        if walk["flush_due"]:  # the checkpoint was written in on_validation_batch_end
+            self._flush_step(self._dataloader_idx)
+
+    def steps_of_loaders(self) -> list[list[int]]:
+        return [[index, count] for index, count in self._step_of_loader.items()]
+
+    def set_steps_of_loaders(self, steps: list[list[int]]) -> None:
+        self._step_of_loader = Counter({step[0]: step[1] for step in steps})
+
+    def state_dict(self, inside: bool) -> dict[str, Any]:
+        """The loaders, the counters, and with ``inside`` the place in the evaluation that is under way."""
+        loaders = self.data.loaders
+        walk = None
+        if inside:
+            walk = {
+                "dataloader_idx": self._dataloader_idx,
+                "place": self._walk.state_dict(),
+                "logged": self._logged,
+                "flush_due": self._flush_due,
+            }
+        return {
+            "loaders": None if loaders is None else [state_between_epochs(leaf) for leaf in loaders.flattened],
+            "loaded_in_epoch": self.data.loaded_in_epoch,
+            "steps": self.steps_of_loaders(),
+            "walk": walk,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` returned, the loaders' part when they are there."""
+        self.set_steps_of_loaders(state["steps"])
+        self._saved_walk = state["walk"]
+        self.data.load_state_dict(state)
+
     def _run_epoch(self) -> list[dict[str, float]]:
         trainer, reporting = self.trainer, self.trainer.reporting
-        self.call("start")
-        self.call("epoch_start")
         logged = self._run_batches()
         self.call("epoch_end")
         at_the_end = reporting.gather()
@@ -247,14 +327,13 @@ class EvaluationLoop(_Loop):
         reporting, hooks = self.trainer.reporting, self.hooks
         step = hooks.profiled(self.trainer.lightning_module, self.step)
         starts, ends = (f"on_{self.word}_batch_{moment}" in hooks.active for moment in ("start", "end"))
-        logged = []
-        previous = 0
         for batch, batch_idx, dataloader_idx in self._measured_batches():
-            if dataloader_idx != previous:
+            if dataloader_idx != self._dataloader_idx:
                 reporting.end_of_batches()
-                logged.append(reporting.gather())
-                previous = dataloader_idx
+                self._logged.append(reporting.gather())
+                self._dataloader_idx = dataloader_idx
             reporting.start_evaluation_batch(batch, dataloader_idx if self.many else None)
+            self._flush_due = True
             hook_args, step_args = self._step_args(batch, batch_idx, dataloader_idx)
             if starts:
                 hooks.call(f"on_{self.word}_batch_start", *hook_args)
@@ -263,15 +342,19 @@ class EvaluationLoop(_Loop):
             hooks.current = None
             if ends:
                 hooks.call(f"on_{self.word}_batch_end", outputs, *hook_args)
-            if not self.trainer.sanity_checking:
-                reporting.flush_evaluation_step(self._step_of_loader[dataloader_idx])
-                self._step_of_loader[dataloader_idx] += 1
+            self._flush_step(dataloader_idx)
             if self.trainer.state.preempted:
-                self._end_if_preempted()
+                raise SIGTERMException
         reporting.end_of_batches()
-        logged.append(reporting.gather())
+        self._logged.append(reporting.gather())
         reporting.evaluation.start_batch(None)
-        return logged
+        return self._logged
+
+    def _flush_step(self, dataloader_idx: int) -> None:
+        if not self.trainer.sanity_checking:
+            self.trainer.reporting.flush_evaluation_step(self._step_of_loader[dataloader_idx])
+            self._step_of_loader[dataloader_idx] += 1
+        self._flush_due = False
 
 
 class PredictionLoop(_Loop):
@@ -340,7 +423,7 @@ class PredictionLoop(_Loop):
             if keep:
                 self._kept[dataloader_idx].append(move_data_to_device(outputs, engine.device("cpu")))
             if self.trainer.state.preempted:
-                self._end_if_preempted()
+                raise SIGTERMException
         self.call("epoch_end")
         self.call("end")
         self._leave_eval_mode(mode)

@@ -176,6 +176,7 @@ class Dispatcher:
         self.active: frozenset[str] = frozenset()
         self._listeners: dict[str, tuple[Listener, ...]] = {}
         self._profiler: Profiler = PassThroughProfiler()
+        self._afterwards: list[Callable[[], None]] = []
 
     def collect(
         self,
@@ -186,6 +187,7 @@ class Dispatcher:
     ) -> None:
         """Look once at every receiver of every hook and keep the methods it overrides."""
         self._listeners = {}
+        self._afterwards = []
         self._profiler = trainer.profiler
         for hook in HOOKS:
             methods = []
@@ -204,7 +206,21 @@ class Dispatcher:
         for listener in self._listeners[name]:
             result = listener(*args, **kwargs)
         self.current = outer
+        if self._afterwards:
+            self._run_afterwards()
         return result
+
+    def afterwards(self, function: Callable[[], None]) -> None:
+        """Run ``function`` when every listener of the hook at hand is done, the module's too.
+
+        A checkpoint written then holds all that the hook has changed, so a run that goes on from it repeats none of it.
+        """
+        self._afterwards.append(function)
+
+    def _run_afterwards(self) -> None:
+        functions, self._afterwards = self._afterwards, []
+        for function in functions:
+            function()
 
     def call_on(self, receiver: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call hook ``name`` of one receiver, overridden or not: its default does work, or its result is needed."""

@@ -6,13 +6,13 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from callbacks import MisconfigurationException
 from engine.utils.data import DataLoader, RandomSampler, SequentialSampler
-from lit.combined_loader import CombinedLoader, length_of
+from engine.utils.data.streams import Streams
+from lit.combined_loader import CombinedLoader, length_of, resumed_iterator, state_between_epochs, state_in_pass
 from lit.datamodule import LightningDataModule
 from lit.hooks import is_overridden
 from lit.module import LightningModule
@@ -162,6 +162,9 @@ class TrainingData:
         self.exhausted = False  # a loader without a length has yielded its last batch
         self._trainer = trainer
         self._loaded_in_epoch = -1
+        self._ahead: _LookingAhead | None = None
+        self._cut_at: dict[str, Any] | None = None
+        self._saved: dict[str, Any] | None = None
 
     def forget(self) -> None:
         """The next ``setup`` asks for loaders again."""
@@ -192,7 +195,8 @@ class TrainingData:
         self.loader = combined
         self.max_batches = combined.total()
         self.val_check_batch = self._batches_between_validations()
-        self._loaded_in_epoch = trainer.current_epoch
+        if self._saved is None:  # else the loaders stand for those of the run that goes on
+            self._loaded_in_epoch = trainer.current_epoch
         self._warn_if_nothing_gets_logged()
 
     def _batches_between_validations(self) -> int | float:
@@ -233,28 +237,98 @@ class TrainingData:
         for leaf in self.loader.flattened:
             set_sampler_epoch(leaf, epoch)
 
-    def batches(self, skip: int = 0) -> Iterator[Any]:
-        """The batches of one epoch, without the first ``skip``."""
+    def batches(self) -> Iterator[Any]:
+        """The batches of one epoch; of an epoch that was taken up again, those that are left."""
         assert self.loader is not None
-        self.exhausted = False
-        leaves = self.loader.flattened
-        if len(leaves) == 1 and leaves[0] is self.loader.iterables:
-            batches = iter(leaves[0])  # the loader itself, with nothing between it and the loop
+        self.exhausted, self._cut_at = False, None
+        saved, self._saved = self._saved, None
+        leaf = self._only_leaf()
+        if leaf is not None:  # the loader itself, with nothing between it and the loop
+            batches = iter(leaf) if saved is None else resumed_iterator(leaf, saved["passes"][0])
         else:
+            if saved is not None:
+                self.loader.load_state_dict(saved["passes"])
             batches = (batch for batch, _, _ in self.loader)
         if self.max_batches == inf:
-            batches = self._looking_ahead(batches)
-        for _ in islice(batches, skip):
-            pass
+            self._ahead = _LookingAhead(batches, self, saved)
+            return self._ahead
         return batches
 
-    def _looking_ahead(self, batches: Iterator[Any]) -> Iterator[Any]:
-        # Without a length, only the attempt to take one more tells whether a batch is the last.
-        ahead = next(batches, _END)
-        while ahead is not _END:
-            batch, ahead = ahead, next(batches, _END)
-            self.exhausted = ahead is _END
-            yield batch
+    def _only_leaf(self) -> Any:
+        assert self.loader is not None
+        leaves = self.loader.flattened
+        return leaves[0] if len(leaves) == 1 and leaves[0] is self.loader.iterables else None
+
+    def state_dict(self, inside: bool, fetched: bool) -> dict[str, Any]:
+        """Where the loaders are. ``inside``: an epoch has begun; ``fetched``: its next batch has been taken already."""
+        place: dict[str, Any] = {"passes": None, "streams": None}
+        if self._cut_at is not None:
+            place = self._cut_at
+        elif self.loader is not None:
+            taken = self._trainer.state.batches_done + fetched
+            place = self._ahead.before if inside and self._ahead is not None else self.place(inside, taken)
+        return {**place, "loaded_in_epoch": self._loaded_in_epoch}
+
+    def cut_epoch(self) -> None:
+        """The epoch ends before its last batch: checkpoints from here on hold the place where it could go on."""
+        self._cut_at = self.state_dict(inside=True, fetched=False)
+
+    def place(self, inside: bool, taken: int) -> dict[str, Any]:
+        """Where the loaders are after ``taken`` batches of an epoch."""
+        assert self.loader is not None
+        if not inside:
+            passes = [state_between_epochs(leaf) for leaf in self.loader.flattened]
+        elif (leaf := self._only_leaf()) is not None:
+            passes = [state_in_pass(leaf, taken)]
+        else:
+            passes = self.loader.state_dict()
+        return {"passes": passes, "streams": None}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """The next ``batches`` go on from where ``state_dict`` was taken."""
+        self._saved = saved if saved["passes"] is not None else None
+        self._loaded_in_epoch = saved["loaded_in_epoch"]
+
+    def begin_epoch(self) -> None:
+        """A new epoch begins: of a saved state only what outlives an epoch is left (generators, worker processes)."""
+        assert self.loader is not None
+        self._ahead = self._cut_at = None
+        saved, self._saved = self._saved, None
+        if saved is not None:
+            for leaf, state in zip(self.loader.flattened, saved["passes"], strict=False):
+                if state["loader"] is not None:
+                    leaf.load_state_dict(state["loader"])
+
+
+class _LookingAhead:
+    """Without a length, only the attempt to take one more tells whether a batch is the last."""
+
+    def __init__(self, batches: Iterator[Any], data: TrainingData, saved: dict[str, Any] | None) -> None:
+        self._batches, self._data = batches, data
+        self._taken = 0
+        if saved is not None:
+            self._taken = int(saved["passes"][0]["batches"])
+        if saved is not None and saved["streams"] is not None:
+            Streams.from_state_dict(saved["streams"]).restore()
+        self._fetch()
+        data.exhausted = saved is not None and self._next is _END
+
+    def _fetch(self) -> None:
+        # The batch taken ahead is in no checkpoint: whoever goes on takes it again, with the random streams of now.
+        self.before = {**self._data.place(True, self._taken), "streams": Streams().state_dict()}
+        self._next = next(self._batches, _END)
+        self._taken += 1
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if self._next is _END:
+            raise StopIteration
+        batch = self._next
+        self._fetch()
+        self._data.exhausted = self._next is _END
+        return batch
 
 
 _END = object()

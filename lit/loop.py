@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import engine
@@ -19,9 +19,11 @@ from lit.device import batch_transfer
 from lit.hooks import is_overridden
 from lit.loaders import TrainingData, accepts_batch_idx
 from lit.module import LightningModule
-from lit.optimizers import LRSchedulerConfig
+from lit.optimizers import monitored_metric
+from lit.outputs import LOSS_WEIGHT, Window, detached, loss_and_extra, refuse_nan
 from lit.preemption import SIGTERMException
 from lit.profilers.base import profiled, profiled_items
+from lit.resume import BeforeValidation, ModuleFlags, Resumed, restore_module
 from lit.rng import collect_rng_states, set_rng_states
 from lit.state import Point, RunningStage
 
@@ -44,7 +46,12 @@ class FitLoop:
         self.min_epochs = min_epochs
         self.data = TrainingData(trainer)
         self.rng_at_epoch_start: dict[str, Any] | None = None
-        self.rng_to_restore: dict[str, Any] | None = None  # set by a resume
+        self.resumed: Resumed | None = None  # the place of a checkpoint, until the loop is back there
+        self.flags: ModuleFlags | None = None
+        self.window = Window()  # the batches whose gradients accumulate
+        self.steps_before_batch = 0
+        self.stepping = True
+        self.accumulate = 1
         self.inside_batch = False  # True: an exception now leaves a batch half trained
         self._outputs: dict[str, Any] = {}
 
@@ -73,11 +80,13 @@ class FitLoop:
         self._prepare()
         self.reporting.enter(self.reporting.train)
         if self.state.point == Point.EPOCH_END:  # resuming from a checkpoint written in on_train_epoch_end
+            self._back_at_the_place()
             self._close_epoch()
         if not self._run_is_over():
             self._run_epochs()
-        elif self.rng_to_restore is not None:
-            self._restore_rng()
+        elif self.resumed is not None:
+            self._back_at_the_place()
+        self.resumed = None
         self.reporting.enter(None)
 
     def _run_epochs(self) -> None:
@@ -85,8 +94,9 @@ class FitLoop:
             self.trainer.val_loop.setup_data_once()
         if "on_train_start" in self.active:
             self.hooks.call("on_train_start")
-        if self.rng_to_restore is not None and self.state.point == Point.EPOCH_START:
-            self._restore_rng()
+        if self.resumed is not None and self.state.point == Point.EPOCH_START:
+            self._back_at_the_place()
+            self.resumed = None
         self._end_if_preempted()
         while not self._run_is_over():
             self.run_epoch()
@@ -101,6 +111,7 @@ class FitLoop:
         self.inside_batch = False
         self.active = self.hooks.active
         self.module = module = trainer.lightning_module
+        self.flags = ModuleFlags(module)
         self.automatic = module.automatic_optimization
         # Bound once; with a profiler, these are the functions that measure.
         self.call_step = self.hooks.profiled(module, "training_step")
@@ -120,7 +131,8 @@ class FitLoop:
             or is_overridden("configure_gradient_clipping", module, LightningModule)
             or is_overridden("clip_gradients", module, LightningModule)
         )
-        self.state.last_validation_time = time.monotonic()
+        waited = 0.0 if self.resumed is None else self.resumed.saved["seconds_since_validation"]
+        self.state.last_validation_time = time.monotonic() - waited
 
     def _end_if_preempted(self) -> None:
         # Before the first batch of a resumed epoch the random streams are not back in place: not a safe point.
@@ -153,7 +165,7 @@ class FitLoop:
             batches = self._start_epoch()
         else:
             batches = self._resume_epoch()
-            goes_on = self._finish_batch()
+            goes_on = self._finish_batch_of_checkpoint()
         if goes_on:
             try:
                 goes_on = self._train_batches(batches)
@@ -173,7 +185,7 @@ class FitLoop:
         for batch in profiled_items(self.trainer.profiler, "train_dataloader_next", batches):
             if not self.train_batch(batch):
                 return False
-            if state.preempted and self.stepping:  # half-accumulated gradients are in no checkpoint
+            if state.preempted:
                 raise SIGTERMException
         return True
 
@@ -182,7 +194,7 @@ class FitLoop:
         state = self.state
         if not state.preempted or self.inside_batch:
             return
-        if state.point == Point.BETWEEN_BATCHES and self.stepping:
+        if state.point == Point.BETWEEN_BATCHES:
             raise SIGTERMException from error
         if state.point == Point.EPOCH_START and self.rng_at_epoch_start is not None:
             set_rng_states(self.rng_at_epoch_start)
@@ -194,6 +206,7 @@ class FitLoop:
         state.epoch_cut_short = False
         state.is_last_batch = False
         self.data.set_epoch(state.current_epoch)
+        self.data.begin_epoch()
         if "on_train_epoch_start" in self.active:
             self.hooks.call("on_train_epoch_start")
         self.accumulate = self.trainer.accumulate_grad_batches  # a hook may have changed it
@@ -203,29 +216,46 @@ class FitLoop:
     def _resume_epoch(self) -> Iterator[Any]:
         """The batches that are left of an epoch begun in another process.
 
-        The loader is started with the random state of the epoch's start, so that it shuffles the same way; after the
-        finished batches are skipped, the random state of the checkpoint takes over.
+        The loaders are started with the random states of the epoch's start, so that they shuffle the same way; when
+        they are at their place again, the random states of the checkpoint take over.
         """
         self.accumulate = self.trainer.accumulate_grad_batches
         self.data.set_epoch(self.state.current_epoch)
         if self.rng_at_epoch_start is not None:
             set_rng_states(self.rng_at_epoch_start)
-        batches = self.data.batches(skip=self.state.batches_done)
-        if self.rng_to_restore is not None:
-            self._restore_rng()
+        batches = self.data.batches()
         self._locate(self.state.batches_done - 1)
         self.reporting.inside_batches = True
+        self._back_at_the_place()
         return batches
 
-    def _restore_rng(self) -> None:
-        assert self.rng_to_restore is not None
-        set_rng_states(self.rng_to_restore)
-        self.rng_to_restore = None
+    def _back_at_the_place(self) -> None:
+        """The loop is where the checkpoint was written: the random streams and the module go on, so do other files."""
+        assert self.resumed is not None
+        restore_module(self.trainer, self.resumed.saved)
+        set_rng_states(self.resumed.rng)
+        for callback in self.trainer.checkpoint_callbacks:
+            callback.write_due(self.trainer)
+
+    def _finish_batch_of_checkpoint(self) -> bool:
+        """What the batch still needs after which, or in which, the checkpoint was written."""
+        self.inside_batch = True
+        if self.state.point != Point.BATCH_START:
+            goes_on = self._finish_batch()
+        else:
+            assert self.resumed is not None
+            batch, transfer, self.transfer = self.resumed.saved["batch"], self.transfer, None
+            goes_on = True if batch is None else self.train_batch(batch["value"])
+            self.transfer = transfer  # the batch was on the device already
+        self.resumed = None
+        return goes_on
 
     def _end_epoch(self, cut_short: bool) -> None:
         self.reporting.end_of_batches()
         self.state.point = Point.EPOCH_END
         self.state.epoch_cut_short = cut_short
+        if cut_short:
+            self.data.cut_epoch()
         if "on_train_epoch_end" in self.active:
             self.hooks.call("on_train_epoch_end")
         self._close_epoch()
@@ -247,6 +277,7 @@ class FitLoop:
         batch_idx = state.batches_done
         self._locate(batch_idx)
         self.inside_batch = True
+        self.steps_before_batch = state.global_step
         if self.transfer is not None:
             batch = self.transfer(batch, 0)
         self.reporting.start_train_batch(batch)
@@ -272,6 +303,8 @@ class FitLoop:
         """Note whether ``batch_idx`` is the epoch's last batch, and whether the optimizer steps after it."""
         self.state.is_last_batch = last = batch_idx + 1 >= self.data.max_batches or self.data.exhausted
         self.stepping = last or (batch_idx + 1) % self.accumulate == 0
+        if self.accumulate != 1 and batch_idx % self.accumulate == 0:
+            self.window = Window(min(self.accumulate, self.data.max_batches - batch_idx))
 
     def _skip_rest_of_epoch(self) -> bool:
         self.inside_batch = False
@@ -284,7 +317,9 @@ class FitLoop:
     def _finish_batch(self) -> bool:
         """Logging, validation and counters after a batch; returns whether the epoch goes on."""
         state, trainer = self.state, self.trainer
-        if state.point == Point.BATCH_END:
+        if state.point == Point.VALIDATING:
+            self._validate()
+        elif state.point == Point.BATCH_END:
             step = state.batches_that_stepped + 1
             due = step % trainer.log_every_n_steps == 0 if trainer.log_every_n_steps else False
             if self.stepping and (due or state.should_stop or trainer.fast_dev_run):
@@ -329,27 +364,14 @@ class FitLoop:
 
     def _training_step(self) -> Tensor | None:
         output = self._call_training_step(self._batch, self._batch_idx)
-        loss, extra = output, None
         if output is None:
             warnings.warn("`training_step` returned None: this batch is skipped.", stacklevel=2)
             return None
-        if not isinstance(output, Tensor) and isinstance(output, Mapping):
-            loss = output.get("loss")
-            extra = {name: value for name, value in output.items() if name != "loss"}
-        if not isinstance(loss, Tensor):
-            keys = "" if extra is None else f" with the keys {list(output)}"
-            raise MisconfigurationException(
-                f"`training_step` returned {type(output).__name__}{keys};"
-                " expected a loss Tensor, a dict with a loss Tensor under 'loss', or None."
-            )
-        if self.trainer.detect_anomaly and math.isnan(loss.item()):
-            raise RuntimeError(
-                f"`training_step` returned a loss of nan (epoch {self.state.current_epoch}, batch {self._batch_idx},"
-                f" global step {self.state.global_step}). HINT: Trainer(detect_anomaly=True) stops at the first one;"
-                " look at the inputs, the learning rate and logarithms or divisions in the loss."
-            )
+        loss, extra = loss_and_extra(output)
+        if self.trainer.detect_anomaly:
+            refuse_nan(loss, self.state, self._batch_idx)
         if self.accumulate != 1:
-            loss = loss / self.accumulate
+            loss = self.window.share(loss, extra.get(LOSS_WEIGHT))
         self._outputs = {"loss": loss.detach()}
         if extra:
             self._outputs.update(extra)
@@ -366,16 +388,7 @@ class FitLoop:
         return output
 
     def _manual_step(self, batch: Any, batch_idx: int) -> Any:
-        output = self._call_training_step(batch, batch_idx)
-        if output is None:
-            return {}
-        if isinstance(output, Tensor):
-            return {"loss": output.detach()}
-        if isinstance(output, Mapping):
-            return {name: v.detach() if isinstance(v, Tensor) else v for name, v in output.items()}
-        raise MisconfigurationException(
-            f"`training_step` returned {type(output).__name__}; manual optimization expects a Tensor, a dict or None."
-        )
+        return detached(self._call_training_step(batch, batch_idx))
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """``loss.backward`` through the module's hook, with the hooks around it."""
@@ -390,6 +403,8 @@ class FitLoop:
 
     def before_update(self, optimizer: Any) -> None:
         """What happens between the closure and the optimizer's own update."""
+        if self.accumulate != 1:
+            self.window.correct([parameter for group in optimizer.param_groups for parameter in group["params"]])
         if "on_before_optimizer_step" in self.active:
             self.hooks.call("on_before_optimizer_step", optimizer)
         if self.clips:
@@ -422,24 +437,10 @@ class FitLoop:
             if due:
                 metric = None
                 if plateau:
-                    metric = self._monitored(config)
+                    metric = monitored_metric(config, self.trainer.callback_metrics)
                     if metric is None:
                         continue
                 self.hooks.call_on(self.module, "lr_scheduler_step", config.scheduler, metric)
-
-    def _monitored(self, config: LRSchedulerConfig) -> Any:
-        metrics = self.trainer.callback_metrics
-        if config.monitor in metrics:
-            return metrics[config.monitor]
-        message = (
-            f"The scheduler {type(config.scheduler).__name__} monitors {config.monitor!r}, which was not logged."
-            f" Logged so far: {', '.join(map(repr, metrics)) or 'nothing'}. HINT: self.log({config.monitor!r}, ...), or"
-            " set 'monitor' in the lr scheduler dict."
-        )
-        if config.strict:
-            raise MisconfigurationException(message)
-        warnings.warn(message + " The scheduler is not stepped this time.", RuntimeWarning, stacklevel=2)
-        return None
 
     # ------------------------------------------------------------------ validation inside fit
 
@@ -459,28 +460,25 @@ class FitLoop:
         return batches % data.val_check_batch == 0
 
     def _validate(self) -> None:
-        state = self.state
+        """Validate, or finish the validation that a checkpoint was written in."""
+        state, trainer = self.state, self.trainer
         before = self.reporting.enter(None)
-        if self.stepping:
+        rng = None
+        if state.point == Point.VALIDATING:
+            assert self.resumed is not None
+            rng, state.point = self.resumed.rng, Point.BATCH_END
+        elif self.stepping:
             self.hooks.call_on(self.module, "on_validation_model_zero_grad")
         state.stage = RunningStage.VALIDATING
-        rng = collect_rng_states()
+        start = BeforeValidation(trainer, before) if rng is None else None
         try:
-            self.trainer.val_loop.run()
+            trainer.val_loop.run(rng)
         except BaseException as error:
-            if not (state.preempted and self.stepping):
+            if start is None or not state.preempted:
                 raise
-            self._undo_validation(before, rng)
+            start.take_back_unless_kept(error)
             raise SIGTERMException from error
         state.stage = RunningStage.TRAINING
         state.point = Point.VALIDATED
         state.last_validation_time = time.monotonic()
         self.reporting.enter(*before)
-
-    def _undo_validation(self, before: tuple[Any, bool], rng: dict[str, Any]) -> None:
-        """Take back what a validation did that could not finish: the resumed run does the whole of it again."""
-        self.state.stage = RunningStage.TRAINING
-        self.inside_batch = False
-        self.reporting.leave_evaluation()
-        self.reporting.enter(*before)
-        set_rng_states(rng)

@@ -255,3 +255,22 @@ def _check_scheduler(module: LightningModule, config: LRSchedulerConfig) -> None
             RuntimeWarning,
             stacklevel=2,
         )
+
+
+def monitored_metric(config: LRSchedulerConfig, metrics: Mapping[str, Any]) -> Any:
+    """The value that a plateau scheduler looks at; None, with a warning, where a scheduler that is not strict has none.
+
+    Raises:
+        MisconfigurationException: it was not logged.
+    """
+    if config.monitor is not None and config.monitor in metrics:
+        return metrics[config.monitor]
+    message = (
+        f"The scheduler {type(config.scheduler).__name__} monitors {config.monitor!r}, which was not logged."
+        f" Logged so far: {', '.join(map(repr, metrics)) or 'nothing'}. HINT: self.log({config.monitor!r}, ...), or"
+        " set 'monitor' in the lr scheduler dict."
+    )
+    if config.strict:
+        raise MisconfigurationException(message)
+    warnings.warn(message + " The scheduler is not stepped this time.", RuntimeWarning, stacklevel=2)
+    return None

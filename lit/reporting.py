@@ -126,17 +126,27 @@ class Reporting:
         self.train.reset()
 
     def state_dict(self) -> dict[str, Any]:
-        """The callback metrics as numbers, the unfinished training epoch, and what the module's metrics have gathered."""
-        metrics = {name: value.item() for name, value in self.callback_metrics.items()}
+        """The metrics as numbers, the unfinished epochs, and what the module's metrics have gathered."""
+        self.gather()
         module = self._trainer.lightning_module
         names = {metric: name for name, metric in metrics_of(module).items()}
-        return {"callback_metrics": metrics, "train": self.train.state_dict(names), "progress": save_progress(module)}
+        return {
+            "callback_metrics": {name: value.item() for name, value in self._callback_metrics.items()},
+            "logged_metrics": {name: value.item() for name, value in self._logged_metrics.items()},
+            "bar_metrics": dict(self._bar_metrics),
+            "train": self.train.state_dict(names),
+            "evaluation": self.evaluation.state_dict(names),
+            "progress": save_progress(module),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what ``state_dict`` returned."""
         self._callback_metrics = {name: engine.tensor(value) for name, value in state["callback_metrics"].items()}
+        self._logged_metrics = {name: engine.tensor(value) for name, value in state["logged_metrics"].items()}
+        self._bar_metrics = dict(state["bar_metrics"])
         module = self._trainer.lightning_module
         self.train.load_state_dict(state["train"], metrics_of(module))
+        self.evaluation.load_state_dict(state["evaluation"], metrics_of(module))
         load_progress(module, state.get("progress", {}))
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None, step_offset: int = 0) -> None:
@@ -158,10 +168,10 @@ class Reporting:
             self._saved_at = now
             self.tell_loggers(lambda logger: logger.save())
 
-    def tell_loggers(self, call: Callable[[Any], Any]) -> None:
-        """Call every logger. One that fails is reported once and does not end the run: hours of training are worth more
-        than a line in a log."""
-        for logger in self._trainer.loggers:
+    def tell_loggers(self, call: Callable[[Any], Any], loggers: list[Any] | None = None) -> None:
+        """Call every logger, or ``loggers``. One that fails is reported once and does not end the run: hours of training
+        are worth more than a line in a log."""
+        for logger in self._trainer.loggers if loggers is None else loggers:
             try:
                 call(logger)
             except Exception as error:

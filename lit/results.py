@@ -330,9 +330,8 @@ class Results:
 
         ``metric_names`` says where in the module each logged metric is; the metric itself is saved with the module's.
         """
-        fresh = {key: entry for key, entry in self._entries.items() if entry.fresh}
-        _drain(list(fresh.values()))
-        _read_step_values(list(fresh.values()))
+        _drain(list(self._entries.values()))
+        _read_step_values(list(self._entries.values()))
         return [
             {
                 "key": list(key),
@@ -341,8 +340,9 @@ class Results:
                 "total": entry.total,
                 "weight": entry.weight,
                 "metric": metric_names.get(entry.metric),
+                "fresh": entry.fresh,
             }
-            for key, entry in fresh.items()
+            for key, entry in self._entries.items()
         ]
 
     def load_state_dict(self, state: list[dict[str, Any]], metrics: Mapping[str, Any]) -> None:
@@ -350,7 +350,7 @@ class Results:
         for saved in state:
             hook, name, self.dataloader_idx = saved["key"]
             entry = self._register(None, hook, name, tuple(saved["arguments"]))
-            entry.total, entry.weight, entry.fresh = saved["total"], saved["weight"], True
+            entry.total, entry.weight, entry.fresh = saved["total"], saved["weight"], saved["fresh"]
             entry.step_value = saved["step_value"]
             entry.metric = metrics.get(saved.get("metric"))  # type: ignore[arg-type]
             self._entries[(hook, name, self.dataloader_idx)] = entry

@@ -5,14 +5,11 @@ Random numbers on a GPU come from engine's one generator too, so its state is al
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
-import engine
+from engine.utils.data.streams import Streams
 
 
 def collect_rng_states() -> dict[str, Any]:
@@ -26,28 +23,12 @@ def collect_rng_states() -> dict[str, Any]:
         >>> bool((torch.rand(2) == first).all())
         True
     """
-    version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - the global stream is what users seed
-    return {
-        "engine": engine.get_rng_state(),
-        "python": {"version": version, "words": engine.tensor(np.asarray(words, dtype=np.int64)), "gauss": gauss},
-        "numpy": {
-            "name": str(name),
-            "keys": engine.tensor(np.asarray(keys, dtype=np.int64)),
-            "position": int(position),
-            "has_gauss": int(has_gauss),
-            "cached": float(cached),
-        },
-    }
+    return Streams().state_dict()
 
 
 def set_rng_states(states: dict[str, Any]) -> None:
     """Set the generators to what ``collect_rng_states`` returned."""
-    engine.set_rng_state(states["engine"])
-    python, numpy = states["python"], states["numpy"]
-    random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
-    keys = np.array(numpy["keys"].tolist(), dtype=np.uint32)
-    np.random.set_state((numpy["name"], keys, numpy["position"], numpy["has_gauss"], numpy["cached"]))
+    Streams.from_state_dict(states).restore()
 
 
 @contextmanager
@@ -63,8 +44,8 @@ def isolate_rng() -> Iterator[None]:
         >>> bool((torch.rand(2) == inside).all())
         True
     """
-    states = collect_rng_states()
+    streams = Streams()
     try:
         yield
     finally:
-        set_rng_states(states)
+        streams.restore()

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import engine
 from callbacks import MisconfigurationException
-from lit.checkpoint import find_checkpoint, load_checkpoint, restore_model_and_callbacks, restore_training
+from lit.checkpoint import (
+    find_checkpoint,
+    load_checkpoint,
+    restore_model_and_callbacks,
+    restore_training,
+    resume_loggers,
+)
 from lit.datamodule import LightningDataModule
 from lit.default_callbacks import attach_module_callbacks
 from lit.device import place_module
@@ -106,6 +112,9 @@ def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: 
     _attach_data(trainer, loaders, datamodule)
     path = find_checkpoint(trainer, ckpt_path, model_given)
     trainer.ckpt_path = None if path is None else str(path)
+    checkpoint = None if path is None else load_checkpoint(path)
+    if fitting:
+        resume_loggers(trainer, checkpoint, same_run=ckpt_path == "last")
     module.trainer = trainer
     from_module = hooks.call_on(module, "configure_callbacks")
     if from_module:
@@ -118,7 +127,6 @@ def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: 
     if is_overridden("configure_model", module, LightningModule):
         hooks.call_on(module, "configure_model")
     _collect_hooks(trainer)  # setup and configure_model may have given the module new methods
-    checkpoint = None if path is None else load_checkpoint(path)
     if checkpoint is not None:
         restore_model_and_callbacks(trainer, checkpoint)
     trainer.reporting.start_run(read_at_once=trainer.strategy.root_device.type == "cpu")
@@ -228,12 +236,13 @@ def _log_hyperparams(trainer: Trainer) -> None:
     hparams = {
         name: value for owner in owners if owner._log_hyperparams for name, value in owner.hparams_initial.items()
     }
+    hparams_go_to = [logger for logger in trainer.loggers if not logger.continues]  # in the others they are
     for call in (
         lambda logger: logger.log_hyperparams(hparams),
         lambda logger: logger.log_graph(trainer.lightning_module),
         lambda logger: logger.save(),
     ):
-        trainer.reporting.tell_loggers(call)
+        trainer.reporting.tell_loggers(call, hparams_go_to)
 
 
 def _enter_modes(trainer: Trainer, modes: ExitStack) -> None:

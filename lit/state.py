@@ -49,7 +49,9 @@ class Point(_Text):
     """Where inside an epoch a checkpoint was written: what is already done when a run resumes from it."""
 
     EPOCH_START = "epoch_start"  # nothing of the epoch
+    BATCH_START = "batch_start"  # a batch is there, which the checkpoint holds; nothing is trained on it
     BATCH_END = "batch_end"  # the batch and its on_train_batch_end hooks; validation may be due
+    VALIDATING = "validating"  # the batch and a part of the validation after it
     VALIDATED = "validated"  # the batch and the validation after it
     BETWEEN_BATCHES = "between_batches"  # everything that belongs to the batch
     EPOCH_END = "epoch_end"  # the on_train_epoch_end hooks; plateau schedulers are still due
@@ -69,11 +71,11 @@ class RunState:
     total_batches_done: int = 0  # training batches finished in all epochs
     epoch_cut_short: bool = False  # the epoch ended before its last batch (max_steps, should_stop)
     point: Point = Point.EPOCH_START
+    should_stop: bool = False
 
     fn: TrainerFn | None = None
     stage: RunningStage | None = None
     status: TrainerStatus = TrainerStatus.INITIALIZING
-    should_stop: bool = False
     preempted: bool = False  # SIGTERM or SIGUSR1 has asked the run to end
     is_last_batch: bool = False
     resuming: bool = False
@@ -87,6 +89,7 @@ class RunState:
         "total_batches_done",
         "epoch_cut_short",
         "point",
+        "should_stop",
     )
 
     def state_dict(self) -> dict[str, Any]:

@@ -204,6 +204,7 @@ class Trainer(TrainerView):
         self.lightning_optimizers: list[LightningOptimizer] = []
         self.lr_scheduler_configs: list[LRSchedulerConfig] = []
         self.ckpt_path: Any = None
+        self.unclaimed_states: dict[str, Any] = {}  # of callbacks that a checkpoint knows and this Trainer does not
         self.fit_loop = FitLoop(self, max_epochs, min_epochs)
         self.val_loop = EvaluationLoop(self, "val", "validation")  # inside fit
         self.validate_loop = EvaluationLoop(self, "val", "validation")

@@ -26,6 +26,8 @@ class Logger(ABC):
         None
     """
 
+    continues = False  # the run at hand goes on in files that an earlier process began
+
     @property
     @abstractmethod
     def name(self) -> str | None:
@@ -81,6 +83,16 @@ class Logger(ABC):
     def finalize(self, status: str) -> None:
         """The run is over; ``status`` is "success" or "failed"."""
         self.save()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps, so that a run that goes on from it shows no step twice; empty by default."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # noqa: B027 (optional)
+        """Go on where ``state_dict`` was taken, and forget what was logged after it; called before anything is logged."""
+
+    def continue_run(self, state_dict: dict[str, Any]) -> None:  # noqa: B027 (optional)
+        """``fit(ckpt_path="last")`` goes on with the run of this state: take its place, unless one was chosen."""
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:  # noqa: B027 (optional)
         """``checkpoint_callback`` has just written a checkpoint."""

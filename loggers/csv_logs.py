@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class CSVLogger(FolderLogger):
     def experiment(self) -> ExperimentWriter:
         """The writer of the file; it, and the folder, are made when first asked for."""
         if self._experiment is None:
-            self._experiment = ExperimentWriter(self.log_dir)
+            self._experiment = ExperimentWriter(self.log_dir, continues=self.continues)
         return self._experiment
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -79,6 +79,16 @@ class CSVLogger(FolderLogger):
         if self._experiment is not None:
             self._experiment.save()
         self._first_step_held = None
+
+    def _files_state(self) -> dict[str, Any]:
+        writer = self.experiment
+        return {"columns": list(writer.metrics_keys), "rows": writer.row_count}
+
+    def _cut_files(self, state: dict[str, Any]) -> None:
+        path = Path(self.log_dir, ExperimentWriter.NAME_METRICS_FILE)
+        if path.is_file():
+            cut_rows(path, state["columns"] if state["rows"] else [], state["rows"])
+        self._experiment = None
 
 
 class ExperimentWriter:
@@ -101,20 +111,27 @@ class ExperimentWriter:
 
     NAME_METRICS_FILE = "metrics.csv"
 
-    def __init__(self, log_dir: str | os.PathLike[str]) -> None:
+    def __init__(self, log_dir: str | os.PathLike[str], continues: bool = False) -> None:
         self.log_dir = os.fspath(log_dir)
         self.metrics_file_path = os.path.join(self.log_dir, self.NAME_METRICS_FILE)
         self.metrics_keys: list[str] = ["step"]
-        self.metrics: list[dict[str, Any]] = []
+        self._known = {"step"}
+        self._lines: list[str] = []  # rows that are not in the file yet
         self.row_count = 0
         os.makedirs(self.log_dir, exist_ok=True)
         self._header = ""
         if os.path.exists(self.metrics_file_path):
-            self._continue_file()
+            self._continue_file(quietly=continues)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         """Hold one row in memory; ``step`` None counts the rows."""
-        self.metrics.append({**metrics, "step": self.row_count if step is None else step})
+        row = {**metrics, "step": self.row_count if step is None else step}
+        for key in row:
+            if key not in self._known:
+                self._known.add(key)
+                self.metrics_keys.append(key)
+        # As text at once: the file must not depend on when rows are written out.
+        self._lines.append(_csv_line([row.get(key) for key in self.metrics_keys]))
         self.row_count += 1
 
     def save(self) -> None:
@@ -123,23 +140,20 @@ class ExperimentWriter:
         Raises:
             OSError: the disk is full or the folder is gone; the rows stay in memory and are written next time.
         """
-        if not self.metrics:
+        if not self._lines:
             return
-        known = set(self.metrics_keys)
-        self.metrics_keys += [key for key in _in_order(self.metrics) if key not in known]
         header = _csv_line(self.metrics_keys)
         if header != self._header:
             self._write_header(header)
-        rows = "".join(_csv_line([row.get(key) for key in self.metrics_keys]) for row in self.metrics)
-        append_text(self.metrics_file_path, rows)
-        self.metrics = []
+        append_text(self.metrics_file_path, "".join(self._lines))
+        self._lines = []
 
     def _write_header(self, header: str) -> None:
         old = self.metrics_file_path if os.path.exists(self.metrics_file_path) else None
         replace_file(self.metrics_file_path, header, tail_of=old, skip=len(self._header.encode("utf-8")))
         self._header = header
 
-    def _continue_file(self) -> None:
+    def _continue_file(self, quietly: bool) -> None:
         """Take over the columns of a file that an earlier run left here."""
         path = Path(self.metrics_file_path)
         with open(path, encoding="utf-8", newline="") as file:
@@ -156,15 +170,19 @@ class ExperimentWriter:
                 f"CSVLogger: {path} exists and is not a file of metrics (no column 'step' in {columns})."
                 " HINT: choose another `version`, or move the file away."
             )
-        warnings.warn(f"{path} exists: new rows are appended to it.", stacklevel=4)
-        self.metrics_keys = columns
+        if not quietly:
+            warnings.warn(f"{path} exists: new rows are appended to it.", stacklevel=4)
+        self.metrics_keys, self._known = columns, set(columns)
         if not ends_whole:  # the earlier run was killed while it wrote
             append_text(path, "\n")
 
 
-def _in_order(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """All keys of ``rows``, each once, in the order of their first appearance."""
-    return list(dict.fromkeys(key for row in rows for key in row))
+def cut_rows(path: Path, columns: list[str], rows: int) -> None:
+    """Keep the first ``rows`` rows of a file, under a header of ``columns``."""
+    with open(path, encoding="utf-8", newline="") as file:
+        file.readline()
+        kept = "".join(itertools.islice(file, rows))
+    replace_file(path, (_csv_line(columns) if columns else "") + kept)
 
 
 def _csv_line(values: list[Any]) -> str:

@@ -75,6 +75,34 @@ class FolderLogger(Logger):
         version = self.version
         return os.path.join(self.root_dir, version if isinstance(version, str) else f"version_{version}")
 
+    def state_dict(self) -> dict[str, Any]:
+        """Which run this is, and where its files end, after everything logged so far is in them."""
+        self.save()
+        return {
+            "root_dir": os.path.abspath(self.root_dir),
+            "version": self.version,
+            "log_dir": os.path.abspath(self.log_dir),
+            **self._files_state(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Cut off what was logged after the checkpoint, if this is the folder it was logged to."""
+        self.continues = os.path.isdir(self.log_dir) and os.path.abspath(self.log_dir) == state_dict.get("log_dir")
+        if self.continues:
+            self._cut_files(state_dict)
+
+    def continue_run(self, state_dict: dict[str, Any]) -> None:
+        """Take the version of the run, where none was given and the experiment is the same."""
+        if self._version is None and state_dict.get("root_dir") == os.path.abspath(self.root_dir):
+            self._version = state_dict["version"]
+
+    def _files_state(self) -> dict[str, Any]:
+        """Where the files end."""
+        return {}
+
+    def _cut_files(self, state: dict[str, Any]) -> None:
+        """Shorten the files to where ``_files_state`` says."""
+
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Merge ``params`` into ``hparams`` and write them to ``hparams.yaml``, if they changed anything."""
         merged = {**self.hparams, **to_dict(params)}

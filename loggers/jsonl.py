@@ -89,6 +89,15 @@ class JSONLinesLogger(FolderLogger):
         append_text(path, cut_off + "".join(self._lines))
         self._lines = []
 
+    def _files_state(self) -> dict[str, Any]:
+        path = Path(self.path)
+        return {"bytes": path.stat().st_size if path.is_file() else 0, "count": self._count}
+
+    def _cut_files(self, state: dict[str, Any]) -> None:
+        if os.path.isfile(self.path) and os.path.getsize(self.path) > state["bytes"]:
+            os.truncate(self.path, state["bytes"])
+        self._count, self._lines = state["count"], []
+
 
 def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The lines of a file of ``JSONLinesLogger``, without one that a killed run left unfinished.

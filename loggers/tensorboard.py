@@ -6,9 +6,11 @@ import contextlib
 import functools
 import itertools
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
 _file_numbers = itertools.count()
+_OUR_SUFFIX = re.compile(r"\.\d+\.\d+$")  # process and number, see `experiment`
 
 
 class TensorBoardLogger(FolderLogger):
@@ -87,7 +90,7 @@ class TensorBoardLogger(FolderLogger):
         """
         if self._experiment is None:
             # tensorboardX names a file by the second, and would overwrite what a run in the same second wrote.
-            suffix = f".{os.getpid()}.{next(_file_numbers)}{self._writer_arguments.get('filename_suffix', '')}"
+            suffix = f"{self._writer_arguments.get('filename_suffix', '')}.{os.getpid()}.{next(_file_numbers)}"
             arguments = {**self._writer_arguments, "filename_suffix": suffix}
             self._experiment = _writer_class()(logdir=self.log_dir, **arguments)
         return self._experiment
@@ -168,6 +171,26 @@ class TensorBoardLogger(FolderLogger):
             self._experiment.close()
             self._experiment = None
 
+    def _event_files(self) -> Iterator[Path]:
+        """The event files of this logger, those of runs that went on here before included."""
+        for path in sorted(Path(self.log_dir).rglob("events.out.tfevents.*")):
+            if _OUR_SUFFIX.search(path.name):
+                yield path
+
+    def _files_state(self) -> dict[str, Any]:
+        folder = Path(self.log_dir)
+        return {"bytes": {path.relative_to(folder).as_posix(): path.stat().st_size for path in self._event_files()}}
+
+    def _cut_files(self, state: dict[str, Any]) -> None:
+        self.finalize("")  # nobody writes to the files while they are cut
+        folder = Path(self.log_dir)
+        for path in list(self._event_files()):
+            size = state["bytes"].get(path.relative_to(folder).as_posix(), 0)
+            if not size:
+                path.unlink()
+            elif path.stat().st_size > size:  # whole records: everything was flushed when the size was taken
+                os.truncate(path, size)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_experiment": None}  # a writer has a thread and cannot be copied
 
@@ -179,7 +202,17 @@ def _writer_class() -> type[SummaryWriter]:
         from tensorboardX import SummaryWriter
 
     class ArrayWriter(SummaryWriter):
-        """tensorboardX itself takes NumPy arrays, and tensors of libraries that it knows by name."""
+        """tensorboardX itself takes NumPy arrays, and tensors of libraries that it knows by name.
+
+        It hands events to a thread, and its ``flush`` does not wait for that. A checkpoint says where the file ends, so
+        here every event is in the file, or in its buffer, when the call returns.
+        """
+
+        def _get_file_writer(self) -> Any:
+            file_writer = super()._get_file_writer()
+            event_writer = file_writer.event_writer
+            event_writer.add_event = event_writer._ev_writer.write_event
+            return file_writer
 
     for name in ("histogram", "image", "images", "image_with_boxes", "video", "audio", "embedding", "pr_curve", "mesh"):
         setattr(ArrayWriter, f"add_{name}", _with_arrays(getattr(SummaryWriter, f"add_{name}")))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import uuid
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
+
+_numbers = itertools.count()
 
 
 @contextmanager
@@ -27,7 +30,8 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
         raise IsADirectoryError(f"cannot save to {os.fspath(path)!r}: it is a directory")
     if not os.path.isdir(folder):
         raise RuntimeError(f"cannot save to {os.fspath(path)!r}: parent directory {folder} does not exist.")
-    temporary = os.path.join(folder, f".{name[:80]}.{uuid.uuid4().hex}.tmp")
+    _remove_leftovers(folder, name)
+    temporary = os.path.join(folder, f"{_stem(name)}{os.getpid()}.{next(_numbers)}.tmp")
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -39,6 +43,31 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
             os.remove(temporary)
         raise
     flush_folder(folder)
+
+
+def _stem(name: str) -> str:
+    return f".{name[:80]}.{socket.gethostname()[:40]}."
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Remove temporary files of `name` that processes of this machine left behind when they were killed."""
+    stem = _stem(name)
+    for entry in os.listdir(folder):
+        owner = entry[len(stem) :].split(".")[0] if entry.startswith(stem) and entry.endswith(".tmp") else ""
+        if owner.isdecimal() and not _is_running(int(owner)):
+            os.remove(os.path.join(folder, entry))
+
+
+def _is_running(pid: int) -> bool:
+    if os.name != "posix":
+        return True  # there is no harmless question, so the file stays
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def flush_folder(folder: str) -> None:

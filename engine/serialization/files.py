@@ -84,6 +84,11 @@ def save(
     write(f, pieces, table)
 
 
+def check_storable(obj: Any) -> None:
+    """Raise SaveError, saying what and where, if `save` could not write an object."""
+    Writer("").root(obj)
+
+
 def _checked_metadata(metadata: dict[str, str] | None) -> dict[str, str]:
     table = dict(metadata or {})
     for key, text in table.items():

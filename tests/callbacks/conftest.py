@@ -19,6 +19,7 @@ class FakeTrainer:
     def __init__(self, root: Path, callbacks: list[Any], **attributes: Any) -> None:
         self.default_root_dir = str(root)
         self.callbacks = callbacks
+        self.hooks = SimpleNamespace(afterwards=lambda function: function())
         self.state = SimpleNamespace(fn="fit", batches_that_stepped=0)
         self.callback_metrics: dict[str, Any] = {}
         self.progress_bar_metrics: dict[str, Any] = {}

@@ -123,6 +123,24 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         Net.load_from_checkpoint(tmp_path / "weights.pt")
 
 
+def test_a_file_of_version_1_goes_on_as_then() -> None:
+    model = Net(dropout=0.5)
+    quiet_trainer(max_epochs=2).fit(
+        model, loader(shuffle=True), loader(), ckpt_path=Path(__file__).parent / "data" / "version_1.ckpt"
+    )
+    assert model.losses == pytest.approx([0.9684634208679199, 2.2181625366210938], rel=1e-6)
+
+
+def test_a_file_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    trainer = fitted()
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    checkpoint = torch.load(tmp_path / "a.ckpt")
+    checkpoint["loops"]["version"] = 99
+    torch.save(checkpoint, tmp_path / "b.ckpt")
+    with pytest.raises(CheckpointError, match=r"b\.ckpt.*version 99.*upgrade"):
+        quiet_trainer(max_epochs=2).fit(Net(), loader(), ckpt_path=tmp_path / "b.ckpt")
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere.ckpt"):
         quiet_trainer().fit(Net(), loader(), ckpt_path=tmp_path / "nowhere.ckpt")

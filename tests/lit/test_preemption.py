@@ -146,11 +146,11 @@ def test_exit_code_hooks_and_an_usable_trainer(tmp_path: Path) -> None:
     assert trainer.global_step == 6 and not trainer.received_sigterm
 
 
-def test_the_step_ends_at_an_optimizer_step() -> None:
+def test_a_run_ends_inside_an_accumulation_window() -> None:
     trainer = quiet_trainer(callbacks=(callback := Signal(signal.SIGTERM)), accumulate_grad_batches=4)
     with pytest.raises(SIGTERMException):
         trainer.fit(Net(), loader(count=12, batch_size=1))
-    assert callback.batches == 4 and trainer.global_step == 1
+    assert callback.batches == 2 and trainer.global_step == 0
 
 
 def test_python_handlers_of_the_user_are_called_and_come_back() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ...rng import Generator
+from . import position
 from .collate import default_collate, default_convert
 from .dataset import Dataset, IterableDataset
 from .fetch import make_fetch
@@ -99,6 +101,9 @@ class DataLoader(Generic[T_co]):
         self.batch_sampler = batch_sampler
         self.collate_fn = collate_fn or (default_collate if self._auto_collation else default_convert)
         self._pool: WorkerPool | None = None
+        self._beginning: position.Beginning | None = None
+        self._running: Any = _nothing  # a weak reference to the latest iterator
+        self._saved: dict[str, Any] | None = None  # where the next iteration goes on
         self._promised: int | None = None  # what `len` said about an IterableDataset
         self._complete = True
 
@@ -120,30 +125,85 @@ class DataLoader(Generic[T_co]):
         return self.batch_sampler is not None
 
     @property
+    def _is_stream(self) -> bool:
+        return isinstance(self.dataset, IterableDataset)
+
+    @property
     def _index_sampler(self) -> Any:
         return self.batch_sampler if self._auto_collation else self.sampler
 
     def __iter__(self) -> Iterator[Any]:
-        if self.num_workers == 0:
-            indices = iter(self._index_sampler)
-            draw_seed(self.generator)  # not needed without workers, but torch draws it: what follows must be the same
-            batches: Iterator[Any] = map(
-                make_fetch(self.dataset, self._auto_collation, self.collate_fn, self.drop_last), indices
-            )
+        saved, self._saved = self._saved, None
+        if saved is None or saved["epoch"] is None:  # a new epoch; of an earlier process only the workers go on
+            batches = self._batches(None, None if saved is None else saved["workers"])
         else:
-            batches = self._workers()
+            with position.streams_undisturbed():
+                batches = self._batches(saved["epoch"], None)
+            position.restore_generators(self, saved)
         return batches if self._promised is None else _Counted(batches, self)
 
-    def _workers(self) -> WorkerPool:
+    def _batches(self, epoch: dict[str, Any] | None, workers: dict[str, Any] | None) -> Iterator[Any]:
+        """The batches of one epoch; of a saved one those that are left."""
+        if epoch is not None:
+            position.restore_beginning(self, epoch["beginning"])
+        self._beginning = position.Beginning(self)
+        if self.num_workers > 0:
+            batches: Any = self._from_workers(workers if epoch is None else epoch)
+        else:
+            indices = iter(self._index_sampler)
+            draw_seed(self.generator)  # not needed without workers, but torch draws it: what follows must be the same
+            if epoch is not None and epoch["dataset"] is not None:
+                self.dataset.load_state_dict(epoch["dataset"])  # type: ignore[attr-defined]
+            fetch = make_fetch(self.dataset, self._auto_collation, self.collate_fn, self.drop_last)
+            batches = position.InProcess(self, fetch, indices, epoch)
+        self._running = weakref.ref(batches)
+        return batches
+
+    def _from_workers(self, saved: dict[str, Any] | None) -> WorkerPool:
         from .pool import WorkerPool
 
         if not self.persistent_workers:
-            return WorkerPool(self)
-        if self._pool is None or not self._pool.alive:
-            self._pool = WorkerPool(self)
+            return WorkerPool(self, saved)
+        if self._pool is None or not self._pool.alive or saved is not None:
+            self._pool = WorkerPool(self, saved)
         else:
             self._pool.restart()
         return self._pool
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader is, as tensors and plain numbers: after the last batch that was given out.
+
+        It holds the random states that the epoch began with and the number of batches since (so the shuffle is made
+        again, not stored), the states of the worker processes, the `state_dict()` of the dataset and of the sampler
+        where they have one, and the loader's own generators. The process's random streams are not part of it.
+
+        >>> loader = torch.utils.data.DataLoader(range(6), batch_size=2, shuffle=True)
+        >>> epoch = iter(loader)
+        >>> first, state = next(epoch), loader.state_dict()
+        >>> rest = list(epoch)
+        >>> loader.load_state_dict(state)
+        >>> all(map(torch.equal, rest, loader))
+        True
+        """
+        running = self._running()
+        epoch = None
+        if running is not None and not running.used_up:
+            assert self._beginning is not None
+            epoch = {"beginning": self._beginning.state_dict(), **running.state_dict()}
+        workers = None if self._pool is None or not self._pool.alive else self._pool.workers_state()
+        return {"epoch": epoch, "workers": workers, **position.sources_state(self)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a `state_dict`: the next iteration gives the batches that were left, later ones whole epochs.
+
+        A dataset that is a stream without `state_dict` is read again up to its place; nothing else is.
+        Set the process's random streams before that iteration begins; it leaves them as they are.
+        """
+        self._saved = state_dict
+        position.restore_sources(self, state_dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_running": _nothing, "_pool": None}  # a copy runs nothing
 
     def __len__(self) -> int:
         """Batches per epoch. TypeError when the dataset or sampler has no length."""
@@ -154,6 +214,10 @@ class DataLoader(Generic[T_co]):
         if self.batch_size is None:
             return length
         return length // self.batch_size if self.drop_last else math.ceil(length / self.batch_size)
+
+
+def _nothing() -> None:
+    """A weak reference to nothing."""
 
 
 class _Counted:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import not_supported
 from . import sharedmem
 from .sampler import draw_seed
-from .worker import EndOfStream, Failure, Job, NewEpoch, Task, run
+from .worker import EndOfStream, Failure, Job, NewEpoch, Resumed, Task, WorkerState, run
 
 if TYPE_CHECKING:
     from .dataloader import DataLoader
@@ -66,7 +66,8 @@ class WorkerPool:
     they were ordered (unless `in_order=False`). The processes end with the iterator: used up, dropped, or broken off.
     """
 
-    def __init__(self, loader: DataLoader) -> None:
+    def __init__(self, loader: DataLoader, saved: dict[str, Any] | None = None) -> None:
+        """``saved`` is the ``state_dict`` of an earlier pool in its epoch, or its ``workers_state`` between two."""
         if os.name != "posix":
             raise not_supported("DataLoader(num_workers > 0) on this system", "use num_workers=0")
         self._sampler = loader._index_sampler
@@ -77,11 +78,18 @@ class WorkerPool:
         self._connections: list[Connection] = []
         self._processes: list[Any] = []
         self._stop = weakref.finalize(self, _stop, os.getpid(), self._connections, self._processes)
-        # drawn before the sampler begins, as torch does, so that the same seed gives the same shuffle
-        self._start(loader, draw_seed(loader.generator))
-        self._begin()
+        self._start(loader, saved)
+        self._begin(None if saved is None or "position" not in saved else saved)
 
-    def _start(self, loader: DataLoader, base_seed: int) -> None:
+    def _start(self, loader: DataLoader, saved: dict[str, Any] | None) -> None:
+        # Drawn before the sampler begins, as torch does, so that the same seed gives the same shuffle. The workers of a
+        # later epoch (`persistent_workers`) were seeded in an earlier one.
+        self._drew_seed = saved is None or saved.get("drew_seed", False)
+        drawn = draw_seed(loader.generator) if self._drew_seed else 0
+        self._base_seed = drawn if saved is None else int(saved["base_seed"])
+        resumed = [None] * loader.num_workers if saved is None else [Resumed.of(state) for state in saved["workers"]]
+        self._states: list[WorkerState | None] = [None if one is None else one.state for one in resumed]
+        self._beginnings: list[WorkerState | None] = [None if one is None else one.beginning for one in resumed]
         context = _context(loader)
         forked = context.get_start_method() == "fork"
         job = Job(
@@ -89,7 +97,8 @@ class WorkerPool:
             batched=loader._auto_collation,
             collate_fn=loader.collate_fn,
             drop_last=loader.drop_last,
-            base_seed=base_seed,
+            any_index=[None] * (loader.batch_size or 0) if loader._auto_collation else None,
+            base_seed=self._base_seed,
             worker_init_fn=loader.worker_init_fn,
             num_workers=loader.num_workers,
             parent=os.getpid(),
@@ -100,7 +109,7 @@ class WorkerPool:
                 self._connections.append(ours)
                 _parent_ends.add(ours)
                 inherited = list(_parent_ends) if forked else []
-                process = context.Process(target=run, args=(theirs, inherited, job, worker), daemon=True)
+                process = context.Process(target=run, args=(theirs, inherited, job, worker, resumed[worker]), daemon=True)
                 with theirs:
                     process.start()
                 self._processes.append(process)
@@ -108,17 +117,45 @@ class WorkerPool:
             self._stop()
             raise
 
-    def _begin(self) -> None:
-        """Order the first batches of an epoch."""
+    def _begin(self, saved: dict[str, Any] | None = None) -> None:
+        """Order the first batches of an epoch, or the first that are left of a saved one."""
         self._indices: Iterator = iter(self._sampler)
-        self._numbers = itertools.count()
-        self._turns = itertools.cycle(range(len(self._processes)))
+        if saved is None:
+            saved = {"position": 0, "missing": [], "turn": 0, "active": [True] * len(self._processes)}
+            self._given = [0] * len(self._processes)
+        else:
+            self._given = [int(worker["batches"]) for worker in saved["workers"]]
+            self._indices = itertools.chain(saved["missing"], itertools.islice(self._indices, saved["position"], None))
+        self._position = int(saved["position"])  # orders up to the latest batch given out
+        self._numbers = itertools.count(self._position - len(saved["missing"]))
+        self._turn = int(saved["turn"])
         self._ordered: dict[int, int] = {}  # batch number -> worker, in the order of delivery
+        self._overtaken: dict[int, Any] = {}  # without `in_order`: what was ordered under a number
         self._arrived: dict[int, Any] = {}
-        self._active = [True] * len(self._processes)
+        self._active = list(saved["active"])
         self._dead: set[int] = set()  # reported when a batch of theirs is needed
+        self.used_up = False
         for _ in range(self._ahead):
             self._order_one()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this epoch is after the last batch given out, and the workers with it."""
+        workers = zip(self._beginnings, self._states, self._given, strict=True)
+        return {
+            "dataset": None,  # the workers have it
+            "position": self._position,
+            "missing": [index for number, index in self._overtaken.items() if number < self._position],
+            "turn": next(iter(self._ordered.values()), self._turn),
+            "active": list(self._active),
+            "drew_seed": self._drew_seed,
+            "base_seed": self._base_seed,
+            "workers": [Resumed(*worker).state_dict() for worker in workers],
+        }
+
+    def workers_state(self) -> dict[str, Any]:
+        """The processes as they are between two epochs (`persistent_workers`)."""
+        workers = [Resumed(state, None, 0).state_dict() for state in self._states]
+        return {"base_seed": self._base_seed, "workers": workers}
 
     def restart(self) -> None:
         """Begin a new epoch with the same processes (`persistent_workers`), dropping what is left of the last one."""
@@ -133,6 +170,7 @@ class WorkerPool:
         except BaseException:
             self._stop()
             raise
+        self._beginnings, self._drew_seed = list(self._states), False
         self._begin()
 
     @property
@@ -150,6 +188,8 @@ class WorkerPool:
             return
         number = next(self._numbers)
         self._ordered[number] = worker
+        if not self._in_order:
+            self._overtaken[number] = index
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead worker is reported when it is needed
             sharedmem.send(self._connections[worker], Task(number, index))
 
@@ -158,7 +198,7 @@ class WorkerPool:
         load = list(self._ordered.values())
         share = self._ahead // max(1, sum(self._active))
         for _ in range(len(self._active)):
-            worker = next(self._turns)
+            worker, self._turn = self._turn, (self._turn + 1) % len(self._active)
             if self._active[worker] and (self._in_order or load.count(worker) < share):
                 return worker
         return None
@@ -186,11 +226,17 @@ class WorkerPool:
                 return self._deliver(arrived)
         if not self._persistent:
             self._stop()
+        self.used_up = True
         raise StopIteration
 
     def _deliver(self, number: int) -> Any:
-        result = self._arrived.pop(number)
-        del self._ordered[number]
+        result, state = self._arrived.pop(number)
+        worker = self._ordered.pop(number)
+        self._overtaken.pop(number, None)
+        self._position = max(self._position, number + 1)
+        self._given[worker] += 1
+        if state is not None:
+            self._states[worker] = state
         self._order_one()
         if isinstance(result, Failure):
             result.reraise()
@@ -209,7 +255,7 @@ class WorkerPool:
         pipe = next((handle for handle in ready if handle in pipes), None)
         worker = sentinels[ready[0]] if pipe is None else pipes[pipe]
         try:
-            number, result = self._take(worker)
+            number, result, state = self._take(worker)
         except (EOFError, ConnectionResetError):
             self._dead.add(worker)
             return None
@@ -217,7 +263,7 @@ class WorkerPool:
             self._active[self._ordered.pop(number)] = False
             self._order_one()
             return None
-        self._arrived[number] = result
+        self._arrived[number] = result, state
         return number
 
     def _take(self, worker: int) -> Any:
