@@ -210,3 +210,47 @@ def test_kernels_of_one_element_are_products(shape, stride):
     np.testing.assert_allclose(gx[:, :, ::stride, ::stride], np.einsum("nohw,oc->nchw", g, w[:, :, 0, 0]), atol=1e-10)
     np.testing.assert_allclose(gb, g.sum(axis=(0, 2, 3)), atol=1e-10)
     assert np.count_nonzero(gx) == seen.size
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "w", "options"),
+    [
+        ("conv2d", (2, 6, 9, 40), (8, 3, 3, 3), {"groups": 2, "padding": 1}),
+        ("conv2d", (5, 4, 9, 45), (6, 4, 3, 5), {"stride": 2, "dilation": (1, 2), "padding": (2, 1)}),
+        ("conv2d", (1, 12, 40, 40), (3, 12, 1, 1), {"padding": 1}),
+        ("conv2d", (0, 4, 9, 9), (4, 1, 3, 3), {"groups": 4}),
+        ("conv1d", (3, 8, 300), (8, 1, 7), {"groups": 8, "padding": "same"}),
+        ("conv1d", (3, 4, 90), (8, 4, 7), {"padding": "same"}),
+        ("conv3d", (2, 3, 5, 6, 20), (4, 3, 3, 3, 3), {"padding": 1}),
+        ("conv3d", (2, 4, 5, 6, 20), (4, 1, 3, 3, 3), {"padding": 1, "groups": 4, "stride": 2}),
+        ("conv_transpose2d", (3, 6, 10, 20), (6, 4, 4, 4), {"stride": 2, "padding": 1}),
+        ("conv_transpose2d", (3, 6, 10, 20), (6, 1, 3, 3), {"groups": 6, "dilation": 2, "output_padding": 1}),
+        ("conv_transpose2d", (2, 16, 30, 30), (16, 12, 3, 3), {"padding": 1}),
+        ("conv_transpose2d", (2, 16, 30, 30), (16, 12, 1, 1), {}),
+    ],
+)
+def test_gradients_equal_torch_where_rows_are_long(name, x, w, options):
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(0)
+    arrays = [random.normal(size=x), random.normal(size=w)]
+    results = []
+    for library in (engine, torch):
+        leaves = [library.tensor(a, requires_grad=True) for a in arrays]
+        y = getattr(library.nn.functional, name)(*leaves, **options)
+        y.backward(library.tensor(np.random.default_rng(1).normal(size=tuple(y.shape))))
+        results.append([v.detach().numpy() for v in (y, *[leaf.grad for leaf in leaves])])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-10)
+
+
+def test_large_half_precision_falls_back_to_float32():
+    random = np.random.default_rng(0)
+    x, w = random.normal(size=(4, 16, 40, 40)), random.normal(size=(16, 16, 3, 3))
+    for options, kernel in (({"padding": 1}, w), ({"groups": 16}, w[:, :1])):
+        exact = gradients_of(x, kernel, None, engine, **options)
+        leaves = [engine.tensor(a).bfloat16().requires_grad_() for a in (x, kernel)]
+        y = F.conv2d(*leaves, **options)
+        y.backward(engine.tensor(np.random.default_rng(9).normal(size=tuple(y.shape))).bfloat16())
+        for got, e in zip((y, *[v.grad for v in leaves]), exact, strict=True):
+            assert got.dtype is engine.bfloat16
+            assert np.abs(got.detach().float().numpy() - e).max() < 0.02 * np.abs(e).max()
