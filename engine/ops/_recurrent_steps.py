@@ -20,6 +20,7 @@ from .. import pool
 from ._blocked import product
 
 _WIDTH = 64  # columns of a panel
+_FEW = 4  # fewer steps do not repay the making of panels
 
 
 def panels(w: Any) -> Any:
@@ -32,9 +33,9 @@ def panels(w: Any) -> Any:
     return np.ascontiguousarray(w.reshape(inner, count, columns // count).transpose(1, 0, 2))
 
 
-def _multiplier(xp: Any, w: Any, rows: int) -> Callable:
-    """`a -> a @ w` for one matrix and many `a` of at most `rows` rows. A result is valid until the next call."""
-    if xp is not np:
+def _multiplier(xp: Any, w: Any, rows: int, steps: list) -> Callable:
+    """`a -> a @ w` for one matrix and an `a` of at most `rows` rows per step. A result is valid until the next call."""
+    if xp is not np or len(steps) < _FEW:
         return lambda a: xp.dot(a, w)
     parts = panels(w)
     count, _, width = parts.shape
@@ -76,18 +77,18 @@ def lstm_forward(xp: Any, x: Any, h0: Any, c0: Any, weights: tuple, steps: list)
     hidden = w_hh.shape[0] // 4
     scale, shift = _sigmoid_by_tanh(xp, hidden, x.dtype)
     gates = _projected(xp, x, w_ih, b_ih, b_hh)
-    gates *= scale
     cells, states = xp.empty((x.shape[0], hidden), x.dtype), xp.empty((x.shape[0], h0.shape[1]), x.dtype)
     out = xp.empty_like(states)
     h, c = h0.copy(), c0.copy()
     with pool.blas_limit:
-        times = _multiplier(xp, w_hh.T * scale, len(h))
-        project = None if w_hr is None else _multiplier(xp, w_hr.T, len(h))
+        times = _multiplier(xp, w_hh.T, len(h), steps)
+        project = None if w_hr is None else _multiplier(xp, w_hr.T, len(h), steps)
         for at, n in steps:
             rows = slice(at, at + n)
             a, cell = gates[rows], c[:n]
             states[rows], cells[rows] = h[:n], cell
             a += times(h[:n])
+            a *= scale
             xp.tanh(a, out=a)
             a *= scale
             a += shift
@@ -116,8 +117,8 @@ def lstm_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved:
     pre = xp.empty_like(gates)
     taken: Any = None if w_hr is None else xp.empty_like(states)
     with pool.blas_limit:
-        times = _multiplier(xp, w_hh, len(dh))
-        unproject = None if w_hr is None else _multiplier(xp, w_hr, len(dh))
+        times = _multiplier(xp, w_hh, len(dh), steps)
+        unproject = None if w_hr is None else _multiplier(xp, w_hr, len(dh), steps)
         for at, n in reversed(steps):
             rows = slice(at, at + n)
             d, cell, block, factor = dh[:n], dc[:n], pre[rows], factors[rows]
@@ -152,7 +153,7 @@ def gru_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list) -> tuple:
     out, states = xp.empty_like(inner), xp.empty_like(inner)
     h = h0.copy()
     with pool.blas_limit:
-        times = _multiplier(xp, w_hh.T, len(h))
+        times = _multiplier(xp, w_hh.T, len(h), steps)
         for at, n in steps:
             rows = slice(at, at + n)
             a, state, kept = gates[rows], h[:n], inner[rows]
@@ -188,7 +189,7 @@ def gru_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: 
     to_r = inner * r * (1 - r)
     pre, pre_h = xp.empty_like(gates), xp.empty_like(gates)
     with pool.blas_limit:
-        times = _multiplier(xp, w_hh, len(dh))
+        times = _multiplier(xp, w_hh, len(dh), steps)
         for at, n in reversed(steps):
             rows = slice(at, at + n)
             d, block, block_h = dh[:n], pre[rows], pre_h[rows]
@@ -212,7 +213,7 @@ def rnn_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list, relu: boo
     states = xp.empty_like(out)
     h = h0.copy()
     with pool.blas_limit:
-        times = _multiplier(xp, w_hh.T, len(h))
+        times = _multiplier(xp, w_hh.T, len(h), steps)
         for at, n in steps:
             rows = slice(at, at + n)
             a = out[rows]
@@ -234,7 +235,7 @@ def rnn_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: 
     slope = (out > 0).astype(out.dtype) if relu else 1 - out * out
     pre = xp.empty_like(out)
     with pool.blas_limit:
-        times = _multiplier(xp, w_hh, len(dh))
+        times = _multiplier(xp, w_hh, len(dh), steps)
         for at, n in reversed(steps):
             rows = slice(at, at + n)
             d = dh[:n]
