@@ -16,6 +16,9 @@ __all__ = ["current_device", "device", "device_count", "empty_cache", "get_devic
            "set_device", "set_rng_state_all", "synchronize"]
 
 
+_initialized = False  # that torch's own lazy start has happened, which libraries look at before they save random states
+
+
 def is_available() -> bool:
     """Whether CuPy is installed and sees a GPU.
 
