@@ -74,14 +74,15 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     """The gradients of `outputs` with respect to `inputs`, as a tuple; `.grad` is not touched.
 
     Raises RuntimeError for an input that was not used, unless `allow_unused` (None in its place) or `materialize_grads`
-    (zeros in its place). `only_inputs` is accepted for old programs; it changes nothing.
+    (zeros in its place). With `is_grads_batched` the first dimension of every grad_output, and of every result, counts
+    several of them. `only_inputs` is accepted for old programs; it changes nothing.
 
     >>> x = torch.tensor(3., requires_grad=True)
     >>> torch.autograd.grad(x ** 2, x)
     (tensor(6.),)
     """
     if is_grads_batched:
-        raise NotImplementedError("autograd.grad(is_grads_batched=True) is not supported. HINT: loop over the rows.")
+        return _grad_rows(outputs, inputs, _as_tuple(grad_outputs), create_graph, allow_unused, materialize_grads)
     roots, targets = _as_tuple(outputs), _as_tuple(inputs)
     for t in targets:
         if not t.requires_grad:
@@ -102,3 +103,16 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         else:
             out.append(g if create_graph else graph.Hooks.wrap(g))
     return tuple(out)
+
+
+def _grad_rows(outputs: Any, inputs: Any, grad_outputs: tuple, create_graph: bool, allow_unused: bool | None,
+               materialize_grads: bool) -> tuple:
+    """`grad` for every row of `grad_outputs`, stacked."""
+    sizes = {-1 if g is None else g._array.shape[0] for g in grad_outputs}
+    if len(sizes) != 1 or -1 in sizes:
+        raise RuntimeError("If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch "
+                           f"dimension; they must all have the same one, got {sizes}")
+    rows = [grad(outputs, inputs, [g[i] for g in grad_outputs], True, create_graph, True, allow_unused, False,
+                 materialize_grads) for i in range(sizes.pop())]
+    cat = graph.Hooks.traced.cat
+    return tuple(None if column[0] is None else cat([g.unsqueeze(0) for g in column], 0) for column in zip(*rows))

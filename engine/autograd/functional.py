@@ -95,13 +95,13 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bo
              strategy: str = "reverse-mode") -> Any:
     """The Jacobian of `func` at `inputs`, one backward pass per output element; shape output.shape + input.shape.
 
-    Several inputs give a tuple, several outputs a tuple of those. NotImplementedError for `vectorize` and forward mode.
+    Several inputs give a tuple, several outputs a tuple of those. `vectorize` and `strategy` change nothing here.
 
     >>> torch.autograd.functional.jacobian(lambda x: x ** 2, torch.tensor([1., 2.]))
     tensor([[2., 0.],
             [0., 4.]])
     """
-    _only_reverse(vectorize, strategy, "jacobian")
+    _check_strategy("jacobian", vectorize, strategy, strict, create_graph)
     given, many_in = _many(inputs, "jacobian", "inputs given to")
     with enable_grad():
         fresh = _fresh(given, create_graph)
@@ -110,14 +110,17 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bo
     return tuple(rows) if many_out else rows[0]
 
 
-def _only_reverse(vectorize: bool, strategy: str, function: str) -> None:
-    if vectorize:
-        raise NotImplementedError(f"{function}(vectorize=True) is not supported. HINT: leave it out: rows are computed one "
-                                  "by one, with the same result.")
-    if strategy == "forward-mode":
-        raise NotImplementedError(f"{function} in forward mode is not supported. HINT: use \"reverse-mode\".")
-    if strategy != "reverse-mode":
+def _check_strategy(function: str, vectorize: bool, strategy: str, strict: bool, create_graph: bool) -> None:
+    """torch's errors. Otherwise nothing follows from either: the numbers are the same, and rows are computed one by one."""
+    if strategy not in ("reverse-mode", "forward-mode"):
         raise ValueError(f"{function}: expected strategy \"reverse-mode\" or \"forward-mode\", got {strategy!r}")
+    if strict and vectorize:
+        raise RuntimeError(f"torch.autograd.functional.{function}: `strict=True` and `vectorized=True` are not supported "
+                           "together. Please either set `strict=False` or `vectorize=False`.")
+    if strategy == "forward-mode" and create_graph:
+        raise NotImplementedError(f"torch.autograd.functional.{function}: `create_graph=True` and `strategy=\"forward-mode\"` "
+                                  "are not supported together (yet). Please either set `create_graph=False` or "
+                                  "`strategy=\"reverse-mode\"`.")
 
 
 def _scalar(outputs: tuple, is_tuple: bool, function: str) -> Any:
@@ -136,7 +139,7 @@ def hessian(func: Callable, inputs: Any, create_graph: bool = False, strict: boo
     tensor([[ 6.,  0.],
             [ 0., 12.]])
     """
-    _only_reverse(vectorize, outer_jacobian_strategy, "hessian")
+    _check_strategy("hessian", vectorize, outer_jacobian_strategy, strict, create_graph)
     given, many_in = _many(inputs, "hessian", "inputs given to")
     with enable_grad():
         fresh = _fresh(given, create_graph)

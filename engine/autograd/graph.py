@@ -292,8 +292,14 @@ class saved_tensors_hooks:  # noqa: N801 - torch's name
                                   "hooks. HINT: torch.utils.checkpoint.checkpoint keeps less memory.")
 
 
-class save_on_cpu(saved_tensors_hooks):  # noqa: N801 - torch's name
-    """Not supported: raises NotImplementedError. `torch.utils.checkpoint.checkpoint` saves the same memory."""
+class save_on_cpu:  # noqa: N801 - torch's name
+    """A context that keeps what backward needs in main memory; on the CPU it is there already, and nothing happens."""
 
     def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
-        super().__init__()
+        self.pin_memory, self.device_type = pin_memory, device_type
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        pass

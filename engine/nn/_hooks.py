@@ -23,6 +23,7 @@ class Hooks:
 
     __slots__ = (
         "backward",
+        "backward_last",
         "backward_pre",
         "forward",
         "forward_pre",
@@ -32,6 +33,7 @@ class Hooks:
         "state_pre",
     )
     backward: OrderedDict
+    backward_last: OrderedDict
     backward_pre: OrderedDict
     forward: OrderedDict
     forward_pre: OrderedDict
@@ -146,12 +148,18 @@ class HookMethods:
         return self._own_hooks().add("backward", (hook,), prepend)
 
     def register_backward_hook(self, hook: Callable) -> Handle:
-        """Not supported: torch's non-full hook sees an arbitrary inner node.
+        """Call ``hook(module, grad_input, grad_output)`` at the last operator of ``forward``: the deprecated form.
+
+        `grad_output` is the output's gradient; `grad_input` are those of that operator's inputs, in our order, and not
+        of the module's. Use `register_full_backward_hook`.
 
         Raises:
-            NotImplementedError: always; use `register_full_backward_hook`.
+            RuntimeError: if the module has a full backward hook.
         """
-        raise NotImplementedError("register_backward_hook is not supported: use register_full_backward_hook")
+        if self._own_hooks().backward:
+            raise RuntimeError("Cannot use both regular backward hooks and full backward hooks on a single Module. Please use "
+                               "only one of them.")
+        return self._own_hooks().add("backward_last", (hook,))
 
     def register_state_dict_pre_hook(self, hook: Callable) -> Handle:
         """Call ``hook(module, prefix, keep_vars)`` before ``state_dict()`` collects the module."""
@@ -195,12 +203,25 @@ def call_with_hooks(module: Any, args: tuple, kwargs: dict) -> Any:
             result = hook(module, args, kwargs, output) if with_kwargs else hook(module, args, output)
             if result is not None:
                 output = result
+        if module._hooks is not None and module._hooks.backward_last:
+            _watch_last_operator(module, output)
         return output if probe is None else probe.watch_outputs(output)
     except Exception:
         for hook, with_kwargs, always_call in pending:
             if always_call:
                 hook(module, args, kwargs, output) if with_kwargs else hook(module, args, output)
         raise
+
+
+def _watch_last_operator(module: Any, output: Any) -> None:
+    """Have the deprecated backward hooks called by the operator that made the (first) output."""
+    while not isinstance(output, Tensor):
+        if not isinstance(output, (dict, list, tuple)) or not output:
+            return
+        output = next(iter(output.values())) if isinstance(output, dict) else output[0]
+    if output.grad_fn is not None:
+        for (hook,) in module._hooks.backward_last.values():
+            output.grad_fn.register_hook(lambda inputs, outputs, hook=hook: hook(module, inputs, outputs))
 
 
 def _run_pre_hook(module: Any, hook: Callable, with_kwargs: bool, args: tuple, kwargs: dict) -> tuple[tuple, dict]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import engine
-from engine.autograd import functional
+from engine.autograd import forward_ad, functional
 
 A = np.random.default_rng(0).normal(size=(3, 3))
 X = np.random.default_rng(1).normal(size=3)
@@ -95,10 +95,12 @@ def test_independent_outputs_are_zeros_or_an_error_when_strict():
 
 def test_bad_arguments():
     x = engine.ones(2)
-    with pytest.raises(NotImplementedError, match="HINT"):
-        functional.jacobian(lambda a: a, x, vectorize=True)
-    with pytest.raises(NotImplementedError, match="reverse-mode"):
-        functional.hessian(lambda a: a.sum(), x, outer_jacobian_strategy="forward-mode")
+    with pytest.raises(RuntimeError, match="are not supported together"):
+        functional.jacobian(lambda a: a, x, vectorize=True, strict=True)
+    with pytest.raises(NotImplementedError, match="are not supported together"):
+        functional.jacobian(lambda a: a, x, create_graph=True, strategy="forward-mode")
+    with pytest.raises(ValueError, match="forward-mode"):
+        functional.hessian(lambda a: a.sum(), x, outer_jacobian_strategy="sideways")
     with pytest.raises(RuntimeError, match="single element"):
         functional.hessian(lambda a: a, x)
     with pytest.raises(RuntimeError, match="can only be None"):
@@ -107,3 +109,49 @@ def test_bad_arguments():
         functional.vjp(lambda a: a, x, engine.ones(3))
     with pytest.raises(TypeError, match="must be Tensors"):
         functional.jacobian(lambda a: a, 3.0)
+
+
+def test_vectorized_and_forward_strategies_give_the_same():
+    x = engine.tensor([0.5, -1.0, 2.0])
+    plain = functional.jacobian(lambda a: a.sin() * a.sum(), x)
+    for strategy in ("reverse-mode", "forward-mode"):
+        assert engine.equal(functional.jacobian(lambda a: a.sin() * a.sum(), x, vectorize=True, strategy=strategy), plain)
+
+
+def test_rows_of_gradients_at_once():
+    x = engine.tensor([0.5, -1.0, 2.0], requires_grad=True)
+    out = x.sin() * x.sum()
+    rows, = engine.autograd.grad(out, x, engine.eye(3), is_grads_batched=True)
+    assert engine.allclose(rows, functional.jacobian(lambda a: a.sin() * a.sum(), x.detach()))
+    with pytest.raises(RuntimeError, match="first dimension"):
+        engine.autograd.grad(out, x, None, is_grads_batched=True)
+
+
+class TestDualNumbers:
+    def test_tangents(self):
+        x, y, v = engine.tensor([1.0, 2.0]), engine.tensor([3.0, 4.0]), engine.tensor([1.0, -1.0])
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(x, v)
+            primal, tangent = forward_ad.unpack_dual(dual * dual * y)
+            assert primal.tolist() == [3, 16] and tangent.tolist() == [6, -16]
+            assert forward_ad.unpack_dual(dual).tangent is v
+            assert forward_ad.unpack_dual(y * 2).tangent is None
+            other = forward_ad.make_dual(y, v)
+            assert forward_ad.unpack_dual(dual * other).tangent.tolist() == [4, -6]
+        assert forward_ad.unpack_dual(dual).tangent is None
+
+    def test_of_a_network(self):
+        net = engine.nn.Sequential(engine.nn.Linear(3, 4), engine.nn.Tanh(), engine.nn.Linear(4, 2)).double()
+        x, v = engine.randn(2, 3, dtype=engine.float64), engine.randn(2, 3, dtype=engine.float64)
+        with forward_ad.dual_level():
+            tangent = forward_ad.unpack_dual(net(forward_ad.make_dual(x, v))).tangent
+        assert engine.allclose(tangent, (net(x + 1e-6 * v) - net(x - 1e-6 * v)) / 2e-6, atol=1e-7)
+
+    def test_errors(self):
+        with pytest.raises(RuntimeError, match="outside of a forward AD level"):
+            forward_ad.make_dual(engine.ones(1), engine.ones(1))
+        with forward_ad.dual_level():
+            with pytest.raises(RuntimeError, match="Nested forward mode"), forward_ad.dual_level():
+                pass
+            with pytest.raises(RuntimeError, match="same shape and dtype"):
+                forward_ad.make_dual(engine.ones(1), engine.ones(2))

@@ -140,8 +140,18 @@ def test_full_backward_hook_errors() -> None:
     module.register_full_backward_hook(lambda module, grad_input, grad_output: (None, None, None))
     with pytest.raises(RuntimeError, match="expected 1 gradients, got 3"):
         module(one().requires_grad_()).sum().backward()
-    with pytest.raises(NotImplementedError, match="register_full_backward_hook"):
+    with pytest.raises(RuntimeError, match="Cannot use both regular backward hooks and full backward hooks"):
         module.register_backward_hook(lambda *args: None)
+
+
+def test_the_deprecated_backward_hook_sees_the_gradient_of_the_output() -> None:
+    seen = []
+    module = nn.Linear(3, 2)
+    handle = module.register_backward_hook(lambda module, grad_input, grad_output: seen.append(grad_output[0].tolist()))
+    (module(engine.ones(1, 3)) * engine.tensor([2.0, 3.0])).sum().backward()
+    handle.remove()
+    module(engine.ones(1, 3)).sum().backward()
+    assert seen == [[[2, 3]]]
 
 
 def test_full_backward_hooks_and_other_kinds_of_output() -> None:
