@@ -123,7 +123,7 @@ def find_checkpoint(trainer: Trainer, ckpt_path: Any, model_given: bool) -> Path
         warnings.warn(
             f"Trainer.{fn}(...) without a model uses the best checkpoint of the fit before ({best})."
             " HINT: pass the model to use its current weights, or ckpt_path='best' to say so.",
-            stacklevel=5,
+            stacklevel=6,
         )
         return Path(best)
     if ckpt_path == "best":
@@ -134,8 +134,6 @@ def find_checkpoint(trainer: Trainer, ckpt_path: Any, model_given: bool) -> Path
                 " HINT: fit first, with a ModelCheckpoint."
             )
         return Path(best)
-    if ckpt_path == "last":
-        return _last_checkpoint(trainer)
     if ckpt_path in ("hpc", "registry"):
         raise NotImplementedError(
             f"Trainer.{fn}(ckpt_path={ckpt_path!r}) is not supported. HINT: pass the path of the file."
@@ -143,10 +141,44 @@ def find_checkpoint(trainer: Trainer, ckpt_path: Any, model_given: bool) -> Path
     return Path(ckpt_path)
 
 
-def _last_checkpoint(trainer: Trainer) -> Path | None:
-    """The newest file that a checkpoint callback of this Trainer, or of one like it before, wrote as its last.
+def open_checkpoint(
+    trainer: Trainer, ckpt_path: Any, model_given: bool
+) -> tuple[Path, dict[str, Any]] | tuple[None, None]:
+    """The file that ``ckpt_path`` means, and its content. Of "last", a damaged file is reported and the one before taken.
 
-    The checkpoint of a preempted run counts too.
+    Raises:
+        engine.serialization.CheckpointError: the file is damaged; with "last", every file that was found is.
+    """
+    if ckpt_path != "last":
+        path = find_checkpoint(trainer, ckpt_path, model_given)
+        return (None, None) if path is None else (path, load_checkpoint(path))
+    failure = None
+    for path in _last_checkpoints(trainer):
+        try:
+            checkpoint = load_checkpoint(path)
+        except serialization.CheckpointError as error:
+            failure = error
+            warnings.warn(
+                f"Trainer.{trainer.state.fn}(ckpt_path='last'): {error}. The checkpoint before it is tried.", stacklevel=5
+            )
+            continue
+        if trainer.state.fn != "fit" or "optimizer_states" in checkpoint:
+            return path, checkpoint
+    if failure is not None:
+        raise failure
+    warnings.warn(
+        f"Trainer.{trainer.state.fn}(ckpt_path='last'): no last checkpoint was found, so none is loaded."
+        " HINT: ModelCheckpoint(dirpath=..., save_last=True) writes it.",
+        stacklevel=5,
+    )
+    return None, None
+
+
+def _last_checkpoints(trainer: Trainer) -> list[Path]:
+    """Checkpoints that a run may go on from, in the order in which to try them.
+
+    First those that a checkpoint callback of this Trainer, or of one like it before, wrote as its last, and that of a
+    preempted run; then all others beside them; the newest first.
     """
     folders = [Path(trainer.default_root_dir) / "checkpoints"]
     for logger in trainer.loggers:  # every version of the experiment has its own folder
@@ -159,14 +191,9 @@ def _last_checkpoint(trainer: Trainer) -> Path | None:
         folders += [Path(own)] if own else []
     folders.append(Path(trainer.default_root_dir))
     candidates += [path for folder in folders if (path := folder / CHECKPOINT_NAME).is_file()]
-    if candidates:
-        return max(candidates, key=lambda path: path.stat().st_mtime)
-    warnings.warn(
-        f"Trainer.{trainer.state.fn}(ckpt_path='last'): no last checkpoint was found, so none is loaded."
-        " HINT: ModelCheckpoint(dirpath=..., save_last=True) writes it.",
-        stacklevel=6,
-    )
-    return None
+    others = {path for folder in folders for path in folder.glob("*.ckpt")} - set(candidates)
+    found = [sorted(set(group), key=lambda path: path.stat().st_mtime, reverse=True) for group in (candidates, others)]
+    return [*found[0], *found[1]]
 
 
 # ---------------------------------------------------------------------- back into a run

@@ -13,6 +13,9 @@ import threading
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from engine.utils.data.waiting import while_waiting
+from lit.state import Point, RunningStage
+
 if TYPE_CHECKING:
     from lit.trainer import Trainer
 
@@ -43,12 +46,13 @@ class Preemption:
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self._state = trainer.state
+        self._trainer, self._state = trainer, trainer.state
         self._before: dict[int, Any] = {}
         self._raised: BaseException | None = None
 
     def __enter__(self) -> Preemption:
         self._state.preempted = False
+        while_waiting.append(self._end_waiting)
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 before = signal.getsignal(number)
@@ -60,6 +64,7 @@ class Preemption:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        while_waiting.remove(self._end_waiting)
         for number, before in self._before.items():
             if signal.getsignal(number) == self._receive:  # else the program has installed its own meanwhile
                 signal.signal(number, before)
@@ -72,6 +77,15 @@ class Preemption:
                 before(number, frame)
             except BaseException as error:
                 self._raised = error
+
+    def _end_waiting(self) -> None:
+        """Workers may take long to start, or to fetch a batch; between two batches nobody has to wait for them."""
+        loop, state = self._trainer.fit_loop, self._state
+        if not state.preempted or (state.stage == RunningStage.TRAINING and loop.inside_batch):
+            return
+        if state.stage == RunningStage.TRAINING and state.point == Point.EPOCH_START:
+            state.point = Point.BETWEEN_BATCHES  # the epoch has begun, its first batch is on its way
+        raise SIGTERMException
 
     def raise_what_waited(self) -> None:
         """Raise what a handler of the user raised while the run had to come to its end first."""

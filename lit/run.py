@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import engine
 from callbacks import MisconfigurationException
 from lit.checkpoint import (
-    find_checkpoint,
-    load_checkpoint,
+    open_checkpoint,
     restore_model_and_callbacks,
     restore_training,
     resume_loggers,
@@ -110,9 +109,8 @@ def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: 
     module, hooks, fn = trainer.lightning_module, trainer.hooks, trainer.state.fn
     fitting = fn == TrainerFn.FITTING
     _attach_data(trainer, loaders, datamodule)
-    path = find_checkpoint(trainer, ckpt_path, model_given)
+    path, checkpoint = open_checkpoint(trainer, ckpt_path, model_given)
     trainer.ckpt_path = None if path is None else str(path)
-    checkpoint = None if path is None else load_checkpoint(path)
     if fitting:
         resume_loggers(trainer, checkpoint, same_run=ckpt_path == "last")
     module.trainer = trainer

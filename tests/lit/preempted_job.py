@@ -69,7 +69,13 @@ class Job(Net):
 
     def train_dataloader(self) -> Any:
         torch.rand(3)
-        return loader(count=16, batch_size=2, shuffle=True, num_workers=2 if self.stop.phase == "workers" else 0)
+        workers = {"workers": 2, "worker_start": 2}.get(self.stop.phase, 0)
+        init = self.start_slowly if self.stop.phase == "worker_start" else None
+        return loader(count=16, batch_size=2, shuffle=True, num_workers=workers, worker_init_fn=init)
+
+    def start_slowly(self, worker: int) -> None:
+        (self.stop.folder / "ready").write_text("")
+        time.sleep(60)
 
     def val_dataloader(self) -> Any:
         return loader(count=8, batch_size=2, shuffle=True)

@@ -244,6 +244,26 @@ def test_no_best_and_no_last() -> None:
         quiet_trainer().fit(Net(), loader(), ckpt_path="hpc")
 
 
+def test_a_damaged_last_file_is_reported_and_the_one_before_is_taken(tmp_path: Path) -> None:
+    def trainer(epochs: int) -> pl.Trainer:
+        checkpoint = pl.callbacks.ModelCheckpoint(dirpath=tmp_path, save_last=True, save_top_k=-1)
+        return quiet_trainer(enable_checkpointing=True, callbacks=checkpoint, max_epochs=epochs)
+
+    trainer(2).fit(Net(), loader())
+    last = tmp_path / "last.ckpt"
+    data = bytearray(last.read_bytes())
+    data[-9] ^= 1
+    last.write_bytes(data)
+    model, again = Net(), trainer(3)
+    with pytest.warns(UserWarning, match=r"last\.ckpt.*checksum.*before it"):
+        again.fit(model, loader(), ckpt_path="last")
+    assert again.ckpt_path == str(tmp_path / "epoch=1-step=8.ckpt") and len(model.losses) == 4
+    for path in tmp_path.glob("*.ckpt"):
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.warns(UserWarning), pytest.raises(CheckpointError, match="ends early"):
+        trainer(4).fit(Net(), loader(), ckpt_path="last")
+
+
 # ---------------------------------------------------------------------- resuming
 
 

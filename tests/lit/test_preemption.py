@@ -82,6 +82,12 @@ def test_a_preempted_fit_goes_on_as_if_nothing_had_been(
     assert run(tmp_path, "last") == undisturbed
 
 
+def test_workers_that_start_slowly_are_not_waited_for(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    assert kill_in(tmp_path, "worker_start") == 143, (tmp_path / "output").read_text()
+    resumed = run(tmp_path, "last")
+    assert resumed["weights"] == undisturbed["weights"] and resumed["losses"] == undisturbed["losses"]
+
+
 def test_sigusr1_does_the_same(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
     assert kill_in(tmp_path, "on_train_batch_end", signal.SIGUSR1) == 143
     assert run(tmp_path, "last") == undisturbed

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import not_supported
 from . import sharedmem
 from .sampler import draw_seed
+from .waiting import while_waiting
 from .worker import EndOfStream, Failure, Job, NewEpoch, Resumed, Task, WorkerState, run
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _SECONDS_TO_LEAVE = 5.0  # for a worker that was told to stop, before it is killed
 # Orders ahead per worker. More would not fill the pipe's two directions with unread messages, but could come near it.
 _MAX_AHEAD = 32
+_SECONDS_BETWEEN_LOOKS = 0.2  # at whether somebody wants the waiting to end
 # The parent's ends of all pools' pipes. A fork inherits them; a worker closes its copies, because a pipe is at its end,
 # which tells workers to leave, only when nobody holds it any more.
 _parent_ends: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -57,6 +59,18 @@ def _stop(owner: int, connections: list[Connection], processes: list[Any]) -> No
         process.close()
     processes.clear()
     connections.clear()
+
+
+def _wait(handles: list[Any], timeout: float) -> list[Any]:
+    """Those of ``handles`` that are ready; none after ``timeout`` seconds (0: wait for ever)."""
+    deadline = time.monotonic() + timeout if timeout else None
+    while True:
+        left = _SECONDS_BETWEEN_LOOKS if deadline is None else min(_SECONDS_BETWEEN_LOOKS, deadline - time.monotonic())
+        ready = wait(handles, max(0.0, left))
+        if ready or (deadline is not None and time.monotonic() >= deadline):
+            return ready
+        for look in while_waiting:
+            look()
 
 
 class WorkerPool:
@@ -218,8 +232,12 @@ class WorkerPool:
                 if worker in self._dead:
                     raise self._death(worker)
                 arrived = self._receive_one()
-            except BaseException:  # a dead worker, a timeout, Ctrl-C
+            except BaseException as error:  # a dead worker, a timeout, Ctrl-C
+                self._turn = worker
                 self._ordered.clear()
+                if not isinstance(error, Exception):  # nobody wants to wait for workers that leave by themselves
+                    for process in self._processes:
+                        process.terminate()
                 self._stop()
                 raise
             if arrived is not None and not self._in_order:
@@ -248,7 +266,7 @@ class WorkerPool:
         waiting = {worker for worker in waiting if self._active[worker] and worker not in self._dead}
         pipes: dict[Any, int] = {self._connections[worker]: worker for worker in waiting}
         sentinels = {self._processes[worker].sentinel: worker for worker in waiting}
-        ready = wait([*pipes, *sentinels], self._timeout or None)
+        ready = _wait([*pipes, *sentinels], self._timeout)
         if not ready:
             raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds")
         # messages first: a worker may have died after it sent a batch

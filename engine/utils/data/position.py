@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from ...random import default_generator
@@ -93,6 +93,8 @@ class InProcess:
         for index in islice(indices, self._count):
             if read_again:
                 fetch(index)
+        if saved is not None and "workers" in saved:  # workers had orders, so the sampler had drawn its numbers
+            self._indices = chain(list(islice(indices, 1)), indices)
 
     def __iter__(self) -> InProcess:
         return self
