@@ -286,9 +286,15 @@ def uniform_(input: Tensor, *args: float, generator: Generator | None = None, **
     return _fill(input, source(generator).uniform(input._array.shape, d, float(low), float(high)), "uniform_")
 
 
+# One above the largest integer up to which a floating dtype has all of them.
+_LAST_WHOLE = {"float16": 2**11 + 1, "bfloat16": 2**8 + 1, "float32": 2**24 + 1, "float64": 2**53 + 1}
+
+
 @composite("random_", function=False)
 def random_(input: Tensor, *args: Any, generator: Generator | None = None) -> Tensor:
     """Fill with integers: `random_()` the dtype's range, `random_(to)` [0, to), `random_(from, to)` [from, to).
+
+    With None for `to`: from `from` up to the largest integer that the dtype holds.
 
     >>> _ = torch.manual_seed(0); torch.zeros(3).random_(10)
     tensor([4., 9., 3.])
@@ -298,7 +304,7 @@ def random_(input: Tensor, *args: Any, generator: Generator | None = None) -> Te
         return _fill(input, source(generator).random(shape, d), "random_")
     low, high = (0, args[0]) if len(args) == 1 else args
     if high is None:
-        raise NotImplementedError("random_(from, None) is not supported. HINT: give the upper bound.")
+        high = _LAST_WHOLE.get(d.name) or (int(np.iinfo(d).max) + 1 if d.kind in "iu" else 2)
     return _fill(input, source(generator).randint(shape, low, high, d), "random_")
 
 
