@@ -171,7 +171,7 @@ class EarlyStopping(Callback):
         if self.strict:
             raise RuntimeError(message)
         if self.verbose:
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
+            warnings.warn(f"[W202] {message}", RuntimeWarning, stacklevel=3)
         return False
 
     # ------------------------------------------------------------------ what to decide

@@ -70,7 +70,8 @@ class LearningRateMonitor(Callback):
         without = [type(o).__name__ for o in trainer.optimizers if not {"momentum", "betas"} & o.defaults.keys()]
         if self.log_momentum and without:
             warnings.warn(
-                f"LearningRateMonitor(log_momentum=True): {', '.join(without)} has no momentum; 0 is logged for it.",
+                f"[W201] LearningRateMonitor(log_momentum=True): {', '.join(without)} has no momentum; 0 is logged for it."
+                " HINT: log_momentum=False.",
                 RuntimeWarning,
                 stacklevel=2,
             )

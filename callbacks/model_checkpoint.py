@@ -190,8 +190,9 @@ class ModelCheckpoint(Checkpoint):
         self.best_model_path = state_dict["best_model_path"]
         if self.dirpath != state_dict["dirpath"]:
             warnings.warn(
-                f"ModelCheckpoint(dirpath={self.dirpath!r}): the checkpoint was written by a run with"
-                f" dirpath={state_dict['dirpath']!r}. Its best_model_path is kept; its list of best models is not.",
+                f"[W203] ModelCheckpoint(dirpath={self.dirpath!r}): the checkpoint was written by a run with"
+                f" dirpath={state_dict['dirpath']!r}. Its best_model_path is kept; its list of best models is not."
+                " HINT: use the same dirpath to go on with that list.",
                 stacklevel=2,
             )
             return
@@ -215,7 +216,7 @@ class ModelCheckpoint(Checkpoint):
         self.dirpath = self.dirpath or files.default_folder(trainer)
         saves = stage == "fit" and not trainer.fast_dev_run and self.save_top_k != 0
         if saves and os.path.isdir(self.dirpath) and os.listdir(self.dirpath):
-            warnings.warn(f"Checkpoint directory {self.dirpath} exists and is not empty.", stacklevel=2)
+            warnings.warn(f"[W204] {self.dirpath} exists and is not empty. HINT: a dirpath per run.", stacklevel=2)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of ``train_time_interval``."""
@@ -363,7 +364,7 @@ class ModelCheckpoint(Checkpoint):
             raise MisconfigurationException(message)
         if not self._warned_of_missing_metric:  # validation may still bring it
             self._warned_of_missing_metric = True
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(f"[W205] {message}", stacklevel=2)
 
     def _save_none_monitor_checkpoint(self, trainer: Trainer, metrics: dict[str, float | int]) -> None:
         path = self._free_path(metrics, replaced=self.best_model_path if self.save_top_k == 1 else "")

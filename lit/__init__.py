@@ -12,11 +12,13 @@ from lit import aliases, profilers, tuner, utilities
 from lit.combined_loader import CombinedLoader
 from lit.datamodule import LightningDataModule
 from lit.module import LightningModule
+from lit.notices import silence, silence_from_environment
 from lit.optimizers import LightningOptimizer
 from lit.seed import seed_everything
 from lit.trainer import Trainer
 
 aliases.install()
+silence_from_environment()
 
 
 def __getattr__(name: str) -> Any:
@@ -42,6 +44,7 @@ __all__ = [
     "metrics",
     "profilers",
     "seed_everything",
+    "silence",
     "tuner",
     "utilities",
 ]

@@ -121,7 +121,7 @@ def find_checkpoint(trainer: Trainer, ckpt_path: Any, model_given: bool) -> Path
         if fn == "fit" or model_given or not best:
             return None
         warnings.warn(
-            f"Trainer.{fn}(...) without a model uses the best checkpoint of the fit before ({best})."
+            f"[W115] Trainer.{fn}(...) without a model uses the best checkpoint of the fit before ({best})."
             " HINT: pass the model to use its current weights, or ckpt_path='best' to say so.",
             stacklevel=6,
         )
@@ -159,7 +159,9 @@ def open_checkpoint(
         except serialization.CheckpointError as error:
             failure = error
             warnings.warn(
-                f"Trainer.{trainer.state.fn}(ckpt_path='last'): {error}. The checkpoint before it is tried.", stacklevel=5
+                f"[W125] Trainer.{trainer.state.fn}(ckpt_path='last'): {error}. The checkpoint before it is tried."
+                " HINT: remove the damaged file.",
+                stacklevel=5,
             )
             continue
         if trainer.state.fn != "fit" or "optimizer_states" in checkpoint:
@@ -167,7 +169,7 @@ def open_checkpoint(
     if failure is not None:
         raise failure
     warnings.warn(
-        f"Trainer.{trainer.state.fn}(ckpt_path='last'): no last checkpoint was found, so none is loaded."
+        f"[W116] Trainer.{trainer.state.fn}(ckpt_path='last'): no last checkpoint was found, so none is loaded."
         " HINT: ModelCheckpoint(dirpath=..., save_last=True) writes it.",
         stacklevel=5,
     )
@@ -217,8 +219,8 @@ def restore_model_and_callbacks(trainer: Trainer, checkpoint: dict[str, Any]) ->
     trainer.unclaimed_states = states
     if states:
         warnings.warn(
-            f"The checkpoint holds the state of callbacks that this Trainer does not have: {', '.join(states)}."
-            " It is kept, and written to this run's checkpoints.",
+            f"[W117] The checkpoint holds the state of callbacks that this Trainer does not have: {', '.join(states)}."
+            " It is kept, and written to this run's checkpoints. HINT: pass the callbacks to let them go on.",
             stacklevel=2,
         )
 

@@ -388,7 +388,7 @@ class LightningCLI:
             return
         if is_overridden("configure_optimizers", self.model, LightningModule):
             warnings.warn(
-                f"LightningCLI: the optimizer of the command line replaces {type(self.model).__name__}"
+                f"[W101] LightningCLI: the optimizer of the command line replaces {type(self.model).__name__}"
                 ".configure_optimizers. HINT: auto_configure_optimizers=False keeps the method and drops the options.",
                 stacklevel=4,
             )

@@ -80,7 +80,7 @@ def _instead_of_gpus(value: Any) -> dict[str, Any]:
     if engine.cuda.is_available():
         return {"accelerator": "gpu", "devices": value}
     warnings.warn(
-        f"Trainer(gpus={value!r}): no usable GPU was found, training on the CPU."
+        f"[W105] Trainer(gpus={value!r}): no usable GPU was found, training on the CPU."
         " HINT: on a machine with an NVIDIA GPU: pip install 'litengine[cuda12]' (or [cuda13]).",
         stacklevel=4,
     )
@@ -94,7 +94,7 @@ def _appended(flags: dict[str, Any], callback: Any) -> list[Any]:
 
 def _deprecated(name: str, value: Any, instead: str) -> None:
     # Level 4 is the line with Trainer(...): _deprecated <- _translate <- wrapper <- the user.
-    warnings.warn(f"Trainer({name}={value!r}) is an old spelling. HINT: {instead}.", DeprecationWarning, stacklevel=4)
+    warnings.warn(f"[W106] Trainer({name}={value!r}) is an old spelling. HINT: {instead}.", DeprecationWarning, stacklevel=4)
 
 
 def batch_limit(name: str, value: Any) -> int | float:

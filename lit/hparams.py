@@ -177,7 +177,7 @@ def _warn_about_modules(hparams: AttributeDict) -> None:
     for name, value in hparams.items():
         if isinstance(value, nn.Module):
             warnings.warn(
-                f"save_hyperparameters(): {name!r} is a Module; its weights are in the checkpoint already and the"
+                f"[W102] save_hyperparameters(): {name!r} is a Module; its weights are in the checkpoint already and the"
                 f" hyper-parameters of the checkpoint will not hold it. HINT: save_hyperparameters(ignore=[{name!r}])"
                 f" and load_from_checkpoint(path, {name}=...).",
                 stacklevel=4,
@@ -223,7 +223,7 @@ def storable_hparams(obj: HyperparametersMixin) -> dict[str, Any]:
             dropped.append(f"{name} ({type(value).__name__})")
     if dropped:
         warnings.warn(
-            f"The checkpoint does not hold the hyper-parameters {', '.join(dropped)}: only numbers, strings, tensors"
+            f"[W103] The checkpoint does not hold the hyper-parameters {', '.join(dropped)}: only numbers, strings, tensors"
             " and containers of them are stored, because a checkpoint executes nothing when it is loaded."
             " HINT: pass them to load_from_checkpoint(path, name=...).",
             stacklevel=2,

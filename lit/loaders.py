@@ -137,8 +137,8 @@ def without_shuffling(loader: Any, kind: str) -> Any:
     if not isinstance(loader, DataLoader) or not isinstance(loader.sampler, RandomSampler):
         return loader
     warnings.warn(
-        f"Trainer(overfit_batches=...) takes the same batches every epoch, so the {kind} loader's shuffling is left"
-        " out: batches come from a second loader over the same dataset, in order.",
+        f"[W108] Trainer(overfit_batches=...) takes the same batches every epoch, so the {kind} loader's shuffling is left"
+        " out: batches come from a second loader over the same dataset, in order. HINT: shuffle=False says so yourself.",
         stacklevel=2,
     )
     return DataLoader(
@@ -225,7 +225,7 @@ class TrainingData:
         trainer = self._trainer
         if trainer.loggers and self.max_batches < trainer.log_every_n_steps and not trainer.fast_dev_run:
             warnings.warn(
-                f"An epoch has {self.max_batches} training batches, fewer than"
+                f"[W109] An epoch has {self.max_batches} training batches, fewer than"
                 f" Trainer(log_every_n_steps={trainer.log_every_n_steps}): step values may be missing in the logs."
                 " HINT: lower log_every_n_steps.",
                 stacklevel=7,

@@ -283,7 +283,7 @@ class FitLoop:
         self.reporting.start_train_batch(batch)
         outputs: Any = None
         if batch is None:
-            warnings.warn("The training loader yielded None; nothing is trained on it.", stacklevel=2)
+            warnings.warn("[W110] The training loader yielded None: it is skipped. HINT: check collate_fn.", stacklevel=2)
         else:
             if "on_train_batch_start" in active:
                 answer = hooks.call("on_train_batch_start", batch, batch_idx)
@@ -365,7 +365,7 @@ class FitLoop:
     def _training_step(self) -> Tensor | None:
         output = self._call_training_step(self._batch, self._batch_idx)
         if output is None:
-            warnings.warn("`training_step` returned None: this batch is skipped.", stacklevel=2)
+            warnings.warn("[W111] `training_step` returned None: this batch is skipped. HINT: return the loss.", stacklevel=2)
             return None
         loss, extra = loss_and_extra(output)
         if self.trainer.detect_anomaly:

@@ -176,7 +176,9 @@ class LightningModule(DataHooks, ModelHooks, HyperparametersMixin, nn.Module):
         trainer = self._trainer
         if trainer is None:
             warnings.warn(
-                f"self.log({name!r}, ...) was ignored: the module is not attached to a `Trainer`.", stacklevel=2
+                f"[W104] self.log({name!r}, ...) was ignored: the module is not attached to a `Trainer`."
+                " HINT: log in the steps and hooks that a Trainer calls.",
+                stacklevel=2,
             )
             return
         if enable_graph:

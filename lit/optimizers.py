@@ -125,7 +125,8 @@ def configure(module: LightningModule, returned: Any) -> tuple[list[Optimizer], 
     """
     if returned is None:
         warnings.warn(
-            "`configure_optimizers` returned None: this fit runs without an optimizer and updates nothing.",
+            "[W119] `configure_optimizers` returned None: this fit runs without an optimizer and updates nothing."
+            " HINT: return an optimizer.",
             stacklevel=2,
         )
         returned = NoOptimizer()
@@ -191,8 +192,8 @@ def _check_keys(returned: Mapping[str, Any]) -> None:
     extra = set(returned) - {"optimizer", "lr_scheduler", "monitor"}
     if extra:
         warnings.warn(
-            f"`configure_optimizers` returned a dict with unknown keys {sorted(extra)}, which are ignored."
-            " The known ones are 'optimizer', 'lr_scheduler' and 'monitor'.",
+            f"[W120] `configure_optimizers` returned a dict with unknown keys {sorted(extra)}, which are ignored."
+            " HINT: the known ones are 'optimizer', 'lr_scheduler' and 'monitor'.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -204,7 +205,7 @@ def _scheduler_config(module: LightningModule, scheduler: Any, monitor: str | No
     extra = set(given) - known
     if extra:
         warnings.warn(
-            f"The lr scheduler dict has unknown keys {sorted(extra)}, which are ignored. HINT: remove them.",
+            f"[W121] The lr scheduler dict has unknown keys {sorted(extra)}, which are ignored. HINT: remove them.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -250,7 +251,7 @@ def _check_scheduler(module: LightningModule, config: LRSchedulerConfig) -> None
         )
     if isinstance(config.scheduler, OneCycleLR) and config.interval == "epoch":
         warnings.warn(
-            "OneCycleLR is stepped once per epoch here. HINT: it is usually meant for"
+            "[W122] OneCycleLR is stepped once per epoch here. HINT: it is usually meant for"
             ' {"scheduler": scheduler, "interval": "step"}.',
             RuntimeWarning,
             stacklevel=2,
@@ -272,5 +273,5 @@ def monitored_metric(config: LRSchedulerConfig, metrics: Mapping[str, Any]) -> A
     )
     if config.strict:
         raise MisconfigurationException(message)
-    warnings.warn(message + " The scheduler is not stepped this time.", RuntimeWarning, stacklevel=2)
+    warnings.warn(f"[W112] {message} The scheduler is not stepped this time.", RuntimeWarning, stacklevel=2)
     return None

@@ -178,7 +178,8 @@ class Reporting:
                 if id(logger) not in self._failed_loggers:
                     self._failed_loggers.add(id(logger))
                     warnings.warn(
-                        f"{type(logger).__name__} failed and may lose what it is given: {type(error).__name__}: {error}."
+                        f"[W107] {type(logger).__name__} failed and may lose what it is given:"
+                        f" {type(error).__name__}: {error}."
                         " Training goes on. HINT: look at the disk or server it writes to; further failures of this"
                         " logger are not reported.",
                         stacklevel=3,

@@ -280,7 +280,7 @@ class Results:
                 self._sizes_compared = True
                 if any(other != size for other in sizes):
                     warnings.warn(
-                        f"self.log(...) weights epoch means with the size of the first tensor in the batch ({size}),"
+                        f"[W114] self.log(...) weights epoch means with the size of the first tensor in the batch ({size}),"
                         " but the batch holds tensors of other sizes. HINT: pass self.log(..., batch_size=...).",
                         stacklevel=2,
                     )

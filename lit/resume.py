@@ -162,7 +162,7 @@ def _batch(trainer: Trainer) -> State | None:
     batch, steps = trainer.reporting.train.batch, trainer.fit_loop.steps_before_batch
     if trainer.state.global_step != steps:
         warnings.warn(
-            "Trainer.save_checkpoint(...) was called inside a training step, after an optimizer had stepped: a run that"
+            "[W123] Trainer.save_checkpoint(...) was called inside a training step, after an optimizer had stepped: a run that"
             " goes on from this checkpoint repeats the whole step. HINT: save in on_train_batch_end.",
             stacklevel=6,
         )
@@ -170,7 +170,7 @@ def _batch(trainer: Trainer) -> State | None:
         serialization.check_storable(batch)
     except serialization.SaveError as error:
         warnings.warn(
-            f"Trainer.save_checkpoint(...) was called before a batch was trained, and the batch cannot be kept ({error}):"
+            f"[W124] Trainer.save_checkpoint(...) was called before a batch was trained, which cannot be kept ({error}):"
             " a run that goes on from this checkpoint begins with the next one. HINT: save in on_train_batch_end.",
             stacklevel=6,
         )

@@ -196,8 +196,8 @@ def _check_steps(trainer: Trainer) -> None:
     validates = trainer.limit_val_batches > 0 and is_overridden("validation_step", module, LightningModule)
     if validates and not trainer.val_loop.data.source.is_defined(trainer):
         warnings.warn(
-            f"{type(module).__name__} has a `validation_step`, but there is no validation loader: fit runs without"
-            " validation.",
+            f"[W118] {type(module).__name__} has a `validation_step`, but there is no validation loader: fit runs without"
+            " validation. HINT: pass val_dataloaders, or limit_val_batches=0 to say so.",
             stacklevel=5,
         )
     if not module.automatic_optimization:

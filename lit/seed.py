@@ -32,7 +32,7 @@ def seed_everything(seed: int | None = None, workers: bool = False, verbose: boo
     if seed is None:
         found = os.environ.get("PL_GLOBAL_SEED")
         if found is None:
-            warnings.warn("seed_everything(): no seed given and PL_GLOBAL_SEED is not set; using 0.", stacklevel=2)
+            warnings.warn("[W113] seed_everything(): no seed given, so 0 is used. HINT: pass one.", stacklevel=2)
         seed = found or 0  # type: ignore[assignment]
     try:
         seed = int(seed)  # type: ignore[arg-type]

@@ -171,7 +171,9 @@ class ExperimentWriter:
                 " HINT: choose another `version`, or move the file away."
             )
         if not quietly:
-            warnings.warn(f"{path} exists: new rows are appended to it.", stacklevel=4)
+            warnings.warn(
+                f"[W301] {path} exists: new rows are appended. HINT: another `version` for a new file.", stacklevel=4
+            )
         self.metrics_keys, self._known = columns, set(columns)
         if not ends_whole:  # the earlier run was killed while it wrote
             append_text(path, "\n")

@@ -150,8 +150,8 @@ class TensorBoardLogger(FolderLogger):
         inputs = getattr(model, "example_input_array", None) if input_array is None else input_array
         if inputs is None:
             warnings.warn(
-                "TensorBoardLogger(log_graph=True): the graph is not logged, for the model has no"
-                " `example_input_array` and `log_graph` got no `input_array`.",
+                "[W302] TensorBoardLogger(log_graph=True): the graph is not logged, for the model has no"
+                " `example_input_array` and `log_graph` got no `input_array`. HINT: set one of them.",
                 stacklevel=2,
             )
             return

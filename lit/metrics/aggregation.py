@@ -45,7 +45,7 @@ class _Aggregate(Metric):
             return values, engine.where(missing, engine.ones_like(weights), weights)
         if self.nan_strategy == "warn":
             warnings.warn(
-                f"{type(self).__name__}: the values hold NaN, which is left out."
+                f"[W403] {type(self).__name__}: the values hold NaN, which is left out."
                 " HINT: nan_strategy='ignore' does the same and is silent.",
                 stacklevel=4,
             )

@@ -265,7 +265,7 @@ def _cached(compute: Callable[..., Any]) -> Callable[..., Any]:
     def cached(self: Metric) -> Any:
         if self._update_count == 0:
             warnings.warn(
-                f"{type(self).__name__}.compute() was called before any update: its value means nothing."
+                f"[W401] {type(self).__name__}.compute() was called before any update: its value means nothing."
                 " HINT: call update first, or drop the call.",
                 stacklevel=2,
             )

@@ -154,7 +154,9 @@ def roc_points_from_zero(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor, thresho
     for what, count, name in (("negative", fp + tn, "false"), ("positive", tp + fn, "true")):
         if not count.any():
             warnings.warn(
-                f"ROC: there are no {what} samples in the targets; the {name} positive rate is set to 0.", stacklevel=2
+                f"[W404] ROC: there are no {what} samples in the targets; the {name} positive rate is set to 0."
+                " HINT: compute over more data.",
+                stacklevel=2,
             )
     fpr, tpr, thresholds = roc_points(tp, fp, fn, tn, thresholds)
     zero, one = fpr.new_zeros(1), thresholds.new_ones(1)
@@ -172,7 +174,10 @@ def precision_recall_of_scores(tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor, t
     """``precision_recall_points`` of all distinct scores; without positive samples recall is 1."""
     precision, recall, thresholds = precision_recall_points(tp, fp, fn, tn, thresholds)
     if not (tp + fn).any():
-        warnings.warn("Precision-recall curve: there are no positive samples; recall is set to 1.", stacklevel=2)
+        warnings.warn(
+            "[W405] Precision-recall curve: there are no positive samples; recall is set to 1. HINT: compute over more data.",
+            stacklevel=2,
+        )
         recall = engine.cat([engine.ones_like(recall[:-1]), recall[-1:]])
     return precision, recall, thresholds
 
@@ -194,7 +199,11 @@ def mean_of(values: Tensor, support: Tensor, average: str | None, what: str) -> 
         return values
     known = ~values.isnan()
     if not known.all():
-        warnings.warn(f"{what}: one or more classes have none; they are left out of the {average} average.", stacklevel=2)
+        warnings.warn(
+            f"[W406] {what}: one or more classes have none; they are left out of the {average} average."
+            " HINT: average=None shows which.",
+            stacklevel=2,
+        )
     if average == "macro":
         return values[known].mean()
     weights = safe_divide(support[known], support[known].sum())

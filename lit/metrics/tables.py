@@ -197,7 +197,8 @@ def _normalized(table: Tensor, normalize: str | None) -> Tensor:
     sums = table.float().sum(dims, keepdim=True)
     if (sums == 0).any():
         warnings.warn(
-            f"Confusion matrix: with normalize={normalize!r} some sums are 0; the entries that they divide are set to 0.",
+            f"[W402] Confusion matrix: with normalize={normalize!r} some sums are 0; what they divide is set to 0."
+            " HINT: normalize=None gives the counts.",
             stacklevel=2,
         )
     return safe_divide(table, sums)
