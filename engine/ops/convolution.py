@@ -9,11 +9,10 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ..errors import not_supported
 from ..tensor import Tensor
 from ._columns import Plan, convolve, gradients
 from ._windows import by_x, key, many, windows_of
-from .base import Op, expect_tensor, install, op
+from .base import CARDS, Op, expect_tensor, install, op
 from .casting import casting, lower
 
 
@@ -67,6 +66,7 @@ class Convolution(Op):
         yield case(2, (0, 3, 4, 4), (5, 3, 3, 3))
         yield make("conv2d", make.uniform((5, 3, 4, 2)).t(), make.uniform((3, 3, 2, 4)).t())
         yield case(3, (2, 2, 4, 3, 4), (3, 2, 2, 2, 3), padding=1, stride=2)
+        yield make("conv2d", make.complex((2, 3, 5, 4)), make.complex((4, 3, 2, 3)), make.complex((4,)), padding=1, _half=False)
 
 
 @op("_conv_input_grad", function=False, method=False, node="ConvolutionBackwardBackward0")
@@ -280,8 +280,6 @@ def _check_tensors(function: str, nd: int, input: Any, weight: Any, bias: Any) -
             f"Expected {nd + 1}D (unbatched) or {nd + 2}D (batched) input to {function}, but got input of "
             f"size: {list(input.shape)}"
         )
-    if input._array.dtype.kind == "c":
-        raise not_supported(f"{function} of complex tensors", "convolve the real and imaginary parts separately")
     for name, other in (("weight", weight), ("bias", bias)):
         if other is not None and other._array.dtype != input._array.dtype:
             raise RuntimeError(f"Input type ({input.dtype}) and {name} type ({other.dtype}) should be the same")
@@ -297,6 +295,14 @@ def _run(card: type[Op], input: Tensor, weight: Tensor, bias: Any, plan_of: Any,
     one = input.unsqueeze(0)  # type: ignore[attr-defined]
     plan = plan_of(nd, (1, *x.shape), weight._array.shape, b_shape, *options)
     return card.apply(one, weight, bias, plan).squeeze(0)
+
+
+def _of_parts(conv: Any, input: Any, weight: Any, bias: Any, *options: Any) -> Any:
+    """A convolution of complex tensors, from four of their real and imaginary parts."""
+    (a, b), (c, d) = [(t.real, t.imag) for t in (input, weight)]
+    real, imag = (None, None) if bias is None else (bias.real, bias.imag)
+    low = conv(a, c, real, *options) - conv(b, d, None, *options)
+    return CARDS["complex"].apply(low, conv(a, d, imag, *options) + conv(b, c, None, *options))
 
 
 _CONV_DOC = """The {nd}-dimensional convolution (cross-correlation) of `input` with `weight`.
@@ -335,6 +341,8 @@ def _install(nd: int) -> None:
         if casting.on:
             input, weight, bias = lower(input, weight, bias)
         _check_tensors(f"conv{nd}d", nd, input, weight, bias)
+        if input._array.dtype.kind == "c":
+            return _of_parts(conv, input, weight, bias, stride, padding, dilation, groups)
         return _run(Convolution, input, weight, bias, conv_plan, nd, stride, padding, dilation, groups)
 
     def conv_transpose(
@@ -350,6 +358,8 @@ def _install(nd: int) -> None:
         if casting.on:
             input, weight, bias = lower(input, weight, bias)
         _check_tensors(f"conv_transpose{nd}d", nd, input, weight, bias)
+        if input._array.dtype.kind == "c":
+            return _of_parts(conv_transpose, input, weight, bias, stride, padding, output_padding, groups, dilation)
         return _run(
             ConvTranspose, input, weight, bias, transpose_plan, nd, stride, padding, output_padding, groups, dilation
         )

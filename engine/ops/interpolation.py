@@ -6,6 +6,7 @@ Resizing is separable, so it is done one dimension after the other: every output
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..errors import did_you_mean, not_supported
+from ..errors import did_you_mean
 from ..tensor import Tensor, wrap
 from .base import FUNCTIONAL, Op, composite, expect_tensor, op
 from .padding import TakeAxes
@@ -107,6 +108,22 @@ def _cubic_taps(size: int, out: int, scale: float | None, align_corners: bool, d
     return index.clip(0, size - 1), np.stack([far(t + 1), near(t), near(1 - t), far(2 - t)], 1)
 
 
+def _antialiased_taps(size: int, out: int, scale: float | None, align_corners: bool, dtype: Any, cubic: bool) -> tuple:
+    """Taps of a kernel as wide as an output pixel, so that shrinking averages instead of skipping inputs (as in Pillow)."""
+    step = (size - 1) / (out - 1) if align_corners and out > 1 else 1 / scale if scale else size / out
+    wide = max(step, 1.0)
+    reach = (2 if cubic else 1) * wide
+    centre = step * (np.arange(out) + 0.5)
+    first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
+    last = np.minimum((centre + reach + 0.5).astype(np.int64), size)
+    index = first[:, None] + np.arange(int((last - first).max()))
+    x = abs((index - centre[:, None] + 0.5) / wide)
+    near = (1.5 * x - 2.5) * x * x + 1 if cubic else 1 - x  # Keys' kernel with -0.5; a triangle
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2 if cubic else 0 * x
+    weight = np.where(x < 1, near, np.where(x < 2, far, 0)) * (index < last[:, None])
+    return index.clip(0, size - 1), (weight / weight.sum(1, keepdims=True)).astype(dtype)
+
+
 def _nearest_index(size: int, out: int, scale: float | None, exact: bool) -> np.ndarray:
     if not exact and out in (size, 2 * size):  # whatever the scale factor says, as in torch
         return np.arange(out) * size // out
@@ -177,7 +194,8 @@ def interpolate(
 
     `mode`: "nearest", "nearest-exact", "area"; "linear" (3-D input), "bilinear" and "bicubic" (4-D), "trilinear"
     (5-D), for which `align_corners` keeps the corner pixels' values. ValueError for contradicting arguments,
-    NotImplementedError for a mode that does not fit the input's dimensions and for `antialias=True`.
+    NotImplementedError for a mode that does not fit the input's dimensions. `antialias` (bilinear and bicubic only)
+    averages over an output pixel's width when shrinking.
 
     >>> nn.functional.interpolate(torch.tensor([[[1., 3.]]]), scale_factor=2)
     tensor([[[1., 1., 3., 3.]]])
@@ -186,8 +204,8 @@ def interpolate(
     """
     a = expect_tensor(input, "interpolate")._array
     _check_mode(mode, align_corners, a.ndim)
-    if antialias:
-        raise not_supported("interpolate(antialias=True)", "resize with mode='area', or blur before resizing")
+    if antialias and not (mode in ("bilinear", "bicubic") and a.ndim == 4):
+        raise ValueError("Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input")
     out, scales = _wanted(a.shape, size, scale_factor, recompute_scale_factor)
     if 0 in a.shape[1:] or any(n < 1 for n in out):
         raise RuntimeError(
@@ -202,7 +220,10 @@ def interpolate(
         if _MODES[mode] is None:
             steps.append((axis, xp.asarray(_nearest_index(n, m, scale, mode == "nearest-exact")), n))
             continue
-        taps = _cubic_taps if mode == "bicubic" else _linear_taps
+        cubic = mode == "bicubic"
+        taps: Any = _cubic_taps if cubic else _linear_taps
+        if antialias:
+            taps = functools.partial(_antialiased_taps, cubic=cubic)
         index, weight = taps(
             n, m, scale, bool(align_corners), np.dtype(np.float64 if a.dtype == np.float64 else np.float32)
         )
@@ -306,9 +327,9 @@ def grid_sample(
     """Sample images at the places of a grid (Jaderberg et al. 2015).
 
     Shapes: input (N, C, H, W) and grid (N, Ho, Wo, 2) give (N, C, Ho, Wo); input (N, C, D, H, W) and grid (N, Do, Ho,
-    Wo, 3) give (N, C, Do, Ho, Wo). Grid coordinates are x first, in [-1, 1]. `mode`: "bilinear" or "nearest";
+    Wo, 3) give (N, C, Do, Ho, Wo). Grid coordinates are x first, in [-1, 1]. `mode`: "bilinear", "nearest" or "bicubic" (4-D);
     `padding_mode`: "zeros", "border" or "reflection". Differentiable in both. RuntimeError for shapes that do not
-    fit, ValueError for unknown modes, NotImplementedError for "bicubic".
+    fit, ValueError for unknown modes.
 
     >>> image = torch.tensor([[[[0., 1.], [2., 3.]]]])
     >>> nn.functional.grid_sample(image, torch.zeros(1, 1, 1, 2), align_corners=True)
@@ -324,6 +345,8 @@ def grid_sample(
         )
     xp, spatial = backend.namespace(a), a.shape[2:]
     nd = len(spatial)
+    if mode == "bicubic":
+        return _bicubic_sample(xp, input, grid, padding_mode, bool(align_corners))
     pixels = [
         _pixel(grid[..., nd - 1 - i], n, padding_mode, bool(align_corners))  # type: ignore[index]
         for i, n in enumerate(spatial)
@@ -343,6 +366,41 @@ def grid_sample(
     return total  # type: ignore[return-value]
 
 
+def _cubic_weights(t: Tensor) -> list:
+    """The weights of the four neighbours of a point `t` past the second of them, differentiable in `t`."""
+    a = _CUBIC
+
+    def near(x: Any) -> Any:
+        return ((a + 2) * x - (a + 3)) * x * x + 1
+
+    def far(x: Any) -> Any:
+        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+
+    return [far(t + 1), near(t), near(1 - t), far(2 - t)]  # type: ignore[operator]
+
+
+def _bicubic_sample(xp: Any, input: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
+    """Sums of 4 x 4 neighbours; those outside of the image are padded one by one."""
+    a, spatial = input._array, input._array.shape[2:]
+    pixels = [_unnormalised(grid[..., 1 - i], n, align_corners) for i, n in enumerate(spatial)]  # type: ignore[index]
+    lows = [xp.floor(p._array) for p in pixels]
+    weights = [_cubic_weights(p - wrap(low)) for p, low in zip(pixels, lows)]  # type: ignore[operator]
+    total: Any = None
+    for i in range(4):
+        for j in range(4):
+            places = [low + step - 1 for low, step in zip(lows, (i, j))]
+            if padding_mode != "zeros":
+                fold = padding_mode == "reflection"
+                places = [xp.clip(_reflected(wrap(c), n, align_corners)._array if fold else c, 0, n - 1)
+                          for c, n in zip(places, spatial)]
+            index, inside = _flat_index(xp, places, spatial)
+            index = xp.broadcast_to(index[:, None], (*a.shape[:2], *index.shape[1:]))
+            weight = weights[0][i] * weights[1][j] * wrap(inside.astype(a.dtype))
+            term = TakeFlat.apply(input, index, 2) * weight.unsqueeze(1)
+            total = term if total is None else total + term
+    return total
+
+
 def _flat_index(xp: Any, coordinates: list, spatial: tuple) -> tuple[Any, Any]:
     """(flat index clipped to the image, whether the coordinates were inside)."""
     index, inside = 0, True
@@ -353,9 +411,7 @@ def _flat_index(xp: Any, coordinates: list, spatial: tuple) -> tuple[Any, Any]:
 
 
 def _check_grid(a: Any, places: Any, mode: str, padding_mode: str) -> None:
-    if mode == "bicubic":
-        raise not_supported("grid_sample(mode='bicubic')", "mode='bilinear'")
-    if mode not in ("bilinear", "nearest"):
+    if mode not in ("bilinear", "nearest", "bicubic"):
         raise ValueError(
             f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
         )
@@ -369,6 +425,8 @@ def _check_grid(a: Any, places: Any, mode: str, padding_mode: str) -> None:
             "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with "
             f"sizes {list(a.shape)} and grid with sizes {list(places.shape)}"
         )
+    if mode == "bicubic" and a.ndim != 4:
+        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
     if a.shape[0] != places.shape[0] or places.shape[-1] != a.ndim - 2:
         raise RuntimeError(
             f"grid_sampler(): expected grid to have size {a.ndim - 2} in last dimension and input's batch size "
@@ -393,11 +451,14 @@ def _samples(make: Any) -> Any:
     yield case((1, 2, 4, 5), (7, 3), mode="bicubic")
     yield case((1, 2, 4, 5), (7, 9), mode="bicubic", align_corners=True)
     yield case((1, 1, 3, 2, 3), (4, 4, 2), mode="trilinear")
+    for mode in ("bilinear", "bicubic"):
+        yield case((1, 2, 9, 7), (4, 10), mode=mode, antialias=True, _half=False)
+        yield case((1, 1, 9, 7), None, 0.4, mode, True, antialias=True, _half=False)
 
 
 @samples_for("grid_sample")
 def _grid_samples(make: Any) -> Any:
-    for mode in ("bilinear", "nearest"):
+    for mode in ("bilinear", "nearest", "bicubic"):
         for padding_mode in ("zeros", "border", "reflection"):
             for corners in (False, True):
                 yield make(
