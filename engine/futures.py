@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import GenericAlias
 from typing import Any
 
 __all__ = ["Future", "collect_all", "fork", "wait", "wait_all"]
@@ -17,6 +18,8 @@ class Future:
     >>> future.set_result(1); future.wait()
     1
     """
+
+    __class_getitem__ = classmethod(GenericAlias)  # `Future[int]` in annotations
 
     def __init__(self, *, devices: Any = None) -> None:
         self._done = False

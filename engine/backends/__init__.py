@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import cuda, cudnn, fast, mkl, mps
+from . import cuda, cudnn, fast, mkl, mkldnn, mps
 
-__all__ = ["cuda", "cudnn", "fast", "mkl", "mps"]
+__all__ = ["cuda", "cudnn", "fast", "mkl", "mkldnn", "mps"]
