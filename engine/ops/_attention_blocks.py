@@ -46,7 +46,7 @@ class Blocks:
         self.scale, self.keep_scale = q.dtype.type(scale), q.dtype.type(keep_scale)
         self.mask, self.kept = mask, kept
         self.rows = spans(q.shape[2], CAUSAL_QUERIES if causal else QUERIES)
-        self.groups = groups(*q.shape[:2], self.rows[0].stop, min(k.shape[2], KEYS))
+        self.groups = groups(q.shape[0], q.shape[1], self.rows[0].stop, min(k.shape[2], KEYS))
         self.kernels = fast.kernels("attention") if q.dtype == np.float32 else None
 
     def columns(self, rows: slice) -> list[slice]:
