@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import sys
 import threading
@@ -11,6 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
+# PyTorch's OpenMP threads, where it is the oracle, wait by spinning: on busy cores that makes a test a hundred times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Long-lived threads that belong to the software and not to one test, by the start of their name.
 POOL_THREAD_PREFIXES = ("engine", "pytest_timeout")
