@@ -22,7 +22,7 @@ def replace_file(path: str | Path, head: str, tail_of: str | Path | None = None,
         'first\\n'
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.part")  # one name: what a killed run left is written over
     try:
         with open(temporary, "wb") as file:
             file.write(head.encode("utf-8"))
