@@ -27,8 +27,9 @@ def wait(process: int) -> int:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files by their path. Not TensorBoard's, which hold times, nor checkpoints that name those."""
+    """All files by their path. Not those that hold times (TensorBoard, environment), nor checkpoints that name them."""
     files = [path for path in folder.rglob("*") if path.is_file() and "tfevents" not in path.name]
+    files = [path for path in files if path.name != "environment.json"]
     if (folder / "tb").exists():
         files = [path for path in files if path.suffix != ".ckpt"]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
