@@ -19,7 +19,7 @@ class Future:
     1
     """
 
-    __class_getitem__ = classmethod(GenericAlias)  # `Future[int]` in annotations
+    __class_getitem__: Any = classmethod(GenericAlias)  # `Future[int]` in annotations
 
     def __init__(self, *, devices: Any = None) -> None:
         self._done = False

@@ -36,7 +36,7 @@ class CSVLogger(FolderLogger):
         >>> logger.save()
         >>> print(Path(logger.log_dir, "metrics.csv").read_text(), end="")
         step,loss,val_acc
-        0,0.5,
+        0,0.5
         1,,0.9
     """
 

@@ -151,7 +151,9 @@ def lines(name: str, fn: Callable, dim: int, *arrays: Any) -> Any:
     small arrays, another `dim`, or lines that do not lie one after the other.
     """
     first = arrays[0]
-    if first.size < COMPILED or dim != first.ndim - 1 or not all(a.flags.c_contiguous for a in arrays):
+    if type(first) is not ndarray or first.size < COMPILED or dim != first.ndim - 1:
+        return None
+    if not all(a.flags.c_contiguous for a in arrays):
         return None
     kernels = fast.kernels("rows") if fast.fits(*arrays) else None
     if kernels is not None:

@@ -126,7 +126,7 @@ def _like(name: str, draw: Callable) -> None:
     def like(input: Tensor, *, generator: Generator | None = None, dtype: Any = None, layout: Any = None,
              device: Any = None, requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False) -> Tensor:
         d = input.dtype if dtype is None else dtypes.as_dtype(dtype)
-        rows = input._array.flags.c_contiguous
+        rows = creation.in_rows(input)
         drawn = creation.laid_out_as(input, draw(input._array.shape, d, generator, rows), memory_format)
         return _deliver(drawn, input.device if device is None else device, requires_grad)
 

@@ -113,3 +113,12 @@ def test_results_of_permuted_inputs_lie_in_memory_as_torchs(name: str, dims: tup
     theirs = LAYOUTS[name](torch, torch.tensor(values).permute(dims))
     assert tuple(ours.stride()) == tuple(theirs.stride())
     np.testing.assert_allclose(array(ours), array(theirs), rtol=2e-5, atol=2e-6)
+
+
+def test_random_numbers_like_a_slice_are_those_of_rows() -> None:
+    torch = pytest.importorskip("torch")
+    engine.manual_seed(0)
+    torch.manual_seed(0)
+    ours, theirs = engine.randn_like(engine.zeros(16, 4)[:, :2]), torch.randn_like(torch.zeros(16, 4)[:, :2])
+    assert tuple(ours.stride()) == tuple(theirs.stride())
+    np.testing.assert_array_equal(array(ours), array(theirs))
