@@ -49,6 +49,8 @@ def dump_checkpoint(trainer: Trainer, weights_only: bool = False) -> dict[str, A
         checkpoint["optimizer_states"] = [optimizer.state_dict() for optimizer in trainer.optimizers]
         checkpoint["lr_schedulers"] = [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs]
         checkpoint["rng_states"] = collect_rng_states()
+        if scaler := trainer.precision_plugin.state_dict():
+            checkpoint[trainer.precision_plugin.CHECKPOINT_KEY] = scaler
     for owner in (module, datamodule):
         if owner is not None and owner.hparams:
             if hasattr(owner, "_hparams_name"):
@@ -269,6 +271,7 @@ def restore_training(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
             )
         for state, obj in zip(states, objects, strict=True):
             obj.load_state_dict(state)
+    trainer.precision_plugin.load_state_dict(checkpoint.get(trainer.precision_plugin.CHECKPOINT_KEY, {}))
     restore_fit(trainer, checkpoint["loops"]["fit_loop"], checkpoint["rng_states"])
     _check_epochs(trainer)
 

@@ -1,4 +1,4 @@
-"""Where and in which precision a run computes: the device, the dtype, and how batches get there."""
+"""Where a run computes: the device, and how the module and its batches get there."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
 ELSEWHERE = ("mps", "tpu", "xla", "hpu", "ipu")
 OTHER_STRATEGIES = ("ddp", "fsdp", "deepspeed", "xla", "modelparallel", "dp", "horovod")
-PRECISIONS = {
-    None: "32-true", 32: "32-true", "32": "32-true", "32-true": "32-true",
-    64: "64-true", "64": "64-true", "64-true": "64-true",
-}  # fmt: skip
-OTHER_PRECISIONS = ("16", "bf16", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "transformer-engine")
 
 
 @dataclass(frozen=True)
@@ -111,45 +106,31 @@ def _device_index(kind: str, devices: Any) -> int:
     return indices[0]
 
 
-def choose_precision(precision: Any) -> str:
-    """``"32-true"`` or ``"64-true"``.
-
-    Raises:
-        NotImplementedError: a precision that Lightning knows and we do not have.
-        ValueError: anything else.
-    """
-    if precision in PRECISIONS:
-        return PRECISIONS[precision]
-    if str(precision) in OTHER_PRECISIONS:
-        raise not_supported(f"Trainer(precision={precision!r})", "use precision '32-true' or '64-true'.")
-    raise ValueError(f"Trainer(precision={precision!r}): expected '32-true' or '64-true'.")
-
-
 def place_module(trainer: Trainer) -> None:
     """Move the module to the run's device and dtype."""
     module = trainer.lightning_module
     module.to(trainer.strategy.root_device)
-    if trainer.precision == "64-true":
-        module.double()
+    if trainer.precision_plugin.dtype is not None:
+        module.to(trainer.precision_plugin.dtype)
 
 
 def batch_transfer(trainer: Trainer) -> Callable[[Any, int], Any] | None:
     """How a batch gets to the device: ``function(batch, dataloader_idx)``, or None where nothing is to be done."""
     device = trainer.strategy.root_device
-    double = trainer.precision == "64-true"
+    dtype = trainer.precision_plugin.dtype
     names = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
     owners = [_hook_owner(trainer, name) for name in names]
     if not any(is_own for _, is_own in owners):
         if device.type == "cpu":
-            return (lambda batch, dataloader_idx: floats_to(batch, engine.float64)) if double else None
-        if not double:
+            return None if dtype is None else lambda batch, dataloader_idx: floats_to(batch, dtype)
+        if dtype is None:
             return lambda batch, dataloader_idx: move_data_to_device(batch, device)
     (before, _), (transfer, _), (after, _) = owners
     call_on = trainer.hooks.call_on
 
     def full_transfer(batch: Any, dataloader_idx: int) -> Any:
-        if double:
-            batch = floats_to(batch, engine.float64)
+        if dtype is not None:
+            batch = floats_to(batch, dtype)
         batch = call_on(before, "on_before_batch_transfer", batch, dataloader_idx)
         batch = call_on(transfer, "transfer_batch_to_device", batch, device, dataloader_idx)
         return call_on(after, "on_after_batch_transfer", batch, dataloader_idx)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import engine
@@ -141,6 +141,9 @@ class _Loop:
             )
         self.with_batch_idx = accepts_batch_idx(step)
         self.transfer = batch_transfer(self.trainer)
+
+    def _bound_step(self) -> Callable[..., Any]:
+        return self.trainer.precision_plugin.around(self.hooks.profiled(self.trainer.lightning_module, self.step))
 
     def _enter_eval_mode(self) -> ModelMode:
         module = self.trainer.lightning_module
@@ -325,7 +328,7 @@ class EvaluationLoop(_Loop):
     def _run_batches(self) -> list[dict[str, Any]]:
         """All batches of all loaders; returns what was logged for each loader."""
         reporting, hooks = self.trainer.reporting, self.hooks
-        step = hooks.profiled(self.trainer.lightning_module, self.step)
+        step = self._bound_step()
         starts, ends = (f"on_{self.word}_batch_{moment}" in hooks.active for moment in ("start", "end"))
         for batch, batch_idx, dataloader_idx in self._measured_batches():
             if dataloader_idx != self._dataloader_idx:
@@ -406,7 +409,7 @@ class PredictionLoop(_Loop):
 
     def _run(self) -> None:
         hooks = self.hooks
-        step = hooks.profiled(self.trainer.lightning_module, self.step)
+        step = self._bound_step()
         keep = self.return_predictions or self.keep_predictions
         self._prepare()
         mode = self._enter_eval_mode()

@@ -38,8 +38,12 @@ def _where(trainer: Trainer) -> Iterator[Action]:
     yield f"the module is moved to {trainer.root_device} ({chosen}); batches follow it", "accelerator, devices"
     how = "given" if "precision" in given else "the default"
     yield f"precision is {trainer.precision} ({how})", "precision"
-    if trainer.precision == "64-true":
-        yield "while a run lasts, the process's default dtype is float64", "precision"
+    plugin = trainer.precision_plugin
+    if plugin.dtype is not None:
+        name = str(plugin.dtype).removeprefix("torch.")
+        yield f"weights and batches become {name}, and inside the steps the default dtype is {name}", "precision"
+    elif plugin.scaler is not None:
+        yield "the loss is scaled, and a step whose gradients overflow is skipped", "precision"
 
 
 def _how_long(trainer: Trainer) -> Iterator[Action]:

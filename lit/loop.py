@@ -114,13 +114,14 @@ class FitLoop:
         self.flags = ModuleFlags(module)
         self.automatic = module.automatic_optimization
         # Bound once; with a profiler, these are the functions that measure.
-        self.call_step = self.hooks.profiled(module, "training_step")
+        self.call_step = trainer.precision_plugin.around(self.hooks.profiled(module, "training_step"))
         self.call_optimizer_step = self.hooks.profiled(module, "optimizer_step")
         self.call_zero_grad = self.hooks.profiled(module, "optimizer_zero_grad")
         self.call_backward = self.hooks.profiled(module, "backward")
         self.train_batch = profiled(trainer.profiler, "run_training_batch", self._train_batch)
         self.run_epoch = profiled(trainer.profiler, "run_training_epoch", self._run_epoch)
         self.optimizer = trainer.lightning_optimizers[0]
+        self.scaler = trainer.precision_plugin.scaler
         self.schedulers = trainer.lr_scheduler_configs if self.automatic else []
         self.accumulate = trainer.accumulate_grad_batches
         self.transfer = batch_transfer(trainer)
@@ -393,6 +394,8 @@ class FitLoop:
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """``loss.backward`` through the module's hook, with the hooks around it."""
         hooks = self.hooks
+        if self.scaler is not None:
+            loss = self.scaler.scale(loss)
         if "on_before_backward" in self.active:
             hooks.call("on_before_backward", loss)
         outer, hooks.current = hooks.current, "backward"

@@ -12,6 +12,7 @@ import engine
 from callbacks import MisconfigurationException
 from engine.optim import Optimizer
 from engine.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
+from lit.precision import step_scaled
 
 if TYPE_CHECKING:
     from lit.module import LightningModule
@@ -68,11 +69,13 @@ class LightningOptimizer:
         before_update: Callable[[Optimizer], None],
         after_step: Callable[[], None],
         toggle: Callable[[Any], Any] | None = None,
+        scaler: engine.amp.GradScaler | None = None,
     ) -> None:
         self._optimizer = optimizer
         self._before_update = before_update
         self._after_step = after_step
         self._toggle = toggle
+        self._scaler = scaler
         self._closure: Callable[[], Any] | None = None
 
     @property
@@ -91,8 +94,11 @@ class LightningOptimizer:
                 f"optimizer.step(closure={closure!r}): expected a function without arguments, got"
                 f" {type(closure).__name__}."
             )
-        self._closure = closure
-        result = self._optimizer.step(self._closure_and_hooks, **kwargs)
+        if self._scaler is None:
+            self._closure = closure
+            result = self._optimizer.step(self._closure_and_hooks, **kwargs)
+        else:
+            result = step_scaled(self._scaler, self._optimizer, closure, self._before_update, **kwargs)
         self._after_step()
         return result
 

@@ -123,7 +123,8 @@ def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: 
     trainer.reporting.tell_loggers(lambda logger: logger.experiment)  # created here, so that setup hooks can use it
     hooks.call("setup", stage=str(fn))
     if is_overridden("configure_model", module, LightningModule):
-        hooks.call_on(module, "configure_model")
+        with trainer.precision_plugin.init_context():
+            hooks.call_on(module, "configure_model")
     _collect_hooks(trainer)  # setup and configure_model may have given the module new methods
     if checkpoint is not None:
         restore_model_and_callbacks(trainer, checkpoint)
@@ -218,8 +219,9 @@ def _configure_optimizers(trainer: Trainer) -> None:
     module, loop = trainer.lightning_module, trainer.fit_loop
     returned = trainer.hooks.call_on(module, "configure_optimizers")
     trainer.optimizers, trainer.lr_scheduler_configs = configure(module, returned)
+    toggle, scaler = module.toggled_optimizer, trainer.precision_plugin.scaler
     trainer.lightning_optimizers = [
-        LightningOptimizer(optimizer, loop.before_update, loop.after_optimizer_step, module.toggled_optimizer)
+        LightningOptimizer(optimizer, loop.before_update, loop.after_optimizer_step, toggle, scaler)
         for optimizer in trainer.optimizers
     ]
 
@@ -246,9 +248,6 @@ def _log_hyperparams(trainer: Trainer) -> None:
 def _enter_modes(trainer: Trainer, modes: ExitStack) -> None:
     """Process-wide switches, set for the time of the loops and put back after them."""
     modes.callback(engine.set_grad_enabled, engine.is_grad_enabled())
-    if trainer.precision == "64-true":
-        modes.callback(engine.set_default_dtype, engine.get_default_dtype())
-        engine.set_default_dtype(engine.float64)
     if trainer.detect_anomaly:
         modes.enter_context(engine.autograd.detect_anomaly())
 

@@ -12,13 +12,14 @@ from lit import flags
 from lit.checkpoint import save_checkpoint
 from lit.datamodule import LightningDataModule
 from lit.default_callbacks import make_callbacks, make_loggers
-from lit.device import choose_precision, choose_strategy
+from lit.device import choose_strategy
 from lit.evaluation import EvaluationLoop, PredictionLoop
 from lit.explain import explain_run
 from lit.hooks import Dispatcher, describe_run
 from lit.loop import FitLoop
 from lit.module import LightningModule
 from lit.optimizers import LightningOptimizer, LRSchedulerConfig
+from lit.precision import Precision, choose_precision
 from lit.profilers import Profiler, choose_profiler
 from lit.profilers.base import profiled
 from lit.reporting import Reporting
@@ -36,7 +37,8 @@ class Trainer(TrainerView):
         strategy: "auto"; training runs in one process on one device.
         devices: 1 or "auto", or a list with the index of one GPU.
         num_nodes: 1.
-        precision: "32-true" or "64-true".
+        precision: "32-true" (default), "64-true", "16-true" or "bf16-true": weights and batches in that dtype;
+            "16-mixed" or "bf16-mixed": the steps run under autocast, and "16-mixed" scales the loss.
         logger: True for the default logger, False for none, a Logger or a list of them.
         callbacks: Callback objects; the missing defaults are added behind them.
         fast_dev_run: run n batches (True: 1) of every loop, without loggers and checkpoints, to try a program out.
@@ -147,9 +149,9 @@ class Trainer(TrainerView):
         )
         self.strategy = choose_strategy(accelerator, devices, strategy, num_nodes)
         self.precision, self.profiler = choose_precision(precision), choose_profiler(profiler)
+        self.precision_plugin = Precision(self.precision, self.strategy.root_device.type)
         self.max_steps, self.min_steps = max_steps, min_steps
-        self.fast_dev_run = fast_dev_run
-        self.barebones = barebones
+        self.fast_dev_run, self.barebones = fast_dev_run, barebones
         self.accumulate_grad_batches = accumulate_grad_batches
         self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
         self.deterministic, self.benchmark = deterministic, benchmark

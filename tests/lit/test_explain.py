@@ -35,7 +35,7 @@ def test_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ({"accumulate_grad_batches": 4}, "every loss is divided by 4"),
         ({"gradient_clip_val": 0.5}, "clipped by norm at 0.5"),
-        ({"precision": "64-true"}, "default dtype is float64"),
+        ({"precision": "64-true"}, "the default dtype is float64"),
         ({"fast_dev_run": 3}, "3 batches of every loop"),
         ({"limit_train_batches": 7}, "only 7 batches of the train loaders"),
         ({"limit_val_batches": 0.5}, "only 50% of the batches of the val loaders"),
