@@ -98,6 +98,8 @@ def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
         raise RuntimeError("In-place abs is not supported for complex tensors.")
     if r.shape != a.shape:
         raise RuntimeError(f"output with shape {list(a.shape)} doesn't match the broadcast shape {list(r.shape)}")
+    if state.grad and result._node is not None:
+        _keep_old_value(target, result._node)
     try:
         a[...] = r
     except ValueError as error:
@@ -117,17 +119,26 @@ def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
     return target
 
 
+def _keep_old_value(target: Tensor, node: Any) -> None:
+    """If the formula in `node` needs the tensor that is about to change, let it keep a stand-in.
+
+    A node that keeps the tensor it is about to belong to would be a cycle, too. The changed operand (the first) is kept
+    with its old value; where the same tensor is another operand as well, backward will say that it was modified.
+    """
+    if not any(t is target for t in node.tensors):
+        return
+    changed = wrap(target._array, target._node)
+    changed._vc = target._version_counter()
+    kept = [changed if t is target else t for t in node.tensors]
+    if kept[0] is changed:
+        kept[0] = wrap(target._array.copy(), target._node)
+    node.tensors = tuple(kept)
+    node.versions = tuple([0 if t is None or t._vc is None else t._vc.count for t in kept])
+
+
 def _continue_from(target: Tensor, result: Tensor) -> None:
     """Give `target` the history of `result`; a view also writes it into the history of its base."""
-    node = result._node
-    if node is not None and any(t is target for t in node.tensors):
-        # A node that keeps the tensor it is about to belong to would be a cycle: it keeps a stand-in.
-        stand_in = wrap(target._array, target._node)
-        stand_in._vc = target._version_counter()
-        node.tensors = tuple([stand_in if t is target else t for t in node.tensors])
-        if node.versions is None:
-            node.versions = tuple([0 if t is None or t._vc is None else t._vc.count for t in node.tensors])
-    view = target._view
+    node, view = result._node, target._view
     if view is not None:
         base = view.base
         if base._view is None and (base._requires_grad or result._requires_grad):

@@ -29,6 +29,15 @@ def view_changed_in_place(lib):
 
 
 @case
+def operands_kept_with_their_old_value(lib):
+    x, v = leaf(lib, 3), leaf(lib, 3, seed=1)
+    y = x * 2
+    y.mul_(v).add_(1).clamp_(max=2.5)
+    y[1:].div_(v[1:])
+    return y.pow_(v).sum(), [x, v]
+
+
+@case
 def view_of_view_changed(lib):
     x = leaf(lib, 3, 4)
     b = x * 2
@@ -266,6 +275,14 @@ def test_changed_saved_tensor_is_an_error_that_names_operator_shape_and_line():
     with pytest.raises(RuntimeError, match=r"modified by an inplace operation.*shape \[3\].*MulBackward0.*version 1; "
                                            r"expected version 0.*add_ at .*test_views_and_inplace.py:\d+"):
         z.sum().backward()
+
+
+def test_an_operand_that_is_changed_and_also_the_other_one_is_refused():
+    def run(lib):
+        y = leaf(lib, 3) * 1
+        y.mul_(y).sum().backward()
+
+    same_error(run, match="modified by an inplace operation")
 
 
 @pytest.mark.parametrize("change", ["base", "view", "detached", "data_of_view"])
