@@ -51,10 +51,10 @@ def gradient_sums(c0, c1, g, x, mean, total, product):  # type: ignore[no-untype
             row, gradient = x[n, c], g[n, c]
             sum_g, sum_gx = ZERO, ZERO
             for j in range(row.size):
-                sum_g += gradient[j]  # type: ignore[assignment]
-                sum_gx += gradient[j] * (row[j] - centre)  # type: ignore[assignment]
-            all_g += sum_g
-            all_gx += sum_gx
+                sum_g += gradient[j]
+                sum_gx += gradient[j] * (row[j] - centre)
+            all_g += float(sum_g)
+            all_gx += float(sum_gx)
         total[c], product[c] = all_g, all_gx
 
 
