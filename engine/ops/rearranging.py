@@ -133,7 +133,7 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 
 @composite("fill_diagonal_", function=False)
 def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
-    """Fill the main diagonal in place.
+    """Fill the main diagonal in place; with `wrap`, that of a tall matrix begins anew below every square block and a row.
 
     >>> torch.zeros(2, 2).fill_diagonal_(1)
     tensor([[1., 0.],
@@ -141,9 +141,14 @@ def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
     """
     if input._array.ndim < 2:
         raise RuntimeError("dimensions must larger than 1")
-    if wrap:
-        raise NotImplementedError("fill_diagonal_(wrap=True) is not supported. HINT: fill the blocks one by one.")
-    Diagonal.call(input).fill_(fill_value)  # type: ignore[attr-defined]
+    shape = input._array.shape
+    if len(shape) > 2 and len(set(shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    for start in range(0, shape[0] if wrap and len(shape) == 2 else 1, shape[1] + 1):
+        diagonal = Diagonal.call(input, -start)
+        for _ in shape[2:]:  # the new dimension is the last
+            diagonal = Diagonal.call(diagonal, 0, 0, -1)
+        diagonal.fill_(fill_value)  # type: ignore[attr-defined]
     return input
 
 

@@ -35,6 +35,8 @@ CALLS = (
     "x.transpose(0, 1)", "x.swapaxes(0, -1)", "x.flatten()", "t.flatten(x[None], 1)", "x.T", "x.mT", "x.t()", "x.ravel()",
     "v.expand_as(x)", "t.concat([x, x], 1)", "y.copy_(v)", "y.fill_(2)", "y.zero_()", "y.masked_fill_(b, 7.)",
     "y.scatter_(1, n[:, :1], 5.)", "y.scatter_add_(1, n, x)", "y.index_add_(0, n[0, :2], x[:2])", "y.fill_diagonal_(3.)",
+    "t.zeros(9, 3).fill_diagonal_(1, wrap=True)", "t.zeros(3, 5).fill_diagonal_(1, wrap=True)", "y.fill_diagonal_(2., True)",
+    "(v[:2] * x[:, :1].repeat(3, 1)).fill_diagonal_(2., True)", "t.zeros(3, 3, 3).fill_diagonal_(1, True)",
     "t.arange(6).resize_(2, 2)", "y.mul_(x)", "y.add_(v, alpha=2)", "t.div(x, v)", "n / 2",
     "t.div(x, v, rounding_mode='floor').detach()", "y.div_(v)", "y.clamp_(-.5, .5)", "t.clip(x, max=0.3)",
     "(y * y).pow_(1.5)", "y.sub_(1)", "(y * y + 1).sqrt_()",
