@@ -47,6 +47,12 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: sorted(points) for tag, points in found.items()}
 
 
+def forget_without_checkpoint(folder: Path) -> None:
+    """Where there is nothing to go on from, the next run is a new one, and its logs would go into a second folder."""
+    if not list(folder.rglob("*.ckpt")):
+        shutil.rmtree(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", killed_job.KINDS)
@@ -75,9 +81,9 @@ def test_killed_anywhere(kind: str, tmp_path: Path) -> None:
         if code == -signal.SIGKILL and choose.random() < 0.3:  # and once more
             again = choose.randrange(1, len(events) // 2)
             story += f", then at {again}"
+            forget_without_checkpoint(folder)
             wait(killed_job.fork(folder, kind, last=again))
-        if not list(folder.rglob("*.ckpt")):
-            shutil.rmtree(folder)  # nothing to go on from: a new run, with a new folder of logs
+        forget_without_checkpoint(folder)
         assert wait(killed_job.fork(folder, kind)) == 0, f"{story}: {(tmp_path / 'output').read_text()}"
         found = contents(folder)
         assert sorted(found) == sorted(expected), story
