@@ -8,9 +8,11 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from callbacks.durations import seconds_of
 from callbacks.exceptions import MisconfigurationException
 from callbacks.monitor import as_number
 
@@ -89,6 +91,11 @@ def check_settings(
             f"ModelCheckpoint(save_top_k={save_top_k}, monitor=None): there is no metric to find the best by;"
             " without `monitor`, `save_top_k` is -1 (keep all), 0 (none) or 1 (the latest)."
         )
+
+
+def interval_of(given: Any) -> timedelta | None:
+    """``train_time_interval`` as a timedelta."""
+    return None if given is None else timedelta(seconds=seconds_of("ModelCheckpoint(train_time_interval={})", given))
 
 
 @contextmanager

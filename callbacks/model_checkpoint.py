@@ -46,7 +46,7 @@ class ModelCheckpoint(Checkpoint):
         mode: ``"min"`` or ``"max"``: which values of ``monitor`` are better.
         auto_insert_metric_name: whether ``{epoch}`` in the template becomes ``epoch=3`` or just ``3``.
         every_n_train_steps: save when ``global_step`` is a multiple of this.
-        train_time_interval: save when this much time has passed since the last time.
+        train_time_interval: save when this much time (a timedelta, or text: "10 min") has passed since the last time.
         every_n_epochs: save after every n-th epoch. At most one of these three; default: every epoch.
         save_on_train_epoch_end: save after the training epoch (True) or after validation (False). None: after the
             training epoch if validation runs once in every epoch or never, else after validation.
@@ -100,7 +100,7 @@ class ModelCheckpoint(Checkpoint):
         mode: str = "min",
         auto_insert_metric_name: bool = True,
         every_n_train_steps: int | None = None,
-        train_time_interval: timedelta | None = None,
+        train_time_interval: timedelta | str | None = None,
         every_n_epochs: int | None = None,
         save_on_train_epoch_end: bool | None = None,
         enable_version_counter: bool = True,
@@ -119,7 +119,7 @@ class ModelCheckpoint(Checkpoint):
         if every_n_train_steps is None and train_time_interval is None and every_n_epochs is None:
             every_n_epochs = 1
         self._every_n_train_steps = every_n_train_steps or 0
-        self._train_time_interval = train_time_interval
+        self._train_time_interval = files.interval_of(train_time_interval)
         self._every_n_epochs = every_n_epochs or 0
         self._save_on_train_epoch_end = save_on_train_epoch_end
         self._enable_version_counter = enable_version_counter

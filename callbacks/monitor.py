@@ -52,6 +52,9 @@ def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
         # With None, batches are counted across epochs: by the loop, not by anything a callback can see.
         return False
     interval = trainer.val_check_interval
+    if interval is None:  # by time, which nobody knows before; or by optimizer steps
+        steps = trainer.val_check_steps
+        return steps is not None and trainer.global_step % steps == 0
     if isinstance(interval, int):
         return (batch_idx + 1) % interval == 0
     if interval == 1.0 or math.isinf(trainer.num_training_batches):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from callbacks.base import Callback
+from callbacks.durations import seconds_of
 from callbacks.exceptions import MisconfigurationException
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ class Timer(Callback):
     """Measure the time of every stage, and stop training when its time is used up.
 
     Args:
-        duration: time limit of training: text ``DD:HH:MM:SS``, a ``timedelta``, or a dict of its arguments; None for
-            no limit. Time of earlier runs counts when training is resumed.
+        duration: time limit of training: text ``DD:HH:MM:SS`` or ``10 min``, a ``timedelta``, or a dict of its arguments;
+            None for no limit. Time of earlier runs counts when training is resumed.
         interval: ``"step"`` or ``"epoch"``: after what the limit is checked.
         verbose: whether to print a line when the limit is reached.
 
@@ -48,7 +48,7 @@ class Timer(Callback):
         super().__init__()
         if interval not in ("step", "epoch"):
             raise MisconfigurationException(f"Timer(interval={interval!r}): expected 'step' or 'epoch'.")
-        self._duration = _seconds(duration)
+        self._duration = None if duration is None else seconds_of("Timer(duration={})", duration)
         self._interval = interval
         self._verbose = verbose
         self._start_time: dict[str, float] = {}
@@ -169,20 +169,3 @@ def _known(stage: str) -> str:
     if name not in STAGES:
         raise ValueError(f"Timer: there is no stage {stage!r}; expected one of {', '.join(map(repr, STAGES))}.")
     return name
-
-
-def _seconds(duration: str | timedelta | Mapping[str, int] | None) -> float | None:
-    if duration is None:
-        return None
-    if isinstance(duration, timedelta):
-        return duration.total_seconds()
-    if isinstance(duration, Mapping):
-        return timedelta(**duration).total_seconds()
-    parts = re.fullmatch(r"(\d+):(\d\d):(\d\d):(\d\d)", duration.strip()) if isinstance(duration, str) else None
-    if parts is None:
-        raise MisconfigurationException(
-            f"Timer(duration={duration!r}): expected text DD:HH:MM:SS (days, hours, minutes, seconds), a timedelta,"
-            " or a dict of timedelta's arguments. HINT: twelve hours are '00:12:00:00'."
-        )
-    days, hours, minutes, seconds = map(int, parts.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()

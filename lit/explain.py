@@ -10,6 +10,7 @@ from lit.hooks import is_overridden
 from lit.module import LightningModule
 from lit.preemption import CHECKPOINT_NAME, SIGNALS
 from lit.profilers import PassThroughProfiler
+from lit.validation_schedule import in_words
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
@@ -138,16 +139,7 @@ def _validation(trainer: Trainer) -> Iterator[Action]:
         yield f"before training {amount} validation batches are tried, and the random streams put back", (
             "num_sanity_val_steps"
         )
-    every = trainer.check_val_every_n_epoch
-    moment = "counted over epochs" if every is None else "in every epoch" if every == 1 else f"in every {every}. epoch"
-    interval = trainer.val_check_interval
-    if trainer.val_check_seconds is not None:
-        when = f"every {trainer.val_check_seconds:g} seconds"
-    elif interval == 1.0 and isinstance(interval, float):
-        when = "at the end"
-    else:
-        when = f"every {interval} batches" if isinstance(interval, int) else f"after each {interval:.0%} of the batches"
-    yield f"validation runs {moment}, {when}", "check_val_every_n_epoch, val_check_interval"
+    yield in_words(trainer), "check_val_every_n_epoch, val_check_interval"
     mode = "inference_mode" if trainer.inference_mode else "no_grad"
     yield f"validation, test and prediction run under eval() and {mode}; both are put back", "inference_mode"
 

@@ -6,7 +6,6 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import engine
@@ -102,13 +101,13 @@ def batch_limit(name: str, value: Any) -> int | float:
     if value is None:
         return 1.0
     good_int = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    good_float = isinstance(value, float) and 0.0 <= value <= 1.0
+    good_float = isinstance(value, float) and (0.0 <= value <= 1.0 or value.is_integer() and value > 1)
     if not (good_int or good_float):
         raise MisconfigurationException(
             f"Trainer({name}={value!r}): expected a number of batches (int, 0 or more) or a share of them (float from"
             " 0.0 to 1.0)."
         )
-    return value
+    return value if value <= 1 else int(value)
 
 
 def sanity_steps(value: int | None) -> int | float:
@@ -120,50 +119,6 @@ def sanity_steps(value: int | None) -> int | float:
             f"Trainer(num_sanity_val_steps={value!r}): expected an integer of at least -1 (-1: all batches)."
         )
     return float("inf") if value == -1 else value
-
-
-def seconds_of(name: str, value: Any) -> float:
-    """Seconds from a timedelta, a dict of its arguments, or ``"DD:HH:MM:SS"``.
-
-    Example:
-        >>> from lit.flags import seconds_of
-        >>> seconds_of("max_time", "00:01:30:05"), seconds_of("max_time", {"minutes": 2})
-        (5405.0, 120.0)
-    """
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, dict):
-        return timedelta(**value).total_seconds()
-    parts = value.split(":") if isinstance(value, str) else []
-    if len(parts) != 4 or not all(part.isdigit() for part in parts):
-        raise MisconfigurationException(
-            f"Trainer({name}={value!r}): expected a timedelta, a dict such as {{'hours': 2}}, or 'DD:HH:MM:SS'."
-        )
-    days, hours, minutes, seconds = map(int, parts)
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
-
-
-def val_check_settings(interval: Any, check_val_every_n_epoch: int | None) -> tuple[int | float, float | None]:
-    """``(interval in batches or as a share, seconds)``; one of them counts."""
-    if check_val_every_n_epoch is not None and not (
-        isinstance(check_val_every_n_epoch, int) and check_val_every_n_epoch >= 1
-    ):
-        raise MisconfigurationException(
-            f"Trainer(check_val_every_n_epoch={check_val_every_n_epoch!r}): expected a positive integer or None."
-        )
-    if isinstance(interval, (timedelta, dict, str)):
-        return 1.0, seconds_of("val_check_interval", interval)
-    interval = 1.0 if interval is None else batch_limit("val_check_interval", interval)
-    if check_val_every_n_epoch is None and isinstance(interval, float):
-        raise MisconfigurationException(
-            f"Trainer(check_val_every_n_epoch=None, val_check_interval={interval!r}): batches are counted across epochs"
-            " here, so val_check_interval must be an integer or a time."
-        )
-    if interval == 0:
-        raise MisconfigurationException(
-            f"Trainer(val_check_interval={interval!r}): expected more than 0. HINT: limit_val_batches=0 turns it off."
-        )
-    return interval, None
 
 
 def check_counts(**counts: Any) -> None:

@@ -16,6 +16,7 @@ from lit.combined_loader import CombinedLoader, length_of, resumed_iterator, sta
 from lit.datamodule import LightningDataModule
 from lit.hooks import is_overridden
 from lit.module import LightningModule
+from lit.validation_schedule import batches_between
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
@@ -194,32 +195,10 @@ class TrainingData:
         combined.limits = [number_of_batches(leaf, limit, "limit_train_batches", self.source.hook) for leaf in leaves]
         self.loader = combined
         self.max_batches = combined.total()
-        self.val_check_batch = self._batches_between_validations()
+        self.val_check_batch = batches_between(trainer, self.max_batches)
         if self._saved is None:  # else the loaders stand for those of the run that goes on
             self._loaded_in_epoch = trainer.current_epoch
         self._warn_if_nothing_gets_logged()
-
-    def _batches_between_validations(self) -> int | float:
-        trainer, interval = self._trainer, self._trainer.val_check_interval
-        if trainer.val_check_seconds is not None:
-            return inf
-        if isinstance(interval, int):
-            within_epoch = trainer.check_val_every_n_epoch is not None
-            if interval > self.max_batches and within_epoch and trainer.enable_validation:
-                raise ValueError(
-                    f"Trainer(val_check_interval={interval}): an epoch has only {self.max_batches} training batches."
-                    " HINT: Trainer(check_val_every_n_epoch=None) counts batches across epochs, and"
-                    " Trainer(limit_val_batches=0) turns validation off."
-                )
-            return interval
-        if self.max_batches == inf:
-            if interval == 1.0:
-                return inf
-            raise MisconfigurationException(
-                f"Trainer(val_check_interval={interval}): a share of a training loader without a length is unknown."
-                " HINT: use an integer, a time, or 1.0."
-            )
-        return max(1, int(self.max_batches * interval))
 
     def _warn_if_nothing_gets_logged(self) -> None:
         trainer = self._trainer

@@ -6,7 +6,6 @@ The hook order is the contract of docs/hooks.md; tests/lit/test_hook_order.py co
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from lit.profilers.base import profiled, profiled_items
 from lit.resume import BeforeValidation, ModuleFlags, Resumed, restore_module
 from lit.rng import collect_rng_states, set_rng_states
 from lit.state import Point, RunningStage
+from lit.validation_schedule import is_due
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
@@ -49,7 +49,6 @@ class FitLoop:
         self.resumed: Resumed | None = None  # the place of a checkpoint, until the loop is back there
         self.flags: ModuleFlags | None = None
         self.window = Window()  # the batches whose gradients accumulate
-        self.steps_before_batch = 0
         self.stepping = True
         self.accumulate = 1
         self.inside_batch = False  # True: an exception now leaves a batch half trained
@@ -278,7 +277,7 @@ class FitLoop:
         batch_idx = state.batches_done
         self._locate(batch_idx)
         self.inside_batch = True
-        self.steps_before_batch = state.global_step
+        state.steps_before_batch = state.global_step
         if self.transfer is not None:
             batch = self.transfer(batch, 0)
         self.reporting.start_train_batch(batch)
@@ -452,15 +451,7 @@ class FitLoop:
         return self.trainer.enable_validation and (every is None or (epoch + 1) % every == 0)
 
     def _validation_is_due(self) -> bool:
-        state, trainer, data = self.state, self.trainer, self.data
-        if state.should_stop and self._may_stop():
-            return True
-        if trainer.val_check_seconds is not None:
-            return time.monotonic() - state.last_validation_time >= trainer.val_check_seconds
-        if data.val_check_batch == math.inf:
-            return state.is_last_batch
-        batches = state.total_batches_done if trainer.check_val_every_n_epoch is None else state.batches_done
-        return batches % data.val_check_batch == 0
+        return (self.state.should_stop and self._may_stop()) or is_due(self.trainer)
 
     def _validate(self) -> None:
         """Validate, or finish the validation that a checkpoint was written in."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.serialization import CheckpointError
 
-VERSION = 2
+VERSION = 3
 Checkpoint = dict[str, Any]
 
 
@@ -61,4 +61,11 @@ def _from_1(checkpoint: Checkpoint) -> Checkpoint:
     return {**checkpoint, "loops": {"version": 2, "fit_loop": {**added, **fit}}}
 
 
-STEPS: tuple[Callable[[Checkpoint], Checkpoint], ...] = (_from_1,)  # the first brings version 1 to 2, and so on
+def _from_2(checkpoint: Checkpoint) -> Checkpoint:
+    """Version 2 did not say how many steps had been taken when the batch began."""
+    fit = checkpoint["loops"]["fit_loop"]
+    progress = {"steps_before_batch": fit["progress"].get("global_step", 0), **fit["progress"]}
+    return {**checkpoint, "loops": {"version": 3, "fit_loop": {**fit, "progress": progress}}}
+
+
+STEPS: tuple[Callable[[Checkpoint], Checkpoint], ...] = (_from_1, _from_2)  # the first brings version 1 to 2, and so on

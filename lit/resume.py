@@ -159,7 +159,7 @@ def _gradients(trainer: Trainer, point: Point) -> State:
 
 def _batch(trainer: Trainer) -> State | None:
     """The batch that is being trained: the resumed run begins with it."""
-    batch, steps = trainer.reporting.train.batch, trainer.fit_loop.steps_before_batch
+    batch, steps = trainer.reporting.train.batch, trainer.state.steps_before_batch
     if trainer.state.global_step != steps:
         warnings.warn(
             "[W123] Trainer.save_checkpoint(...) was called inside a training step, after an optimizer had stepped: a run that"

@@ -69,6 +69,7 @@ class RunState:
     batches_that_stepped: int = 0  # x-axis of loggers: batches after which an optimizer stepped
     batches_done: int = 0  # training batches finished in this epoch
     total_batches_done: int = 0  # training batches finished in all epochs
+    steps_before_batch: int = 0  # global_step when the batch at hand began
     epoch_cut_short: bool = False  # the epoch ended before its last batch (max_steps, should_stop)
     point: Point = Point.EPOCH_START
     should_stop: bool = False
@@ -87,6 +88,7 @@ class RunState:
         "batches_that_stepped",
         "batches_done",
         "total_batches_done",
+        "steps_before_batch",
         "epoch_cut_short",
         "point",
         "should_stop",

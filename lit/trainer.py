@@ -26,6 +26,7 @@ from lit.reporting import Reporting
 from lit.run import start_run
 from lit.state import RunState, TrainerFn
 from lit.trainer_view import TrainerView
+from lit.validation_schedule import Schedule, schedule_of
 from loggers import Logger
 
 
@@ -44,11 +45,13 @@ class Trainer(TrainerView):
         fast_dev_run: run n batches (True: 1) of every loop, without loggers and checkpoints, to try a program out.
         max_epochs, min_epochs, max_steps, min_steps: limits in epochs and optimizer steps; -1 means no limit.
             Without any limit training ends after 1000 epochs.
-        max_time: "DD:HH:MM:SS", a timedelta or a dict of its arguments, after which training ends.
+        max_time: "10 min", "2 h", "DD:HH:MM:SS", a timedelta or a dict of its arguments, after which training ends.
         limit_train_batches, limit_val_batches, limit_test_batches, limit_predict_batches: batches (int) or a share of
             them (float) to use; 0 turns a loop off.
         overfit_batches: use the same few batches (int or share) in every epoch, without shuffling.
-        val_check_interval: validate every so many batches (int), after each share of an epoch (float), or after a time.
+        val_check_interval: validate every so many batches (int) or after each share of an epoch (float), both counted
+            anew in every epoch; "500 steps" (of the optimizer), "500 batches", "1.5 epochs" count over the whole run;
+            "10 min", "2 h", "DD:HH:MM:SS", a timedelta or a dict of its arguments is a time since the last validation.
         check_val_every_n_epoch: validate in every n-th epoch; None counts batches across epochs.
         num_sanity_val_steps: validation batches to try before training (2), -1 for all.
         log_every_n_steps: how often step values go to the loggers (50).
@@ -160,10 +163,7 @@ class Trainer(TrainerView):
         self.enable_autolog_hparams = enable_autolog_hparams
         self.log_every_n_steps = 50 if log_every_n_steps is None else log_every_n_steps
         self.default_root_dir = os.path.abspath(os.fspath(default_root_dir or os.getcwd()))
-        self.check_val_every_n_epoch = check_val_every_n_epoch
-        self.val_check_interval, self.val_check_seconds = flags.val_check_settings(
-            val_check_interval, check_val_every_n_epoch
-        )
+        self._validate_when(schedule_of(val_check_interval, check_val_every_n_epoch))
         self.num_sanity_val_steps = flags.sanity_steps(num_sanity_val_steps)
         self.overfit_batches = flags.batch_limit("overfit_batches", overfit_batches)
         if self.overfit_batches > 0:
@@ -192,9 +192,11 @@ class Trainer(TrainerView):
         self.limit_test_batches = self.limit_predict_batches = batches
         self.max_steps = batches
         self.num_sanity_val_steps = 0
-        self.val_check_interval, self.val_check_seconds = 1.0, None
-        self.check_val_every_n_epoch = 1
+        self._validate_when(schedule_of(1.0, 1))
         return 1
+
+    def _validate_when(self, schedule: Schedule) -> None:
+        self.val_check_interval, self.val_check_seconds, self.val_check_steps, self.check_val_every_n_epoch = schedule
 
     def _make_loops(self, max_epochs: int, min_epochs: int | None) -> None:
         self.state = RunState()

@@ -37,6 +37,10 @@ class TrainerView:
     max_steps: int
     accumulate_grad_batches: int
     limit_val_batches: int | float
+    val_check_interval: int | float | None
+    val_check_seconds: float | None
+    val_check_steps: int | None
+    check_val_every_n_epoch: int | None
     num_sanity_val_steps: int | float
     default_root_dir: str
     flags_given: dict[str, Any]
@@ -203,6 +207,11 @@ class TrainerView:
     def num_training_batches(self) -> int | float:
         """Training batches per epoch, inf if unknown."""
         return self.fit_loop.max_batches
+
+    @property
+    def val_check_batch(self) -> int | float | None:
+        """Training batches between two validations, inf where a loader without a length decides; None for a time."""
+        return None if self.val_check_interval is None else self.fit_loop.data.val_check_batch
 
     @property
     def num_val_batches(self) -> list[int | float]:

@@ -32,7 +32,8 @@ class FakeTrainer:
         self.num_val_batches = self.num_sanity_val_batches = [2]
         self.num_test_batches = self.num_predict_batches = [2]
         self.check_val_every_n_epoch: int | None = 1
-        self.val_check_interval: int | float = 1.0
+        self.val_check_interval: int | float | None = 1.0
+        self.val_check_steps: int | None = None
         self.log_every_n_steps = 2
         self.fast_dev_run = self.sanity_checking = self.should_stop = self.is_last_batch = False
         self.is_global_zero = True

@@ -224,7 +224,7 @@ Kind = tuple[Any, Callable[[], Any], Callable[[], Any], Callable[[Path], list[An
 KINDS: dict[str, Kind] = {
     "accumulation": (
         Automatic, lambda: shuffled(22), lambda: own_generator(9), lambda folder: [SaveEverywhere(folder)],
-        {"accumulate_grad_batches": 4},
+        {"accumulate_grad_batches": 4, "val_check_interval": "3 steps"},
     ),
     "two optimizers": (
         Manual, lambda: own_generator(22), lambda: [shuffled(9), shuffled(6)], lambda folder: [SaveEverywhere(folder)],
