@@ -60,8 +60,7 @@ from .printing import set_printoptions
 from .random import default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .rng import Generator
 from .tensor import Size, Tensor, is_tensor
-
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 bool = dtypes.bool_
 half, float, double = float16, float32, float64
@@ -75,7 +74,7 @@ inf, nan, pi, e = dtypes.INF, dtypes.NAN, dtypes.PI, dtypes.E
 # Sub-packages and what lives in them, loaded on first use.
 _LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft",
                  "func", "futures", "hub", "jit", "legacy", "linalg", "multiprocessing", "nn", "onnx", "optim", "serialization",
-                 "settings", "signal", "sparse", "special", "testing", "utils", "version")
+                 "settings", "signal", "sparse", "special", "testing", "types", "utils", "version")
 _LAZY_NAMES = {
     name: module
     for module, names in {

@@ -24,7 +24,7 @@ def describe_environment(device: Any, precision: Any) -> dict[str, Any]:
     """
     return {
         "started": round(time.time(), 3),
-        "litengine": engine.__version__,
+        "litengine": engine.version.litengine,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "platform": f"{platform.system()} {platform.machine()}",

@@ -177,6 +177,16 @@ def test_multiprocessing_is_pythons() -> None:
 def test_versions_agree() -> None:
     assert engine.version.__version__ == engine.__version__
     assert engine.version.cuda is None
+    assert engine.__version__.split("+")[1] == f"litengine.{engine.version.litengine}"
+    assert f'\nversion = "{engine.version.litengine}"\n' in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(("other", "order"), [("1.9", 1), ("2.13", 0), ("2.13.0", 0), ("2.14.0a1", -1), ("3", -1),
+                                              ((2, 0), 1), ((2, 13, 0), 0), ((10,), -1)])
+def test_versions_compare_by_their_numbers(other: object, order: int) -> None:
+    version = engine.version.TorchVersion("2.13.0+litengine.0.1.0")
+    assert (version > other, version == other, version < other) == (order > 0, order == 0, order < 0)
+    assert (version >= other, version != other, version <= other) == (order >= 0, order != 0, order <= 0)
 
 
 def test_checkpoint_gives_the_same_gradients_and_dropout() -> None:
