@@ -73,8 +73,8 @@ inf, nan, pi, e = dtypes.INF, dtypes.NAN, dtypes.PI, dtypes.E
 
 # Sub-packages and what lives in them, loaded on first use.
 _LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft",
-                 "func", "futures", "hub", "jit", "legacy", "linalg", "multiprocessing", "nn", "onnx", "optim", "serialization",
-                 "settings", "signal", "sparse", "special", "testing", "types", "utils", "version")
+                 "func", "futures", "hub", "jit", "legacy", "linalg", "multiprocessing", "nn", "onnx", "optim", "profiler",
+                 "serialization", "settings", "signal", "sparse", "special", "testing", "types", "utils", "version")
 _LAZY_NAMES = {
     name: module
     for module, names in {

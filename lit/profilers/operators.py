@@ -6,26 +6,17 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from engine.profiler.recording import Recording, Total
+from engine.profiler.watching import clock
 from lit.profilers.base import Profiler
-from lit.profilers.watching import clock, watched_operators
 from loggers.files import replace_file
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
 
 SORT_KEYS = ("self", "total", "calls")
-
-
-@dataclass
-class Total:
-    """What is known of one operator, in seconds."""
-
-    calls: int = 0
-    total: float = 0.0
-    own: float = 0.0  # of it, while no other operator ran inside
 
 
 class OperatorProfiler(Profiler):
@@ -74,17 +65,18 @@ class OperatorProfiler(Profiler):
 
     def reset(self) -> None:
         """Forget what was measured."""
-        self.totals: dict[tuple[str, str], Total] = {}
-        self.events: list[tuple[str, str, float, float, str]] = []  # name, kind, start, end, shapes
-        self._finished: list[tuple[float, float]] = []  # operators that have ended, and whose caller has not
+        self.recording = Recording(self.record_shapes, self.max_events)
         self._actions: dict[str, float] = {}
-        self._seen = 0  # operators
-        self._origin = clock()
+
+    @property
+    def totals(self) -> dict[tuple[str, str], Total]:
+        """{(operator, shapes): what is known of it}."""
+        return self.recording.totals
 
     @contextmanager
     def watch(self) -> Iterator[OperatorProfiler]:
         """Measure the operators of a ``with`` block, without a Trainer."""
-        with watched_operators(self._note):
+        with self.recording.watch():
             yield self
 
     @contextmanager
@@ -97,26 +89,6 @@ class OperatorProfiler(Profiler):
         with super().run(stage, trainer), self.watch():
             yield
 
-    def _note(self, name: str, backward: bool, start: float, end: float, shapes: list[Any]) -> None:
-        """An operator has ended. Those that ended before it and began after it ran inside it."""
-        inside = 0.0
-        while self._finished and self._finished[-1][0] >= start:
-            begun, ended = self._finished.pop()
-            inside += ended - begun
-        self._finished.append((start, end))
-        if len(self._finished) > 10_000:  # none of them has a caller among the operators
-            del self._finished[:-100]
-        text = " ".join("x".join(map(str, shape)) or "()" for shape in shapes) if self.record_shapes else ""
-        entry = self.totals.get((name, text))
-        if entry is None:
-            entry = self.totals[name, text] = Total()
-        entry.calls += 1
-        entry.total += end - start
-        entry.own += end - start - inside
-        self._seen += 1
-        if self._seen <= self.max_events:
-            self.events.append((name, "backward" if backward else "forward", start, end, text))
-
     def start(self, action_name: str) -> None:
         """An action of the Trainer begins."""
         self._actions[action_name] = clock()
@@ -125,7 +97,7 @@ class OperatorProfiler(Profiler):
         """The action ends."""
         if action_name not in self._actions:
             raise ValueError(f"Attempting to stop recording an action ({action_name}) which was never started.")
-        self.events.append((action_name, "action", self._actions.pop(action_name), clock(), ""))
+        self.recording.events.append((action_name, "action", self._actions.pop(action_name), clock(), ""))
 
     def summary(self) -> str:
         """A table of operators, the costliest first."""
@@ -154,19 +126,4 @@ class OperatorProfiler(Profiler):
         if self.export_to_chrome:
             path = self.path_of(".json", None if self.filename else "operators")
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, json.dumps(self.chrome_trace()))
-
-    def chrome_trace(self) -> dict[str, Any]:
-        """The events in Chrome's trace format: times in microseconds since the start."""
-        process = os.getpid()
-        return {
-            "displayTimeUnit": "ms",
-            "traceEvents": [
-                {
-                    "name": name, "cat": kind, "ph": "X", "pid": process, "tid": 1,
-                    "ts": (start - self._origin) * 1e6, "dur": (end - start) * 1e6,
-                    **({"args": {"shapes": shapes}} if shapes else {}),
-                }
-                for name, kind, start, end, shapes in sorted(self.events, key=lambda event: (event[2], -event[3]))
-            ],
-        }  # fmt: skip
+            replace_file(path, json.dumps(self.recording.chrome_trace()))

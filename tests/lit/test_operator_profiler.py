@@ -28,14 +28,14 @@ def test_operators_forward_and_backward_with_shapes() -> None:
     totals = profiler.totals
     assert totals["linear", "4x3 2x3 2"].calls == 2 and totals["sum", "4x2"].calls == 2
     assert totals["MulBackward0", "4x2"].calls == 2
-    assert {kind for _, kind, *_ in profiler.events} == {"forward", "backward"}
+    assert {kind for _, kind, *_ in profiler.recording.events} == {"forward", "backward"}
 
 
 def test_time_inside_other_operators_is_counted_once() -> None:
     profiler = OperatorProfiler(record_shapes=False)
     times = iter([(5, 6), (2, 4), (6, 7), (1, 9), (10, 12)])  # two inside the fourth, one of them with one inside
     for start, end in [(2, 4), (5, 6), (6, 7), (1, 9), (10, 12)]:
-        profiler._note("op", False, start, end, [])
+        profiler.recording.note("op", False, start, end, [])
     total = profiler.totals["op", ""]
     assert total.total == sum(end - start for start, end in times) and total.own == (9 - 1) + (12 - 10)
 

@@ -27,7 +27,7 @@ def watched_operators(note: Note) -> Iterator[None]:
     """Call ``note`` after every operator inside the block.
 
     Example:
-        >>> from lit.profilers.watching import watched_operators
+        >>> from engine.profiler.watching import watched_operators
         >>> seen = []
         >>> with watched_operators(lambda name, backward, start, end, shapes: seen.append((name, backward, shapes))):
         ...     _ = torch.matmul(torch.ones(2, 3), torch.ones(3, 1))
