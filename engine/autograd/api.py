@@ -8,7 +8,19 @@ from . import driver, graph
 
 
 def _as_tuple(value: Any) -> tuple:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    """One tensor, None, or any iterable of them (`model.parameters()`, `values()` of a dict) as a tuple."""
+    return (value,) if value is None or hasattr(value, "_array") or not hasattr(value, "__iter__") else tuple(value)
+
+
+def _targets(inputs: Any) -> tuple:
+    """The tensors to differentiate by; RuntimeError for anything else and for those that need no gradient."""
+    targets = _as_tuple(inputs)
+    for t in targets:
+        if not hasattr(t, "_array"):
+            raise RuntimeError(f"all inputs have to be Tensors, but got {type(t).__name__}")
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    return targets
 
 
 def _start(tensors: tuple, grads: tuple, create_graph: bool) -> list:
@@ -18,9 +30,9 @@ def _start(tensors: tuple, grads: tuple, create_graph: bool) -> list:
         grads = (None,) * len(tensors)
     if len(grads) != len(tensors):
         raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
-    for t, g in zip(tensors, grads):
+    for i, (t, g) in enumerate(zip(tensors, grads)):
         if not t.requires_grad:
-            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+            raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
         if g is None:
             if t._array.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
@@ -57,12 +69,9 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     if inputs is None:
         driver.backward(list(roots), grads, keep, create_graph)
         return
-    targets = _as_tuple(inputs)
+    targets = _targets(inputs)
     if not targets:
         raise RuntimeError("'inputs' argument to backward cannot be empty")
-    for t in targets:
-        if not t.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
     for t, g in zip(targets, driver.backward(list(roots), grads, keep, create_graph, [t._node for t in targets])):
         if g is not None:
             t._accumulate_grad(g, create_graph)
@@ -83,10 +92,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     """
     if is_grads_batched:
         return _grad_rows(outputs, inputs, _as_tuple(grad_outputs), create_graph, allow_unused, materialize_grads)
-    roots, targets = _as_tuple(outputs), _as_tuple(inputs)
-    for t in targets:
-        if not t.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    roots, targets = _as_tuple(outputs), _targets(inputs)
     starts = _start(roots, _as_tuple(grad_outputs), create_graph)
     keep = create_graph if retain_graph is None else retain_graph
     found = driver.backward(list(roots), starts, keep, create_graph, [t._node for t in targets])

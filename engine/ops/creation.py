@@ -10,6 +10,7 @@ import numpy as np
 from .. import backend, devices, dtypes
 from ..rng import assign_in_memory_order
 from ..tensor import Size, Tensor, wrap
+from ._spacing import arange_values, linspace_values
 from .base import composite
 from .inplace import write_out
 
@@ -364,7 +365,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None
         array = xp.arange(start, end, step).astype(d.np)
     else:
         count = int(np.ceil((end - start) / step))
-        array = (start + xp.arange(count) * step).astype(d.np)
+        array = arange_values(xp, start, step, count, d.np)
     return finish(array, requires_grad, out)
 
 
@@ -380,13 +381,8 @@ def linspace(start: Any, end: Any, steps: int, *, out: Tensor | None = None, dty
         raise RuntimeError("number of steps must be non-negative")
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
     xp = devices.module_for(_default_device if device is None else devices.as_device(device))
-    work = d.np.type if d.np in (dtypes.F32, dtypes.F64) else np.float64
-    lo, hi = work(_number(start)), work(_number(end))
-    step = (hi - lo) / work(max(steps - 1, 1))
-    i = xp.arange(steps)
-    up, down = lo + step * i.astype(work), hi - step * (steps - 1 - i).astype(work)
-    return finish(xp.where(i < steps // 2, up, down).astype(d.np) if steps > 1 else xp.full(steps, lo, d.np),
-                  requires_grad, out)
+    work = d.np if d.np in (dtypes.F32, dtypes.F64) or d.np.kind == "c" else dtypes.F64
+    return finish(linspace_values(xp, _number(start), _number(end), steps, work).astype(d.np), requires_grad, out)
 
 
 @composite("eye", method=False)

@@ -16,6 +16,7 @@ import numpy as np
 from .. import backend
 from ..errors import did_you_mean
 from ..tensor import Tensor, wrap
+from ._spacing import linspace_values
 from .base import FUNCTIONAL, Op, composite, expect_tensor, op
 from .padding import TakeAxes
 from .pooling import TakeFlat
@@ -286,12 +287,12 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
             f"Got {list(theta.shape)}."
         )
     xp, dtype = backend.namespace(theta._array), theta._array.dtype
-    axes = []
+    work, axes = dtype if dtype.itemsize >= 4 else np.dtype(np.float32), []
     for m in spatial:
-        ends = np.linspace(-1, 1, m) if m > 1 else np.zeros(1)
-        axes.append(ends if align_corners else ends * (m - 1) / m)
+        ends = linspace_values(np, -1, 1, m, work) if m > 1 else np.zeros(1, work)
+        axes.append(ends if align_corners else ends * work.type(m - 1) / work.type(m))
     mesh = np.meshgrid(*axes, indexing="ij")
-    base = np.stack([*reversed(mesh), np.ones(tuple(spatial))], -1).reshape(1, -1, nd + 1)
+    base = np.stack([*reversed(mesh), np.ones(tuple(spatial), work)], -1).reshape(1, -1, nd + 1)
     grid = wrap(xp.asarray(base.astype(dtype)))
     return (grid @ theta.transpose(1, 2)).reshape(n, *spatial, nd)  # type: ignore[attr-defined, operator]
 

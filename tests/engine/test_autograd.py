@@ -81,6 +81,15 @@ def test_grad_of_intermediate_and_unused():
     same_error(lambda lib: lib.autograd.grad(leaf(lib, 1.0) * 2, [lib.ones(1)]), match="does not require grad")
 
 
+@pytest.mark.parametrize("collect", [iter, list, tuple, lambda ts: dict(enumerate(ts)).values(), lambda ts: (t for t in ts)])
+def test_inputs_may_be_any_iterable(collect):
+    x, y = leaf(engine, 2.0), leaf(engine, 3.0)
+    assert [values(g) for g in engine.autograd.grad(x * y, collect([x, y]))] == [[3.0], [2.0]]
+    engine.autograd.backward(collect([x * y]), inputs=collect([x]))
+    assert values(x.grad) == [3.0] and y.grad is None
+    same_error(lambda lib: lib.autograd.grad(leaf(lib, 1.0) * 2, [3]), match="have to be Tensors.*but got int")
+
+
 def test_gradient_nobody_asked_for_is_not_computed():
     class Loud(engine.autograd.Function):
         @staticmethod

@@ -178,3 +178,29 @@ def test_frombuffer_and_empty_strided():
     assert engine.frombuffer(memory, dtype=engine.int32, offset=4).tolist() == [1]
     assert engine.frombuffer(memory, dtype=engine.int32, count=1).tolist() == [0]
     assert engine.empty_strided((2, 3), (1, 2)).stride() == (1, 2)
+
+
+SPACED = [(0, 1, 0.01), (-3, 7, 0.37), (0, 1000, 0.1), (-1, 1, 0.001), (5, 1, -0.3)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("start", "end", "step"), SPACED)
+def test_spaced_numbers_equal_torchs_to_the_last_bit(start, end, step, dtype):
+    torch = pytest.importorskip("torch")
+    ours = engine.arange(start, end, step, dtype=getattr(engine, dtype))
+    np.testing.assert_array_equal(ours.numpy(), torch.arange(start, end, step, dtype=getattr(torch, dtype)).numpy())
+    for steps in (1, 2, 28, 1001):
+        ours = engine.linspace(start, end, steps, dtype=getattr(engine, dtype))
+        theirs = torch.linspace(start, end, steps, dtype=getattr(torch, dtype))
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_spaced_numbers_are_rounded_once():
+    from fractions import Fraction
+
+    from engine.ops._spacing import fused
+
+    a, b, c = np.random.default_rng(0).normal(size=(3, 200)) * [[1], [1], [1e-3]]
+    exact = [float(Fraction(x) * Fraction(y) + Fraction(z)) for x, y, z in zip(a, b, c)]
+    np.testing.assert_array_equal(fused(a, b, c), exact)
+    assert (a * b + c != exact).any()

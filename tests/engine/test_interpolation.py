@@ -83,3 +83,14 @@ def test_the_identity_grid_gives_the_image_back():
 def test_grid_sample_warns_about_the_default_of_align_corners():
     with pytest.warns(UserWarning, match="align_corners"):
         F.grid_sample(t(1, 1, 2, 2), engine.zeros(1, 1, 1, 2))
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_affine_grid_equals_torchs_to_the_last_bit(align_corners):
+    """An identity map samples at whole pixels, where the gradient jumps: one bit decides which of its two values it has."""
+    torch = pytest.importorskip("torch")
+    for n in (5, 13, 28, 64):
+        theta = [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
+        ours = F.affine_grid(engine.tensor(theta), (1, 1, n, n + 1), align_corners)
+        theirs = torch.nn.functional.affine_grid(torch.tensor(theta), (1, 1, n, n + 1), align_corners)
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
