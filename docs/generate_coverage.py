@@ -64,9 +64,8 @@ REASONS: tuple[tuple[str, str, str], ...] = (
      "thread_safe_generator slice_inverse module_load grad_dtype "
      "reinforce volatile map2_ legacy_contiguous_format"),
     ("batch norm and convolution are not fused: nothing is compiled", "nn.utils", "fuse_* convert_conv*"),
-    ("more than one device: use BatchNorm", "nn", "SyncBatchNorm"),
     ("removed from torch's documentation: use the class without the suffix, or Sequential", "nn",
-     "Container NLLLoss2d CrossMapLRN2d factory_kwargs"),
+     "Container NLLLoss2d factory_kwargs"),
     ("scaled and grouped products in float8", "nn.functional", "*scaled_mm *grouped_mm ScalingType SwizzleType"),
     ("helpers of torch's own file", "nn.functional", "assert_int_or_pair conv_tbc native_channel_shuffle"),
     ("data pipes, which torch has stopped developing: use IterableDataset", "utils.data",

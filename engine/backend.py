@@ -87,6 +87,24 @@ def to_numpy(array: Any) -> np.ndarray:
     return np.asarray(array) if isinstance(array, (Batched, Coo)) else gpu().asnumpy(array)
 
 
+def memory_of(array: Any) -> tuple[Any, int]:
+    """(all the memory that `array` is a part of, as a 1-D array of its dtype, where in it `array` begins)."""
+    owner, base = array, array.base
+    while base is not None:  # NumPy's as_strided puts an object of its own between a view and its base
+        if is_array(base):
+            owner = base
+        base = getattr(base, "base", None)
+    xp = namespace(owner)
+    span = sum((n - 1) * step for n, step in zip(owner.shape, owner.strides)) // owner.itemsize + 1 if owner.size else 0
+    flat = xp.lib.stride_tricks.as_strided(owner, (span,), (owner.itemsize,)).view(array.dtype)
+    return flat, (address(array) - address(owner)) // array.itemsize
+
+
+def address(array: Any) -> int:
+    """Where the first element lies in memory."""
+    return array.ctypes.data if isinstance(array, ndarray) else array.data.ptr
+
+
 def pinned_copy(array: np.ndarray) -> np.ndarray:
     """A copy of a NumPy array in page-locked memory, from which copies to a GPU are faster."""
     memory = gpu().cuda.alloc_pinned_memory(max(array.nbytes, 1))

@@ -148,15 +148,11 @@ class Tensor(PythonProtocols):
 
     def data_ptr(self) -> int:
         """The address of the first element."""
-        return self._array.ctypes.data if isinstance(self._array, np.ndarray) else self._array.data.ptr
+        return backend.address(self._array)
 
     def storage_offset(self) -> int:
         """The position of the first element in its storage, in elements."""
-        root: Any = self._array
-        while isinstance(root.base, type(root)):
-            root = root.base
-        first = root.ctypes.data if isinstance(root, np.ndarray) else root.data.ptr
-        return (self.data_ptr() - first) // self._array.itemsize
+        return backend.memory_of(self._array)[1]
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in memory in row-major order without gaps."""

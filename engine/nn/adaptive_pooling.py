@@ -1,4 +1,4 @@
-"""Pooling layers given the output's size instead of the window's: AdaptiveAvgPool, AdaptiveMaxPool.
+"""Pooling layers given the output's size: AdaptiveAvgPool, AdaptiveMaxPool, FractionalMaxPool.
 
 Window i of n over a length L reaches from floor(i L / n) to ceil((i + 1) L / n). None keeps a dimension as it is.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.nn import functional as F
+from engine.nn._sizes import repeat
 from engine.nn.module import Module
 from engine.tensor import Tensor
 
@@ -18,6 +19,8 @@ __all__ = [
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
 ]
 
 
@@ -118,3 +121,67 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
 
     def forward(self, input: Tensor) -> Any:
         return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
+
+
+class _FractionalMaxPoolNd(Module):
+    _function: Any
+    _nd = 0
+    _random_samples: Tensor | None
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        output_size: Any = None,
+        output_ratio: Any = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = repeat(kernel_size, self._nd)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = None if output_size is None else repeat(output_size, self._nd)
+        self.output_ratio = None if output_ratio is None else repeat(output_ratio, self._nd)
+        if output_size is None and output_ratio is None:
+            raise ValueError(f"{type(self).__name__} requires specifying either an output size, or a pooling ratio")
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None and not all(0 < ratio < 1 for ratio in self.output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+    def forward(self, input: Tensor) -> Any:
+        sizes = (self.kernel_size, self.output_size, self.output_ratio)
+        return type(self)._function(input, *sizes, self.return_indices, self._random_samples)
+
+
+class FractionalMaxPool2d(_FractionalMaxPoolNd):
+    """Maximum over windows at random steps of (N, C, H, W) or (C, H, W) (Graham 2014).
+
+    Args:
+        kernel_size: of the windows.
+        output_size: of the output, or
+        output_ratio: in (0, 1), of the output's to the input's size.
+        return_indices: whether the positions of the maxima are returned too, for MaxUnpool2d.
+
+    Raises:
+        ValueError: unless exactly one of output_size and output_ratio is given, and ratios are in (0, 1).
+
+    Example::
+
+        >>> nn.FractionalMaxPool2d(2, output_ratio=0.5)(torch.zeros(1, 2, 8, 9)).shape
+        torch.Size([1, 2, 4, 4])
+    """
+
+    _function, _nd = staticmethod(F.fractional_max_pool2d), 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPoolNd):
+    """Maximum over windows at random steps of (N, C, D, H, W) or (C, D, H, W); arguments as of FractionalMaxPool2d.
+
+    Example::
+
+        >>> nn.FractionalMaxPool3d(2, output_size=3)(torch.zeros(1, 2, 6, 6, 6)).shape
+        torch.Size([1, 2, 3, 3, 3])
+    """
+
+    _function, _nd = staticmethod(F.fractional_max_pool3d), 3

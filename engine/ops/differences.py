@@ -9,7 +9,7 @@ from .. import dtypes
 from ..tensor import Tensor, check_dim
 from .base import FUNCTIONS, composite, expect_tensor
 from .samples import samples_for
-from .scatter import scatter_reduce
+from .scatter_reduce import ScatterReduce
 
 
 @composite("renorm", inplace=True)
@@ -51,8 +51,6 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
                  out: Tensor | None = None) -> Tensor:
     """A copy of `input` whose slices at `index` along `dim` are reduced ("prod", "mean", "amax", "amin") with `source`'s.
 
-    Values only: no gradient is defined here.
-
     >>> torch.index_reduce(torch.ones(2), 0, torch.tensor([1, 1]), torch.tensor([2., 3.]), "prod")
     tensor([1., 6.])
     """
@@ -60,7 +58,7 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     d = check_dim(dim, expect_tensor(input, "index_reduce").ndim)
     at = index.reshape([-1 if i == d else 1 for i in range(source.ndim)]).expand(source.shape)  # type: ignore[attr-defined]
-    return scatter_reduce(input, d, at, source, reduce, include_self=include_self)
+    return ScatterReduce.call(input, d, at, source, reduce, include_self=include_self)
 
 
 @composite("nonzero_static")
@@ -136,7 +134,7 @@ def _samples(make: Any) -> Any:
     for reduce in ("prod", "mean", "amax", "amin"):
         for own in (True, False):
             yield make("index_reduce", make.uniform((3, 4)), 1, make.ints((5,), 0, 4), make.uniform((3, 5)), reduce,
-                       include_self=own, _grad=False)
+                       include_self=own)
     yield make("gradient", make.uniform((4, 3)))
     yield make("gradient", make.uniform((4, 3)), dim=-1, spacing=0.5, edge_order=2)
     yield make("gradient", make.uniform((4,)), spacing=[make.distinct((4,))])

@@ -142,6 +142,9 @@ def _continue_from(target: Tensor, result: Tensor) -> None:
     if view is not None:
         base = view.base
         if base._view is None and (base._requires_grad or result._requires_grad):
+            if not base._array.flags.c_contiguous and any(card.name == "as_strided" for card, _ in view.steps):
+                raise NotImplementedError("changing as_strided() of a tensor that is not contiguous in place, under autograd. "
+                                          "HINT: call contiguous() first.")
             patched = apply(CARDS["_scatter_view"], (base, result), (view.steps,))
             base._node, base._requires_grad = patched._node, patched._requires_grad
             vc = target._version_counter()

@@ -12,8 +12,9 @@ from .. import backend, fast
 from ..pool import parallel_for
 from ..tensor import Tensor, wrap
 from ._blocked import by_rows, is_large, row_blocks
-from .base import Op, expect_tensor, install, op
+from .base import FUNCTIONAL, Op, expect_tensor, install, op
 from .reductions import add_up
+from .samples import samples_for
 from .softmax import shifted
 
 
@@ -385,3 +386,56 @@ class NllLoss(Op):
 
 
 install(NllLoss.call, "nll_loss", function=False, method=False, functional=True, doc=NllLoss.__doc__)
+
+
+# -- a linear layer and its cross entropy -----------------------------------------------------------------------------
+
+
+def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None,
+                         weight: Tensor | None = None, reduction: str = "mean", ignore_index: int | None = None,
+                         label_smoothing: float = 0.0, options: Any = None) -> Tensor:
+    """`cross_entropy(linear(input, linear_weight, linear_bias), target)`.
+
+    Shapes: input (in) or (N, in), linear_weight (C, d1, ..., dk, in), linear_bias (C, d1, ..., dk); target as in
+    `cross_entropy` for scores (N, C, d1, ..., dk). `options` is accepted; the scores are computed in one piece. Raises
+    RuntimeError for shapes that do not fit, and for `ignore_index` together with class probabilities.
+
+    >>> nn.functional.linear_cross_entropy(torch.ones(2, 3), torch.zeros(4, 3), torch.tensor([0, 1]))
+    tensor(1.3863)
+    """
+    if input.ndim not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.ndim}")
+    if linear_weight.ndim < 2:
+        raise RuntimeError(f"expected linear_weight with dimensionality at least 2, got {linear_weight.ndim}")
+    classes, *extra, features = linear_weight.shape
+    if input.shape[-1] != features:
+        raise RuntimeError("expected equal input and linear_weight last dimensions (in_features), "
+                           f"got {input.shape[-1]} and {features}, respectively")
+    if linear_bias is not None and tuple(linear_bias.shape) != (classes, *extra):
+        raise RuntimeError(f"expected linear_bias shape {(classes, *extra)}, got {tuple(linear_bias.shape)}")
+    if extra and input.ndim == 1:
+        raise RuntimeError(f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} requires batched "
+                           f"input, (N, {features}), got unbatched input with shape {tuple(input.shape)}")
+    shape = (*input.shape[:-1], classes, *extra)
+    if tuple(target.shape) == shape and ignore_index is not None:
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
+    if extra:
+        linear_weight = linear_weight.reshape(-1, features)  # type: ignore[attr-defined]
+        linear_bias = None if linear_bias is None else linear_bias.reshape(-1)  # type: ignore[attr-defined]
+    scores = FUNCTIONAL["linear"](input, linear_weight, linear_bias).reshape(shape)
+    return CrossEntropy.call(scores, target, weight, None, -100 if ignore_index is None else ignore_index, None, reduction,
+                             label_smoothing)
+
+
+install(linear_cross_entropy, "linear_cross_entropy", function=False, method=False, functional=True)
+
+
+@samples_for("linear_cross_entropy")
+def _linear_cross_entropy_samples(make: Any) -> Any:
+    yield make("linear_cross_entropy", make.uniform((5, 3)), make.uniform((4, 3)), make.ints((5,), 0, 4))
+    yield make("linear_cross_entropy", make.uniform((3,)), make.uniform((4, 3)), make.ints((), 0, 4),
+               linear_bias=make.uniform((4,)), reduction="sum")
+    yield make("linear_cross_entropy", make.uniform((2, 3)), make.uniform((4, 5, 3)), make.ints((2, 5), 0, 4),
+               linear_bias=make.uniform((4, 5)), ignore_index=1, label_smoothing=0.1)
+    yield make("linear_cross_entropy", make.uniform((2, 3)), make.uniform((4, 3)), make.uniform((2, 4), 0, 1),
+               reduction="none")

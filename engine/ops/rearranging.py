@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..tensor import Tensor, check_dim
-from .base import Op, composite, op
+from .base import Op, composite, expect_tensor, op
 from .indexing import Slice
 from .joining import split_sizes
 from .samples import samples_for
@@ -213,7 +214,9 @@ class AddWindows(Op):
 
 @op("as_strided")
 class AsStrided(Op):
-    """A view by explicit size, strides and offset, in elements of the storage.
+    """A view of the storage by explicit size, strides and offset (default: the input's own), in elements.
+
+    RuntimeError where it would reach out of the storage. Elements of the input that share memory share the gradient.
 
     >>> torch.as_strided(torch.arange(6), (2, 2), (2, 1))
     tensor([[0, 1],
@@ -226,34 +229,52 @@ class AsStrided(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, size: tuple, stride: tuple, offset: int) -> Any:
-        flat = x.reshape(-1)[offset:]
+        flat, start = backend.memory_of(x)
         strides = tuple([n * x.itemsize for n in stride])
-        return xp.lib.stride_tricks.as_strided(flat, size, strides), x.shape
+        out = xp.lib.stride_tricks.as_strided(flat[start + offset :], size, strides)
+        return out, (x.shape, tuple([n // x.itemsize for n in x.strides]), start, flat.size)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        size, stride, offset = s.params
-        where = np.asarray(offset)
-        for n, step in zip(size, stride):
-            where = where[..., None] + np.arange(n) * step
-        numel = int(np.prod(s.aux))
-        return (xp._reshape(xp._add_at(xp._reshape(g, (-1,)), (numel,), (where.reshape(-1),)), s.aux),)
+        shape, own_stride, start, numel = s.aux
+        size, stride, offset = s.params  # the offset from the input's start
+        flat = xp._add_at(xp._reshape(g, (-1,)), (numel,), (_positions(size, stride, start + offset).reshape(-1),))
+        mine = _positions(shape, own_stride, start)
+        aliases = np.bincount(mine.reshape(-1), minlength=numel)
+        if aliases.max(initial=0) > 1:
+            flat = flat / np.maximum(aliases, 1).astype(g.dtype if isinstance(g.dtype, np.dtype) else g.dtype.np)
+        return (xp._gather_index(flat, (mine,)),)
 
     @staticmethod
     def call(input: Tensor, size: Sequence, stride: Sequence, storage_offset: int | None = None) -> Tensor:
-        if not input._array.flags.c_contiguous:
-            raise NotImplementedError("as_strided() is supported on contiguous tensors. HINT: call .contiguous() first.")
-        size, stride, offset = tuple(size), tuple(stride), storage_offset or 0
+        flat, start = backend.memory_of(expect_tensor(input, "as_strided")._array)
+        size, stride, offset = tuple(size), tuple(stride), start if storage_offset is None else storage_offset
+        if len(size) != len(stride):
+            raise RuntimeError(f"mismatch in length of strides and shape: sizes {list(size)}, strides {list(stride)}")
+        if min(stride, default=0) < 0:
+            raise RuntimeError("as_strided: Negative strides are not supported at the moment, got strides: "
+                               f"{list(stride)}")
         last = offset + sum((n - 1) * s for n, s in zip(size, stride)) if all(size) else 0
-        if last >= max(input._array.size, 1) or offset < 0:
-            raise RuntimeError(f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset} are out of "
-                               f"bounds for storage of {input._array.size} elements")
-        return AsStrided.apply(input, size, stride, offset)
+        if last >= max(flat.size, 1) or offset < 0:
+            raise RuntimeError(f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and "
+                               f"itemsize {flat.itemsize} requiring a storage size of {(last + 1) * flat.itemsize} are out of "
+                               f"bounds for storage of size {flat.nbytes}")
+        return AsStrided.apply(input, size, stride, offset - start)
 
     @staticmethod
     def samples(make: Any) -> Any:
         yield make("as_strided", make.uniform((3, 4)), (2, 3), (4, 1), 1)
         yield make("as_strided", make.uniform((6,)), (3, 3), (1, 1))
+        yield make("as_strided", make.uniform((3, 4)).t(), (2, 3), (1, 2))
+        yield make("as_strided", make.uniform((3, 4)).t(), (2, 2, 2), (4, 0, 1), 3)
+
+
+def _positions(size: Sequence, stride: Sequence, offset: int) -> np.ndarray:
+    """Where in the storage the elements of a view are."""
+    where = np.asarray(offset)
+    for n, step in zip(size, stride):
+        where = where[..., None] + np.arange(n) * step
+    return where
 
 
 @composite("unflatten")

@@ -9,7 +9,7 @@ import numpy as np
 from .. import backend
 from ..tensor import Tensor, check_dim, wrap
 from .applying import row_major
-from .base import Op, composite, op
+from .base import FUNCTIONS, Op, composite, op
 from .casting import casting, widest
 from .conversion import to_dtype
 from .indexing import GatherIndex, Put, getitem, put
@@ -43,7 +43,7 @@ def along(xp: Any, index: Any, dim: int) -> tuple:
     return tuple(key)
 
 
-def _prepare(input: Tensor, dim: int, index: Tensor, function: str) -> tuple[Tensor, int, tuple]:
+def index_key(input: Tensor, dim: int, index: Tensor, function: str) -> tuple[Tensor, int, tuple]:
     """(input with at least one dimension, dim, advanced index), checked."""
     a = _check_index(index, function)
     d = check_dim(dim, input._array.ndim)
@@ -72,7 +72,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False,
             [4, 3]])
     """
     shape = index._array.shape if isinstance(index, Tensor) else ()
-    source, _, key = _prepare(input, dim, index, "gather")
+    source, _, key = index_key(input, dim, index, "gather")
     if index._array.size == 0:
         result = input.new_empty(shape)  # type: ignore[attr-defined]
     else:
@@ -157,7 +157,7 @@ def _take_samples(make: Any) -> Any:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _source(input: Tensor, src: Any, index: Tensor) -> Tensor:
+def source_part(input: Tensor, src: Any, index: Tensor) -> Tensor:
     """The part of `src` that the index covers, or a number as a tensor."""
     if not isinstance(src, Tensor):
         return wrap(backend.namespace(input._array).asarray(src).astype(input._array.dtype))
@@ -170,10 +170,10 @@ def _source(input: Tensor, src: Any, index: Tensor) -> Tensor:
 
 def _scatter(input: Tensor, dim: int, index: Tensor, src: Any, accumulate: bool) -> Tensor:
     shape = input._array.shape
-    whole, _, key = _prepare(input, dim, index, "scatter")
+    whole, _, key = index_key(input, dim, index, "scatter")
     if not index._array.size:
         return input.clone()  # type: ignore[attr-defined]
-    value = _source(input, src, index)
+    value = source_part(input, src, index)
     result = Put.apply(whole, value, key, accumulate)
     return result if result._array.shape == shape else result.reshape(shape)  # type: ignore[attr-defined]
 
@@ -191,8 +191,8 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     if reduce == "add":
         return _scatter(input, dim, index, src, True)
     if reduce == "multiply":
-        return scatter_reduce(input, dim, index, src if isinstance(src, Tensor) else
-                              Tensor.new_full(input, index.shape, src), "prod")  # type: ignore[attr-defined]
+        src = src if isinstance(src, Tensor) else Tensor.new_full(input, index.shape, src)  # type: ignore[attr-defined]
+        return FUNCTIONS["scatter_reduce"](input, dim, index, src, "prod")
     if reduce is not None:
         raise RuntimeError("reduce argument must be either add or multiply.")
     return _scatter(input, dim, index, src, False)
@@ -216,59 +216,6 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     tensor([3., 0., 0.])
     """
     return _scatter(input, dim, index, src, True)
-
-
-_REDUCERS = {"sum": "add", "prod": "multiply", "amax": "maximum", "amin": "minimum", "mean": "add"}
-
-
-@op("scatter_reduce", inplace=True)
-class ScatterReduce(Op):
-    """As `scatter_add` with another reduction: "sum", "prod", "mean", "amax" or "amin".
-
-    `include_self` says whether the input's own elements take part. Gradients exist for "sum" and "mean".
-
-    >>> torch.scatter_reduce(torch.zeros(2), 0, torch.tensor([0, 0]), torch.tensor([1., 2.]), "amax")
-    tensor([2., 0.])
-    """
-
-    n = 2
-
-    @staticmethod
-    def forward(xp: Any, x: Any, src: Any, key: tuple, reduce: str, include_self: bool) -> Any:
-        out = x.copy()
-        count = xp.ones(x.shape, x.dtype) if include_self else xp.zeros(x.shape, x.dtype)
-        if not include_self:
-            info = np.finfo(x.dtype) if x.dtype.kind == "f" else np.iinfo(x.dtype)
-            lowest, highest = (-np.inf, np.inf) if x.dtype.kind == "f" else (info.min, info.max)
-            out[key] = {"sum": 0, "mean": 0, "prod": 1, "amax": lowest, "amin": highest}[reduce]
-        getattr(xp, _REDUCERS[reduce]).at(out, key, src)
-        if reduce == "mean":
-            xp.add.at(count, key, 1)
-            out = out / xp.maximum(count, 1) if x.dtype.kind == "f" else out // xp.maximum(count, 1)
-        return out
-
-    @staticmethod
-    def backward(xp: Any, s: Any, g: Any) -> tuple:
-        raise NotImplementedError("scatter_reduce has no gradient for this reduction. HINT: use scatter_add.")
-
-    @staticmethod
-    def call(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
-        if reduce not in _REDUCERS:
-            raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")
-        if reduce == "sum" and include_self:
-            return scatter_add(input, dim, index, src)
-        whole, _, key = _prepare(input, dim, index, "scatter_reduce")
-        return ScatterReduce.apply(whole, _source(input, src, index), key, reduce, include_self)
-
-    @staticmethod
-    def samples(make: Any) -> Any:
-        for reduce in ("prod", "amax", "amin", "mean", "sum"):
-            for own in (True, False):
-                yield make("scatter_reduce", make.uniform((3, 4)), 1, make.ints((3, 6), 0, 4), make.uniform((3, 6)), reduce,
-                           include_self=own, _grad=False)
-
-
-scatter_reduce = ScatterReduce.call
 
 
 def _rows(input: Tensor, dim: int, index: Tensor, function: str) -> tuple:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import backend, dtypes
 from ..devices import device, device_of
 from ..tensor import Tensor, wrap
 from .base import FUNCTIONS, composite
@@ -144,14 +144,7 @@ def is_storage(obj: Any, /) -> bool:
 
 def _memory(tensor: Tensor) -> Any:
     """The whole memory in which a CPU tensor lies, as a 1-D array of the tensor's dtype."""
-    whole = tensor._array
-    while isinstance(whole.base, np.ndarray):
-        whole = whole.base
-    flat = whole.ravel(order="K") if whole.flags.forc else None
-    if flat is None or (whole.size and not np.may_share_memory(flat, whole)):
-        raise NotImplementedError("storage(): this tensor's memory is not one run of elements. "
-                                  "HINT: use tensor.contiguous().untyped_storage().")
-    return flat.view(tensor._array.dtype)
+    return backend.memory_of(tensor._array)[0]
 
 
 @composite("untyped_storage", function=False)
