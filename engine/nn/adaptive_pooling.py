@@ -124,7 +124,6 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
 
 
 class _FractionalMaxPoolNd(Module):
-    _function: Any
     _nd = 0
     _random_samples: Tensor | None
 
@@ -151,7 +150,8 @@ class _FractionalMaxPoolNd(Module):
 
     def forward(self, input: Tensor) -> Any:
         sizes = (self.kernel_size, self.output_size, self.output_ratio)
-        return type(self)._function(input, *sizes, self.return_indices, self._random_samples)
+        pool: Any = F.fractional_max_pool2d if self._nd == 2 else F.fractional_max_pool3d
+        return pool(input, *sizes, self.return_indices, self._random_samples)
 
 
 class FractionalMaxPool2d(_FractionalMaxPoolNd):
@@ -172,7 +172,7 @@ class FractionalMaxPool2d(_FractionalMaxPoolNd):
         torch.Size([1, 2, 4, 4])
     """
 
-    _function, _nd = staticmethod(F.fractional_max_pool2d), 2
+    _nd = 2
 
 
 class FractionalMaxPool3d(_FractionalMaxPoolNd):
@@ -184,4 +184,4 @@ class FractionalMaxPool3d(_FractionalMaxPoolNd):
         torch.Size([1, 2, 3, 3, 3])
     """
 
-    _function, _nd = staticmethod(F.fractional_max_pool3d), 3
+    _nd = 3

@@ -101,7 +101,10 @@ def test_a_twin_with_the_same_state_computes_the_same(case: Case) -> None:
     twin = case.build(nn, engine).eval()
     twin.load_state_dict(module.state_dict())
     arguments = case.arguments(engine.from_numpy)
-    for first, second in zip(tensors_in((module(*arguments),)), tensors_in((twin(*arguments),))):
+    engine.manual_seed(11)
+    expected = list(tensors_in((module(*arguments),)))
+    engine.manual_seed(11)
+    for first, second in zip(expected, tensors_in((twin(*arguments),))):
         np.testing.assert_array_equal(numbers(first), numbers(second))
 
 
@@ -125,7 +128,7 @@ def test_double_makes_everything_floating_double(case: Case) -> None:
 
 
 def test_the_list_misses_no_public_layer() -> None:
-    bases = {"Module", "RNNBase", "RNNCellBase", "Parameter", "Buffer"}
+    bases = {"Module", "RNNBase", "RNNCellBase", "Parameter", "Buffer", "LinearCrossEntropyOptions"}
     classes = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)} - bases
     classes -= {name for name in classes if name.startswith(("Lazy", "Uninitialized"))}  # tests/nn/test_lazy.py
     covered = {name for name in classes if any(f"nn.{name}(" in case.source for case in CASES)}
