@@ -95,7 +95,7 @@ LAYERS = {
     "GRUCell": (3, 4), "MultiheadAttention": (8, 2), "TransformerEncoderLayer": (8, 2, 16),
     "TransformerDecoderLayer": (8, 2, 16), "Transformer": (8, 2, 1, 1, 16), "BatchNorm1d": (3,), "BatchNorm2d": (3,),
     "BatchNorm3d": (3,), "GroupNorm": (2, 4), "LayerNorm": (4,), "RMSNorm": (4,), "PReLU": (3,),
-    "AdaptiveLogSoftmaxWithLoss": (8, 20, [5, 10]),
+    "AdaptiveLogSoftmaxWithLoss": (8, 20, [5, 10]), "LinearCrossEntropyLoss": (3, 4),
 }  # fmt: skip
 
 
