@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..tensor import Tensor, check_dim, wrap
+from ._ordering import first, kth, order
 from .base import CARDS, apply, composite, expect_tensor
 from .extrema import check_not_empty, return_type
 from .inplace import write_out
@@ -16,20 +17,6 @@ from .samples import samples_for
 _SORT, _TOPK = return_type("sort", "values indices"), return_type("topk", "values indices")
 _KTH, _MODE = return_type("kthvalue", "values indices"), return_type("mode", "values indices")
 _MEDIAN, _NANMEDIAN = return_type("median", "values indices"), return_type("nanmedian", "values indices")
-
-
-def _order(a: Any, dim: int, descending: bool, stable: bool) -> Any:
-    """Indices that sort a raw array along `dim`; NaN counts as the largest, equal elements keep their order."""
-    if a.dtype.kind == "c":
-        raise RuntimeError("Sort does not support complex dtypes on CPU")
-    if a.dtype is dtypes.BF16 or a.dtype is dtypes.F16:
-        a = a.astype(np.float32)
-    if not a.ndim:
-        return backend.namespace(a).zeros((), np.int64)
-    if not descending:
-        return a.argsort(axis=dim, kind="stable")
-    flipped = backend.namespace(a).flip(a, dim)  # sorted backwards from the back, equal elements keep their order
-    return backend.namespace(a).flip(a.shape[dim] - 1 - flipped.argsort(axis=dim, kind="stable"), dim)
 
 
 def _picked(kind: Any, input: Tensor, index: Any, dim: int, keepdim: bool = True) -> Any:
@@ -55,7 +42,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     tensor([1., 2., 3.])
     """
     d = check_dim(dim, expect_tensor(input, "sort").ndim)
-    return _stored(_picked(_SORT, input, _order(input._array, d, descending, stable), d), out)
+    return _stored(_picked(_SORT, input, order(input._array, d, descending), d), out)
 
 
 @composite("argsort")
@@ -65,7 +52,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     >>> torch.argsort(torch.tensor([3., 1., 2.]), descending=True)
     tensor([0, 2, 1])
     """
-    return wrap(_order(input._array, check_dim(dim, expect_tensor(input, "argsort").ndim), descending, stable))
+    return wrap(order(input._array, check_dim(dim, expect_tensor(input, "argsort").ndim), descending))
 
 
 @composite("msort")
@@ -94,25 +81,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     n = input.shape[d] if input.ndim else 1
     if not 0 <= k <= n:
         raise RuntimeError(f"selected index k out of range (topk() with k={k} of {n} elements along dim {dim})")
-    index = _largest(input._array, k, d, largest) if input.ndim else backend.namespace(input._array).zeros((), np.int64)
+    index = first(input._array, k, d, largest) if input.ndim else backend.namespace(input._array).zeros((), np.int64)
     return _stored(_picked(_TOPK, input, index, d), out)
-
-
-def _largest(a: Any, k: int, dim: int, largest: bool) -> Any:
-    """Indices of the k largest or smallest along `dim`: a partial selection first where that pays."""
-    n = a.shape[dim]
-    lead = (slice(None),) * dim
-    if k * 8 < n and a.dtype.kind in "fiu":
-        xp = backend.namespace(a)
-        key = -a if largest and a.dtype.kind == "f" else a
-        if a.dtype.kind == "f" and bool(xp.isnan(a).any()):
-            return _order(a, dim, largest, True)[(*lead, slice(0, k))]
-        at = k if key is not a or not largest else n - k
-        part = xp.argpartition(key, min(at, n - 1), axis=dim)
-        part = part[(*lead, slice(0, k) if key is not a or not largest else slice(n - k, n))]
-        chosen = xp.take_along_axis(a, part, dim)
-        return xp.take_along_axis(part, _order(chosen, dim, largest, True), dim)
-    return _order(a, dim, largest, True)[(*lead, slice(0, k))]
 
 
 @composite("kthvalue")
@@ -126,8 +96,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
     n = input.shape[d] if input.ndim else 1
     if not 1 <= k <= n:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d} (k={k}, size {n})")
-    order = _order(input._array, d, False, True)
-    index = order[(*(slice(None),) * d, slice(k - 1, k))] if input.ndim else order
+    index = kth(input._array, k - 1, d) if input.ndim else order(input._array, d, False)
     return _stored(_picked(_KTH, input, index, d, keepdim), out)
 
 
@@ -137,16 +106,13 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
 def _middle(a: Any, d: int, skip_nan: bool) -> Any:
     """Index of the lower median along `d`; with `skip_nan` of what is not NaN, otherwise of the first NaN if there is one."""
     xp = backend.namespace(a)
-    order = _order(a, d, False, True)
     n = a.shape[d]
-    if a.dtype.kind in "f" or a.dtype is dtypes.BF16:
-        count = (~xp.isnan(a)).sum(axis=d, keepdims=True)
-        place = xp.maximum(count - 1, 0) // 2 if skip_nan else xp.where(count < n, count, (n - 1) // 2)
-    else:
-        shape = list(a.shape)
-        shape[d] = 1
-        place = xp.full(shape, (n - 1) // 2, np.int64)
-    return xp.take_along_axis(order, place, d)
+    bad = xp.isnan(a) if a.dtype.kind == "f" or a.dtype is dtypes.BF16 else None
+    if bad is None or not bool(bad.any()):
+        return kth(a, (n - 1) // 2, d)
+    count = n - bad.sum(axis=d, keepdims=True)
+    place = xp.maximum(count - 1, 0) // 2 if skip_nan else xp.where(count < n, count, (n - 1) // 2)
+    return xp.take_along_axis(order(a, d, False), place, d)
 
 
 def _median(input: Tensor, dim: int | None, keepdim: bool, out: Any, kind: Any, name: str) -> Any:
