@@ -180,3 +180,25 @@ def scatter(rows, index, out):  # type: ignore[no-untyped-def]
         row, total = rows[i], out[index[i]]
         for j in range(len(row)):
             total[j] += row[j]
+
+
+@kernel
+def running_sum(x, out):  # type: ignore[no-untyped-def]
+    """Sums of what came before and itself, in double."""
+    for i in range(x.shape[0]):
+        row, y = x[i], out[i]
+        total = 0.0
+        for j in range(len(row)):
+            total += row[j]
+            y[j] = np.float32(total)
+
+
+@kernel
+def running_sum_from_end(x, out):  # type: ignore[no-untyped-def]
+    """Sums of itself and what comes after, in double."""
+    for i in range(x.shape[0]):
+        row, y = x[i], out[i]
+        total = 0.0
+        for j in range(len(row) - 1, -1, -1):
+            total += row[j]
+            y[j] = np.float32(total)

@@ -8,11 +8,23 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..tensor import Tensor, check_dim, wrap
+from ._blocked import lines
 from .applying import row_major
 from .base import CARDS, Op, apply, composite, expect_tensor, op
 from .extrema import return_type
 from .inplace import write_out
 from .samples import samples_for
+
+
+def _accumulated(xp: Any, ufunc: Any, x: Any, dim: int, dtype: Any = None) -> Any:
+    """`ufunc.accumulate` along `dim` with torch's precision: float32 in double, shorter floats in float32."""
+    wide = _WIDER.get(x.dtype) if dtype is None else None
+    if wide is None:
+        return ufunc.accumulate(x, axis=dim, dtype=dtype)
+    return ufunc.accumulate(x, axis=dim, dtype=wide).astype(x.dtype)
+
+
+_WIDER = {dtypes.F32: dtypes.F64, dtypes.F16: dtypes.F32, dtypes.BF16: dtypes.F32}
 
 
 def _prepare(name: str, input: Tensor, dim: int, dtype: Any) -> tuple[Tensor, int, Any]:
@@ -22,6 +34,14 @@ def _prepare(name: str, input: Tensor, dim: int, dtype: Any) -> tuple[Tensor, in
         input = input.to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
         return input, d, input._array.dtype
     return input, d, dtypes.int64.np if input._array.dtype.kind in "iub" else None
+
+
+def _sums(x: Any, out: Any) -> None:
+    out[...] = _accumulated(np, np.add, x, 1)
+
+
+def _sums_from_end(x: Any, out: Any) -> None:
+    out[...] = _accumulated(np, np.add, x[:, ::-1], 1)[:, ::-1]
 
 
 @op("cumsum", inplace=True)
@@ -34,7 +54,10 @@ class CumSum(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int, np_dtype: Any) -> Any:
-        return row_major(xp, xp.cumsum(x, axis=dim, dtype=np_dtype)) if x.ndim else x.astype(np_dtype or x.dtype)
+        if not x.ndim:
+            return x.astype(np_dtype or x.dtype)
+        quick = lines("running_sum", _sums, dim, xp.ascontiguousarray(x)) if np_dtype is None or np_dtype == x.dtype else None
+        return row_major(xp, _accumulated(xp, xp.add, x, dim, np_dtype)) if quick is None else quick
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -65,7 +88,10 @@ class ReverseCumSum(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:
-        return _backwards(xp.cumsum(_backwards(x, dim), axis=dim), dim) if x.ndim else x
+        if not x.ndim:
+            return x
+        quick = lines("running_sum_from_end", _sums_from_end, dim, xp.ascontiguousarray(x))
+        return _backwards(_accumulated(xp, xp.add, _backwards(x, dim), dim), dim) if quick is None else quick
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -84,7 +110,7 @@ class CumProd(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int, np_dtype: Any) -> Any:
-        return xp.cumprod(x, axis=dim, dtype=np_dtype) if x.ndim else x.astype(np_dtype or x.dtype)
+        return _accumulated(xp, xp.multiply, x, dim, np_dtype) if x.ndim else x.astype(np_dtype or x.dtype)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -200,7 +226,7 @@ class LogCumSumExp(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:
-        return xp.logaddexp.accumulate(x, axis=dim) if x.ndim else x
+        return _accumulated(xp, xp.logaddexp, x, dim) if x.ndim else x
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

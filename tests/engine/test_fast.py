@@ -146,7 +146,7 @@ def test_softmax_keeps_infinities_and_nan():
 
 
 COMPILED = ("log_softmax", "cross_entropy", "layer_norm", "rms_norm", "gelu", "silu", "sigmoid", "tanh", "relu", "soft",
-            "attention", "linear", "dropout", "embedding", "loss", "index", "scatter", "gather")
+            "attention", "linear", "dropout", "embedding", "loss", "index", "scatter", "gather", "cum")
 CASES = [(f"{name}-{i}", sample) for name, i, sample in all_samples() if any(part in name for part in COMPILED)]
 LEAST = 2  # elements of what counts as large here
 
