@@ -9,7 +9,7 @@ import numpy as np
 from .. import backend
 from ..autograd.modes import state
 from ..tensor import Tensor, wrap
-from ._scatter import scatter_rows
+from ._scatter import add_at
 from .applying import row_major
 from .base import Op, apply, op, scalar_array
 from .conversion import copy_, no_room, to_device, to_dtype
@@ -150,14 +150,8 @@ class AddAt(Op):
             out = xp.zeros(shape, x.dtype)
             out[index] = x
             return out
-        rows = index[0] if type(index) is tuple and len(index) == 1 else index
-        if type(rows) is np.ndarray and shape:
-            return scatter_rows(xp, x.reshape(rows.size, *shape[1:]), rows.reshape(-1), shape[0])
         out = xp.zeros(shape, x.dtype)
-        if xp is np and out.ndim > 1 and out.size < 4 * x.size:  # flat positions: add.at is fast on 1-D only
-            np.add.at(out.reshape(-1), np.arange(out.size).reshape(shape)[index].reshape(-1), x.reshape(-1))
-        else:
-            xp.add.at(out, index, x)
+        add_at(xp, out, index, x)
         return out
 
     @staticmethod
@@ -304,7 +298,7 @@ class Put(Op):
     def forward(xp: Any, x: Any, value: Any, index: Any, accumulate: bool) -> Any:
         out = x.copy()
         if accumulate:
-            xp.add.at(out, index, value)
+            add_at(xp, out, index, value)
         else:
             out[index] = value
         return out
