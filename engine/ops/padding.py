@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from ._scatter import scatter_axis
+from ._axis_pieces import add_axes, take_axes
 from .base import Op, composite, expect_tensor, op
 from .casting import in_float32
 from .samples import samples_for
@@ -39,9 +39,7 @@ class TakeAxes(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, steps: tuple) -> Any:
-        for axis, index, _ in steps:
-            x = x.take(index, axis=axis)
-        return x
+        return take_axes(xp, x, steps)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -54,9 +52,7 @@ class AddAxes(Op):
 
     @staticmethod
     def forward(xp: Any, g: Any, steps: tuple) -> Any:
-        for axis, index, size in reversed(steps):
-            g = scatter_axis(xp, g, index, size, axis)
-        return xp.ascontiguousarray(g)
+        return add_axes(xp, g, steps)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
