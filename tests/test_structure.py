@@ -35,7 +35,8 @@ ENGINE_LEVELS = {
     "errors": 0, "dtypes": 0, "layouts": 0,
     "_batched_rules": 1, "backend": 1, "batched": 1, "coo": 1, "devices": 1, "fast": 1, "memory": 1, "pool": 1,
     "autograd": 2,
-    "tensor": 3, "protocols": 3, "size": 3, "printing": 3, "rng": 3, "rng_kernels": 3, "rng_rejection": 3, "random": 3,
+    "tensor": 3, "protocols": 3, "size": 3, "printing": 3, "random": 3,
+    "rng": 3, "rng_checks": 3, "rng_kernels": 3, "rng_rejection": 3, "rng_source": 3, "rng_words": 3,
     "ops": 4,
     "distributed": 6,
 }  # fmt: skip

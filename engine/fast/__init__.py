@@ -16,7 +16,7 @@ import numpy as np
 
 from ..dtypes import F32
 
-__all__ = ["fits", "is_available", "is_enabled", "kernels", "ready", "set_enabled"]
+__all__ = ["fits", "is_available", "is_enabled", "kernels", "loaded", "ready", "set_enabled"]
 
 _on = os.environ.get("LITENGINE_FAST", "") not in ("0", "off", "false")
 _rooms: dict[str, Any] = {}  # what has been asked for, None where it could not be loaded
@@ -30,6 +30,11 @@ def kernels(room: str) -> Any:
         return _rooms[room]
     except KeyError:
         return _load(room)
+
+
+def loaded(room: str) -> Any:
+    """The same if something large has asked for it before, else None: for what is too small to wait for numba."""
+    return _rooms.get(room) if _on else None
 
 
 def _load(room: str) -> Any:

@@ -48,3 +48,8 @@ def exact(fn: Callable) -> Any:
 def inline(fn: Callable) -> Any:
     """Decorator of functions that kernels call, for numbers and not for arrays. Keeps the order of its operations."""
     return numba.njit(inline="never", error_model="numpy", fastmath={"contract", "nsz"})(fn)
+
+
+def exact_inline(fn: Callable) -> Any:
+    """As `inline`, with the arithmetic of `exact`."""
+    return numba.njit(inline="never", error_model="numpy", fastmath=False)(fn)

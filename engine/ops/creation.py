@@ -42,6 +42,11 @@ def get_default_device() -> devices.device:
     return _default_device
 
 
+def on_cpu() -> bool:
+    """Whether that is the CPU."""
+    return _default_device is devices.CPU
+
+
 def set_default_device(device: Any) -> None:
     """Set where factories put tensors without `device=`; None means the CPU."""
     global _default_device

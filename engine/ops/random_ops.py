@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, devices, dtypes, random
+from ..dtypes import F32
 from ..rng import Generator, assign_in_memory_order
 from ..tensor import Tensor, wrap
 from . import creation
@@ -32,11 +33,15 @@ def _floating(dtype: Any) -> dtypes.dtype:
 
 
 def _deliver(array: np.ndarray, device: Any, requires_grad: bool, out: Tensor | None = None) -> Tensor:
+    if device is None and out is None and not requires_grad and creation.on_cpu():
+        return wrap(array)
     where = creation.get_default_device() if device is None else devices.as_device(device)
     return finish(devices.place(array, where), requires_grad, out)
 
 
 def _normals(shape: tuple, d: dtypes.dtype, generator: Generator | None, contiguous: bool = True) -> np.ndarray:
+    if d is dtypes.float32:
+        return source(generator).normal(shape, F32, 0.0, 1.0, contiguous)
     if d.is_complex:  # real and imaginary parts of variance 1/2
         parts = source(generator).normal((*shape, 2), d.to_real().np, 0.0, 0.5**0.5)
         return parts.view(d.np).reshape(shape)
@@ -46,6 +51,8 @@ def _normals(shape: tuple, d: dtypes.dtype, generator: Generator | None, contigu
 
 
 def _uniforms(shape: tuple, d: dtypes.dtype, generator: Generator | None, contiguous: bool = True) -> np.ndarray:
+    if d is dtypes.float32:
+        return source(generator).uniform(shape, F32)
     if d.is_complex:
         return source(generator).uniform((*shape, 2), d.to_real().np).view(d.np).reshape(shape)
     if not d.is_floating_point:

@@ -11,10 +11,10 @@ from types import ModuleType
 
 import engine
 import lit
-from tests.benchmarks import contestants, costs, machine, memory, operators, profiling, report, rows, training
+from tests.benchmarks import contestants, costs, large, machine, memory, operators, profiling, report, rows, training
 from tests.benchmarks.timing import table
 
-GROUPS = ("models", "sizes", "operators", "training", "costs", "memory")
+GROUPS = ("models", "sizes", "operators", "large", "training", "costs", "memory")
 SUBSET = ("MLP 64-128-10", "operator, 16 floats", "in memory, 8192", "size 32", " @ ", "softmax", "sum,", "a + b")
 
 
@@ -59,6 +59,7 @@ def measured(args: argparse.Namespace, theirs: tuple[ModuleType, ModuleType] | N
         "models": lambda: rows.measure(of(rows.CASES), torch, least, rounds),
         "sizes": lambda: rows.measure(of(rows.SIZED_CASES), torch, least, rounds),
         "operators": lambda: operators.measure(engine, torch, least / 5, rounds, chosen),
+        "large": lambda: rows.measure(of(large.cases(engine)), torch, least, rounds),
         "training": lambda: training.measure(libraries, least, rounds, 1 if args.quick else 5),
         "costs": lambda: costs.measure(torch is not None, rounds, 200 if args.quick else 10_000),
         "memory": lambda: memory.measure(of(rows.CASES), torch is not None, min(rounds, 3)),

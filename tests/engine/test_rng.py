@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
+import threading
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine import fast
 from engine.dtypes import BF16, F16, F32, F64
-from engine.rng import STATE_BYTES, Generator, assign_in_memory_order
+from engine.rng import Generator, assign_in_memory_order
+from engine.rng_source import STATE_BYTES
 
 I64 = np.dtype(np.int64)
 INT_TYPES = [np.dtype(t) for t in (np.int64, np.int32, np.int16, np.int8, np.uint8)]
@@ -169,6 +173,56 @@ def test_states_travel_to_torch_and_back() -> None:
     assert_same_bits(g.normal((4,), F32), torch.randn(4), "with a kept normal")
     torch.set_rng_state(torch.from_numpy(g.state_array()))
     assert_same_bits(g.normal((20,), F32), torch.randn(20), "back in torch")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_many_small_draws_in_any_order_are_torchs(seed: int) -> None:
+    """What is made ahead for coming calls is used only where it belongs, and is not part of a state."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(seed)
+    g, choice = Generator().manual_seed(seed), random.Random(seed)
+    for _ in range(300):
+        n, again = choice.choice((1, 3, 16, 17, 31, 64, 300, 304, 305, 640)), choice.choice((1, 1, 5))
+        for _ in range(again):
+            assert_same_bits(g.normal((n,), F32, 0, 1), torch.randn(n), f"{n} normals")
+        if again == 1:
+            assert_same_bits(g.uniform((n,), F32), torch.rand(n), f"{n} uniforms")
+        if n == 17:
+            assert_same_bits(g.state_array(), torch.get_rng_state(), "state")
+            g.set_state_array(g.state_array())
+    assert_same_bits(g.randperm(n), torch.randperm(n), "what follows")
+
+
+def test_threads_that_draw_from_one_generator_get_different_words() -> None:
+    g = Generator().manual_seed(3)
+    drawn: list[int] = []
+
+    def draw() -> None:
+        for n in (1, 7, 30, 1) * 100:
+            drawn.extend((g.uniform((n,), F64) * 2.0**53).astype(I64).tolist())
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    alone = (Generator().manual_seed(3).uniform((len(drawn),), F64) * 2.0**53).astype(I64)
+    assert sorted(drawn) == sorted(alone.tolist())
+
+
+@pytest.mark.skipif(not fast.is_available(), reason="numba is not installed")
+@pytest.mark.parametrize("n", [65536, 100_003])
+def test_compiled_draws_are_the_same(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draws(compiled: bool) -> list[np.ndarray]:
+        monkeypatch.setattr(fast, "_on", compiled)
+        g = Generator().manual_seed(11)
+        g.uniform((5,), F32)
+        return [g.normal((n,), F32), g.normal((n,), F32, 0.3, 1.7), g.normal((n,), BF16), g.uniform((n,), F32),
+                g.uniform((n,), F32, -0.3, 0.9), g.uniform((n,), F64), g.bernoulli_scalar(0.3, (n,)), g.randperm(n),
+                g.bernoulli_scalar(1.0, (n,), F32), g.exponential((n,), F32), g.state_array()]  # fmt: skip
+
+    for i, (with_kernels, without) in enumerate(zip(draws(True), draws(False))):
+        np.testing.assert_array_equal(with_kernels, without, err_msg=str(i), strict=True)
 
 
 def test_fills_in_memory_order_as_torch_does() -> None:
