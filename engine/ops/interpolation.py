@@ -1,4 +1,4 @@
-"""Resizing by interpolate and upsample (nearest, linear, cubic, area), and sampling by grid_sample and affine_grid.
+"""Resizing by interpolate and upsample (nearest, linear, cubic, area).
 
 Resizing is separable, so it is done one dimension after the other: every output is a weighted sum of a few inputs
 ("taps") of its line.
@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..errors import did_you_mean
-from ..tensor import Tensor, wrap
-from ._spacing import linspace_values
+from ..tensor import Tensor
 from .base import FUNCTIONAL, Op, composite, expect_tensor, op
 from .padding import TakeAxes
-from .pooling import TakeFlat
 from .samples import samples_for
 
 _MODES = {
@@ -93,11 +90,8 @@ def _linear_taps(size: int, out: int, scale: float | None, align_corners: bool, 
     return np.stack([low, high], 1), np.stack([1 - part, part], 1)
 
 
-def _cubic_taps(size: int, out: int, scale: float | None, align_corners: bool, dtype: Any) -> tuple:
-    place = _places(size, out, scale, align_corners, dtype)
-    low = np.floor(place)
-    t = place - low
-    index = low.astype(np.int64)[:, None] + np.arange(-1, 3)
+def cubic_weights(t: Any) -> list:
+    """The weights of the four neighbours of a point `t` past the second of them (Keys 1981); of arrays or Tensors."""
     a = _CUBIC
 
     def near(x: Any) -> Any:  # |x| <= 1
@@ -106,7 +100,15 @@ def _cubic_taps(size: int, out: int, scale: float | None, align_corners: bool, d
     def far(x: Any) -> Any:  # 1 < |x| < 2
         return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
 
-    return index.clip(0, size - 1), np.stack([far(t + 1), near(t), near(1 - t), far(2 - t)], 1)
+    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
+
+
+def _cubic_taps(size: int, out: int, scale: float | None, align_corners: bool, dtype: Any) -> tuple:
+    place = _places(size, out, scale, align_corners, dtype)
+    low = np.floor(place)
+    t = place - low
+    index = low.astype(np.int64)[:, None] + np.arange(-1, 3)
+    return index.clip(0, size - 1), np.stack(cubic_weights(t), 1)
 
 
 def _antialiased_taps(size: int, out: int, scale: float | None, align_corners: bool, dtype: Any, cubic: bool) -> tuple:
@@ -264,177 +266,6 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
     return interpolate(input, size, scale_factor, "bilinear", True)
 
 
-# -- sampling at given places -----------------------------------------------------------------------------------------
-
-
-@composite("affine_grid", function=False, method=False, functional=True)
-def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
-    """The grid of sampling places that affine maps `theta` (N, 2, 3) or (N, 3, 4) make, for `grid_sample`.
-
-    `size`: (N, C, H, W) or (N, C, D, H, W) of the sampled output. Returns (N, H, W, 2) or (N, D, H, W, 3), x first,
-    with -1 and 1 at the borders (at the centres of the corner pixels if `align_corners`). RuntimeError for shapes
-    that do not fit.
-
-    >>> nn.functional.affine_grid(torch.tensor([[[1., 0., 0.], [0., 1., 0.]]]), (1, 1, 1, 2), align_corners=True)
-    tensor([[[[-1.,  0.],
-              [ 1.,  0.]]]])
-    """
-    n, _, *spatial = size
-    nd = len(spatial)
-    if expect_tensor(theta, "affine_grid", "theta")._array.shape != (n, nd, nd + 1) or nd not in (2, 3):
-        raise RuntimeError(
-            f"Expected a batch of {nd}D affine matrices of shape {n}x{nd}x{nd + 1} for size {list(size)}. "
-            f"Got {list(theta.shape)}."
-        )
-    xp, dtype = backend.namespace(theta._array), theta._array.dtype
-    work, axes = dtype if dtype.itemsize >= 4 else np.dtype(np.float32), []
-    for m in spatial:
-        ends = linspace_values(np, -1, 1, m, work) if m > 1 else np.zeros(1, work)
-        axes.append(ends if align_corners else ends * work.type(m - 1) / work.type(m))
-    mesh = np.meshgrid(*axes, indexing="ij")
-    base = np.stack([*reversed(mesh), np.ones(tuple(spatial), work)], -1).reshape(1, -1, nd + 1)
-    grid = wrap(xp.asarray(base.astype(dtype)))
-    return (grid @ theta.transpose(1, 2)).reshape(n, *spatial, nd)  # type: ignore[attr-defined, operator]
-
-
-def _unnormalised(x: Tensor, n: int, align_corners: bool) -> Tensor:
-    """From [-1, 1] to pixels."""
-    return (x + 1) * ((n - 1) / 2) if align_corners else ((x + 1) * n - 1) / 2  # type: ignore[operator]
-
-
-def _reflected(x: Tensor, n: int, align_corners: bool) -> Tensor:
-    """Coordinates folded back at the borders until they are inside."""
-    low, span = (0.0, float(n - 1)) if align_corners else (-0.5, float(n))
-    if span == 0:
-        return x * 0  # type: ignore[operator]
-    x = (x - low).abs()  # type: ignore[operator]
-    turns = (x.detach() / span).floor()
-    rest = x - turns * span
-    odd = turns.remainder(2)
-    return (rest * (1 - 2 * odd) + odd * span) + low
-
-
-def _pixel(x: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tensor:
-    x = _unnormalised(x, n, align_corners)
-    if padding_mode == "reflection":
-        x = _reflected(x, n, align_corners)
-    return x if padding_mode == "zeros" else x.clamp(0, n - 1)  # type: ignore[attr-defined]
-
-
-@composite("grid_sample", function=False, method=False, functional=True)
-def grid_sample(
-    input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
-) -> Tensor:
-    """Sample images at the places of a grid (Jaderberg et al. 2015).
-
-    Shapes: input (N, C, H, W) and grid (N, Ho, Wo, 2) give (N, C, Ho, Wo); input (N, C, D, H, W) and grid (N, Do, Ho,
-    Wo, 3) give (N, C, Do, Ho, Wo). Grid coordinates are x first, in [-1, 1]. `mode`: "bilinear", "nearest" or "bicubic" (4-D);
-    `padding_mode`: "zeros", "border" or "reflection". Differentiable in both. RuntimeError for shapes that do not
-    fit, ValueError for unknown modes.
-
-    >>> image = torch.tensor([[[[0., 1.], [2., 3.]]]])
-    >>> nn.functional.grid_sample(image, torch.zeros(1, 1, 1, 2), align_corners=True)
-    tensor([[[[1.5000]]]])
-    """
-    a, places = expect_tensor(input, "grid_sample")._array, expect_tensor(grid, "grid_sample", "grid", 2)._array
-    _check_grid(a, places, mode, padding_mode)
-    if align_corners is None:
-        warnings.warn(
-            "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
-            "specify align_corners=True if the old behavior is desired.",
-            stacklevel=2,
-        )
-    xp, spatial = backend.namespace(a), a.shape[2:]
-    nd = len(spatial)
-    if mode == "bicubic":
-        return _bicubic_sample(xp, input, grid, padding_mode, bool(align_corners))
-    pixels = [
-        _pixel(grid[..., nd - 1 - i], n, padding_mode, bool(align_corners))  # type: ignore[index]
-        for i, n in enumerate(spatial)
-    ]
-    lows = [xp.rint(p._array) if mode == "nearest" else xp.floor(p._array) for p in pixels]
-    parts = [None if mode == "nearest" else p - wrap(low) for p, low in zip(pixels, lows)]  # type: ignore[operator]
-    total = None
-    for corner in range(1 if mode == "nearest" else 2**nd):
-        bits = [corner >> i & 1 for i in range(nd)]
-        index, inside = _flat_index(xp, [low + bit for low, bit in zip(lows, bits)], spatial)
-        index = xp.broadcast_to(index[:, None], (*a.shape[:2], *places.shape[1:-1]))
-        term = TakeFlat.apply(input, index, nd) * wrap(inside[:, None].astype(a.dtype))
-        for part, bit in zip(parts, bits):
-            if part is not None:
-                term = term * (part if bit else 1 - part).unsqueeze(1)
-        total = term if total is None else total + term
-    return total  # type: ignore[return-value]
-
-
-def _cubic_weights(t: Tensor) -> list:
-    """The weights of the four neighbours of a point `t` past the second of them, differentiable in `t`."""
-    a = _CUBIC
-
-    def near(x: Any) -> Any:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
-
-    def far(x: Any) -> Any:
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)]  # type: ignore[operator]
-
-
-def _bicubic_sample(xp: Any, input: Tensor, grid: Tensor, padding_mode: str, align_corners: bool) -> Tensor:
-    """Sums of 4 x 4 neighbours; those outside of the image are padded one by one."""
-    a, spatial = input._array, input._array.shape[2:]
-    pixels = [_unnormalised(grid[..., 1 - i], n, align_corners) for i, n in enumerate(spatial)]  # type: ignore[index]
-    lows = [xp.floor(p._array) for p in pixels]
-    weights = [_cubic_weights(p - wrap(low)) for p, low in zip(pixels, lows)]  # type: ignore[operator]
-    total: Any = None
-    for i in range(4):
-        for j in range(4):
-            places = [low + step - 1 for low, step in zip(lows, (i, j))]
-            if padding_mode != "zeros":
-                fold = padding_mode == "reflection"
-                places = [xp.clip(_reflected(wrap(c), n, align_corners)._array if fold else c, 0, n - 1)
-                          for c, n in zip(places, spatial)]
-            index, inside = _flat_index(xp, places, spatial)
-            index = xp.broadcast_to(index[:, None], (*a.shape[:2], *index.shape[1:]))
-            weight = weights[0][i] * weights[1][j] * wrap(inside.astype(a.dtype))
-            term = TakeFlat.apply(input, index, 2) * weight.unsqueeze(1)
-            total = term if total is None else total + term
-    return total
-
-
-def _flat_index(xp: Any, coordinates: list, spatial: tuple) -> tuple[Any, Any]:
-    """(flat index clipped to the image, whether the coordinates were inside)."""
-    index, inside = 0, True
-    for c, n in zip(coordinates, spatial):
-        inside = inside & (c >= 0) & (c <= n - 1)
-        index = index * n + xp.clip(xp.nan_to_num(c), 0, n - 1).astype(xp.int64)
-    return index, inside
-
-
-def _check_grid(a: Any, places: Any, mode: str, padding_mode: str) -> None:
-    if mode not in ("bilinear", "nearest", "bicubic"):
-        raise ValueError(
-            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
-        )
-    if padding_mode not in ("zeros", "border", "reflection"):
-        raise ValueError(
-            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
-            f"'{padding_mode}'"
-        )
-    if a.ndim not in (4, 5) or a.ndim != places.ndim:
-        raise RuntimeError(
-            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with "
-            f"sizes {list(a.shape)} and grid with sizes {list(places.shape)}"
-        )
-    if mode == "bicubic" and a.ndim != 4:
-        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
-    if a.shape[0] != places.shape[0] or places.shape[-1] != a.ndim - 2:
-        raise RuntimeError(
-            f"grid_sampler(): expected grid to have size {a.ndim - 2} in last dimension and input's batch size "
-            f"{a.shape[0]}, but got grid with sizes {list(places.shape)}"
-        )
-
-
 @samples_for("interpolate")
 def _samples(make: Any) -> Any:
     def case(shape: tuple, *args: Any, **options: Any) -> Any:
@@ -455,31 +286,3 @@ def _samples(make: Any) -> Any:
     for mode in ("bilinear", "bicubic"):
         yield case((1, 2, 9, 7), (4, 10), mode=mode, antialias=True, _half=False)
         yield case((1, 1, 9, 7), None, 0.4, mode, True, antialias=True, _half=False)
-
-
-@samples_for("grid_sample")
-def _grid_samples(make: Any) -> Any:
-    for mode in ("bilinear", "nearest", "bicubic"):
-        for padding_mode in ("zeros", "border", "reflection"):
-            for corners in (False, True):
-                yield make(
-                    "grid_sample",
-                    make.uniform((2, 2, 3, 4)),
-                    make.uniform((2, 3, 2, 2), -1.4, 1.4),
-                    mode,
-                    padding_mode,
-                    corners,
-                    _module="nn.functional",
-                )
-    yield make(
-        "grid_sample",
-        make.uniform((1, 2, 3, 2, 4)),
-        make.uniform((1, 2, 2, 3, 3), -1.2, 1.2),
-        "bilinear",
-        "zeros",
-        False,
-        _module="nn.functional",
-    )
-    for corners in (False, True):
-        yield make("affine_grid", make.uniform((2, 2, 3)), (2, 3, 4, 5), corners, _module="nn.functional")
-    yield make("affine_grid", make.uniform((1, 3, 4)), (1, 3, 2, 4, 5), False, _module="nn.functional")
