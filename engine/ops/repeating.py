@@ -12,7 +12,7 @@ from ..tensor import Tensor, check_dim, wrap
 from .applying import row_major
 from .base import Op, composite, op
 from .creation import finish
-from .indexing import GatherIndex
+from .padding import TakeAxes
 from .samples import samples_for
 from .shape import dims_of
 
@@ -196,7 +196,7 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
     if (np.asarray(backend.to_numpy(counts) if backend.is_array(counts) else counts) < 0).any():
         raise RuntimeError("repeats can not be negative")
     where = xp.repeat(xp.arange(n), counts)
-    return GatherIndex.apply(input, (*(slice(None),) * d, where))
+    return TakeAxes.apply(input, ((d, where, n),))
 
 
 class _Triangle(Op):
