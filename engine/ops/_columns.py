@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..pool import scratch
-from . import _conv_products, _depthwise, _winograd
+from . import _conv_products, _depthwise, _patches, _winograd
 from ._blocked import LARGE_PRODUCT, product, run_blocks
 from ._windows import Windows, windows_of
 
@@ -42,6 +42,7 @@ class Plan:
         self.tiles: Any = _winograd.tiles_of(self)  # of output and input, where Winograd's algorithm applies
         self.planes: Any = _depthwise.planes_of(self)  # if every channel is on its own
         self.is_product = _conv_products.fits(self)
+        self.patches: Any = _patches.Patches(self)
         self.saves_columns = one_block and not self.tiles and self.depth * groups * self.widest <= SAVED_COLUMNS
         self.buffer_size = self.depth * groups * (self.widest + (0 if self.saves_columns else _APART))
 
@@ -98,11 +99,14 @@ def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     """The convolution of raw arrays, and the gathered columns if they are few."""
     if plan.planes and xp is np:
         return _depthwise.convolve(x, w, b, plan.planes), None
-    if plan.is_product and plan.on_pool(xp):
-        return _conv_products.convolve(x, w, b, plan), None
     kernels = _winograd.compiled(x, w, b) if plan.tiles else None
     if kernels:
         return _winograd.correlate(kernels, x, w, b, plan.tiles[0]), None
+    kernels = _patches.compiled(plan, x, w, b)
+    if kernels:
+        return _patches.convolve(kernels, x, w, b, plan), None
+    if plan.is_product and plan.on_pool(xp):
+        return _conv_products.convolve(x, w, b, plan), None
     return _from_columns(xp, x, w, b, plan)
 
 
@@ -141,16 +145,31 @@ def _from_columns(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     return out, plan.matrix(kept, plan.depth * plan.groups) if plan.saves_columns else None
 
 
+def spread(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> Any:
+    """The transposed convolution of raw arrays: what `gradients` makes of an output gradient `x`, plus the bias."""
+    kernels = _patches.compiled(plan, x, w, b) if not plan.planes else None
+    if kernels and not plan.tiles:
+        return _patches.input_gradient(kernels, x, w, b, plan)
+    out = gradients(xp, x, None, w, plan)[0]
+    if b is not None:
+        out += b.reshape(-1, *[1] * len(plan.windows.out))
+    return out
+
+
 def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) -> tuple:
     """(input gradient, weight gradient) of raw arrays; the first if `w` is given, the second if `x` is."""
     if plan.planes and xp is np:
         return _depthwise.gradients(g, x, w, plan.planes)
-    if plan.is_product and plan.on_pool(xp):
-        return _conv_products.gradients(g, x, w, plan)
     kernels = _winograd.compiled(g, x, w) if plan.tiles else None
     if kernels:
         gx = None if w is None else _winograd.correlate(kernels, g, w, None, plan.tiles[1], True)
         return gx, None if x is None else _winograd.weight_gradient(kernels, g, x, plan.tiles[0])
+    kernels = _patches.compiled(plan, g, x, w)
+    if kernels:
+        gx = None if w is None else _patches.input_gradient(kernels, g, w, None, plan)
+        return gx, None if x is None else _patches.weight_gradient(kernels, g, x, plan)
+    if plan.is_product and plan.on_pool(xp):
+        return _conv_products.gradients(g, x, w, plan)
     if w is None or plan.turned is None:
         return _through_columns(xp, g, x, w, plan, columns)
     gx = _from_columns(xp, g, plan.turn(xp, w), None, plan.turned)[0]

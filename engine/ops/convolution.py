@@ -10,7 +10,7 @@ import functools
 from typing import Any
 
 from ..tensor import Tensor
-from ._columns import Plan, convolve, gradients
+from ._columns import Plan, convolve, gradients, spread
 from ._windows import by_x, key, many, windows_of
 from .base import CARDS, Op, expect_tensor, install, op
 from .casting import casting, lower
@@ -118,10 +118,7 @@ class ConvTranspose(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> Any:
-        out = gradients(xp, x, None, w, plan)[0]
-        if b is not None:
-            out += b.reshape(-1, *[1] * len(plan.windows.out))
-        return out
+        return spread(xp, x, w, b, plan)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -161,7 +161,8 @@ def test_results_do_not_depend_on_the_number_of_threads():
         results = []
         for threads in (1, 2, 3):
             engine.set_num_threads(threads)
-            results.append([gradients_of(x, w, None, engine, padding=1), gradients_of(x, w, None, engine, stride=2)])
+            results.append([gradients_of(x, w, None, engine, padding=1), gradients_of(x, w, None, engine, stride=2),
+                            gradients_of(x[:1], w, None, engine, padding=1, dilation=2)])  # fmt: skip
     finally:
         engine.set_num_threads(before)
     for other in results[1:]:
@@ -241,6 +242,56 @@ def test_gradients_equal_torch_where_rows_are_long(name, x, w, options):
         results.append([v.detach().numpy() for v in (y, *[leaf.grad for leaf in leaves])])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-10)
+
+
+def both_ways(name, arrays, options):
+    """A convolution, its first derivatives, and the derivatives of a sum of squares of those, as NumPy arrays."""
+    leaves = [None if a is None else engine.tensor(a, requires_grad=True) for a in arrays]
+    wanted = [leaf for leaf in leaves if leaf is not None]
+    y = getattr(F, name)(*leaves, **options)
+    g = engine.tensor(np.random.default_rng(1).normal(size=tuple(y.shape)).astype(arrays[0].dtype), requires_grad=True)
+    first = engine.autograd.grad(y, wanted, g, create_graph=True)
+    second = engine.autograd.grad(sum((v * v).sum() for v in first[:2]), [*wanted[:2], g])
+    return [v.detach().numpy() for v in (y, *first, *second)]
+
+
+@pytest.mark.skipif(not engine.backends.fast.is_available(), reason="numba is not installed")
+@pytest.mark.parametrize(
+    ("name", "x", "w", "options"),
+    [
+        ("conv1d", (3, 1, 130), (5, 1, 9), {"stride": 2, "padding": 4}),
+        ("conv1d", (1, 6, 300), (8, 3, 5), {"groups": 2, "dilation": 3}),
+        ("conv2d", (9, 3, 9, 7), (4, 3, 3, 3), {"padding": 1}),
+        ("conv2d", (3, 2, 33, 35), (5, 2, 5, 5), {"padding": 2, "stride": (2, 3)}),
+        ("conv2d", (17, 9, 8, 8), (70, 9, 4, 4), {"padding": 1, "stride": 2}),
+        ("conv2d", (8, 30, 4, 4), (9, 30, 4, 4), {}),
+        ("conv2d", (2, 12, 20, 20), (6, 4, 3, 2), {"groups": 3, "dilation": (1, 2), "padding": (0, 1)}),
+        ("conv2d", (10, 5, 6, 6), (3, 5, 1, 1), {"stride": 3, "padding": 1}),
+        ("conv2d", (2, 70, 5, 40), (3, 70, 2, 3), {"dilation": 2, "stride": 2, "padding": 3}),
+        ("conv3d", (2, 3, 5, 6, 20), (4, 3, 3, 3, 3), {"padding": 1}),
+        ("conv3d", (9, 2, 5, 6, 7), (3, 2, 2, 3, 2), {"stride": (2, 1, 3), "dilation": (1, 2, 1)}),
+        ("conv_transpose1d", (2, 4, 40), (4, 3, 4), {"stride": 3, "padding": 2, "output_padding": 1}),
+        ("conv_transpose2d", (10, 6, 5, 5), (6, 4, 4, 4), {"stride": 2, "padding": 1}),
+        ("conv_transpose2d", (3, 6, 18, 17), (6, 4, 2, 2), {"stride": 2}),
+        ("conv_transpose2d", (3, 6, 10, 20), (6, 2, 3, 3), {"groups": 2, "dilation": 2, "stride": 3, "output_padding": 2}),
+        ("conv_transpose3d", (2, 2, 4, 3, 5), (2, 3, 3, 2, 2), {"stride": (1, 2, 2)}),
+    ],
+)
+def test_compiled_panels_equal_the_definition(monkeypatch, name, x, w, options):
+    """All geometries, small ones too, by the kernels for large arrays; second derivatives by the same."""
+    from engine.ops import _patches
+
+    random = np.random.default_rng(0)
+    outputs = w[0] if "transpose" not in name else w[1] * options.get("groups", 1)
+    arrays = [random.normal(size=x), random.normal(size=w), random.normal(size=outputs)]
+    for given in (arrays, [*arrays[:2], None]):
+        exact = both_ways(name, given, options)
+        with monkeypatch.context() as patched:
+            patched.setattr(_patches, "LARGE_PRODUCT", 0)
+            got = both_ways(name, [None if a is None else a.astype(np.float32) for a in given], options)
+        for a, e in zip(got, exact, strict=True):
+            assert a.dtype == np.float32 and a.shape == e.shape
+            assert np.abs(a - e).max() <= 1e-5 * max(1, np.abs(e).max())
 
 
 def test_large_half_precision_falls_back_to_float32():
