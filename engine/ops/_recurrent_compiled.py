@@ -14,10 +14,11 @@ import numpy as np
 
 from .. import fast
 from ..pool import LARGE, parallel_for, spans
-from ._recurrent_steps import panels
+from ._recurrent_layout import panels
 
 _ROWS = 16  # sequences in a block: enough for the products to be fast, few enough for a batch to be several blocks
 _LEAST_ROWS = 4
+_WIDTH = 64  # columns of a panel
 _COLUMNS = 128  # rows of a weight whose gradient is one block
 _NONE = np.empty((0, 0), np.float32)
 _NO_PANELS = np.empty((0, 0, 0), np.float32)
@@ -30,13 +31,19 @@ def usable(x: Any, h0: Any, w_ih: Any) -> bool:
 
 
 @cache
+def _kernels() -> Any:
+    """The kernels, also for a backward pass after they were switched off."""
+    return fast.kernels("recurrent")
+
+
+@cache
 def _sgemm() -> int:
     return fast.kernels("blas").address()
 
 
 def _run(kernel: str, states: tuple, *arguments: Any) -> None:
     """Call a kernel for every block of the batch: (sgemm, *arguments with the block's states and first sequence)."""
-    compiled, where = getattr(fast.kernels("recurrent"), kernel), _sgemm()
+    compiled, where = getattr(_kernels(), kernel), _sgemm()
     batch = len(states[0])
     blocks = spans(batch, max(batch // 8, min(_ROWS, max(_LEAST_ROWS, -(-batch // 2)))))
 
@@ -54,6 +61,15 @@ def _part(state: Any) -> Callable:
 
 def _first(block: slice) -> int:
     return block.start
+
+
+def _panels(w: Any) -> Any:
+    """As the kernels want a matrix: panels of 64 columns, or of the nearest number below that fits; none for None."""
+    if w is None:
+        return _NO_PANELS
+    columns = w.shape[1]
+    count = next((c for c in range(-(-columns // _WIDTH), columns // 16 + 1) if columns % c == 0), 1)
+    return panels(w, columns // count)
 
 
 def _solid(a: Any) -> Any:
@@ -75,7 +91,7 @@ def _empty(*shapes: tuple) -> list:
 
 def _weight_gradients(*pairs: tuple) -> list:
     """For every (gradients of sums, what the weight was multiplied with, whether there is a bias): those of weight and bias."""
-    compiled, where = fast.kernels("recurrent").weight_gradient, _sgemm()
+    compiled, where = _kernels().weight_gradient, _sgemm()
     made, tasks = [], []
     for pre, x, biased in pairs:
         out, bias = _empty((pre.shape[1], x.shape[1]), (pre.shape[1] if biased else 0,))
@@ -90,8 +106,8 @@ def lstm_forward(xp: Any, x: Any, h0: Any, c0: Any, weights: tuple, steps: list)
     x, h, c = _solid(x), np.array(h0, order="C"), np.array(c0, order="C")
     rows, hidden = x.shape[0], c.shape[1]
     gates, cells, states, out = _empty((rows, 4 * hidden), (rows, hidden), (rows, h.shape[1]), (rows, h.shape[1]))
-    projection = _NO_PANELS if w_hr is None else panels(w_hr.T)
-    _run("lstm_forward", (h,), x, _part(h), _part(c), panels(w_ih.T), panels(w_hh.T), projection, _bias(w_ih, b_ih, b_hh),
+    projection = _panels(None if w_hr is None else w_hr.T)
+    _run("lstm_forward", (h,), x, _part(h), _part(c), _panels(w_ih.T), _panels(w_hh.T), projection, _bias(w_ih, b_ih, b_hh),
          np.array(steps), _first, gates, cells, states, out)  # fmt: skip
     return out, h, c, (gates, cells, states)
 
@@ -103,8 +119,8 @@ def lstm_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved:
     rows, hidden = cells.shape
     pre, gx = _empty(gates.shape, x.shape if needs_x else (0, 0))
     made, taken = (_NONE, _NONE) if w_hr is None else _empty((rows, hidden), states.shape)
-    _run("lstm_backward", (dh,), _solid(g_out), _part(dh), _part(dc), panels(w_ih), panels(w_hh),
-         _NO_PANELS if w_hr is None else panels(w_hr), np.array(steps), _first, gates, cells, pre, made, taken, gx)  # fmt: skip
+    _run("lstm_backward", (dh,), _solid(g_out), _part(dh), _part(dc), _panels(w_ih), _panels(w_hh),
+         _panels(w_hr), np.array(steps), _first, gates, cells, pre, made, taken, gx)  # fmt: skip
     projected = () if w_hr is None else ((taken, made, False),)
     g_ih, g_bias, g_hh, _, *g_hr = _weight_gradients((pre, _solid(x), True), (pre, states, False), *projected)
     return gx if needs_x else None, dh, dc, g_ih, g_hh, g_bias, g_hr[0] if g_hr else None
@@ -115,7 +131,7 @@ def gru_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list) -> tuple:
     x, h = _solid(x), np.array(h0, order="C")
     rows, hidden = x.shape[0], h.shape[1]
     gates, inner, states, out = _empty((rows, 3 * hidden), *[(rows, hidden)] * 3)
-    _run("gru_forward", (h,), x, _part(h), panels(w_ih.T), panels(w_hh.T), _bias(w_ih, b_ih), _bias(w_hh, b_hh),
+    _run("gru_forward", (h,), x, _part(h), _panels(w_ih.T), _panels(w_hh.T), _bias(w_ih, b_ih), _bias(w_hh, b_hh),
          np.array(steps), _first, gates, inner, states, out)  # fmt: skip
     return out, h, (gates, inner, states)
 
@@ -125,7 +141,7 @@ def gru_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: 
     gates, inner, states = saved
     g_out, dh = g
     pre, pre_h, gx = _empty(gates.shape, gates.shape, x.shape if needs_x else (0, 0))
-    _run("gru_backward", (dh,), _solid(g_out), _part(dh), panels(w_ih), panels(w_hh), np.array(steps), _first,
+    _run("gru_backward", (dh,), _solid(g_out), _part(dh), _panels(w_ih), _panels(w_hh), np.array(steps), _first,
          gates, inner, states, pre, pre_h, gx)  # fmt: skip
     g_ih, g_bias, g_hh, g_bias_h = _weight_gradients((pre, _solid(x), True), (pre_h, states, True))
     return gx if needs_x else None, dh, g_ih, g_hh, g_bias, g_bias_h
@@ -135,7 +151,7 @@ def rnn_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list, relu: boo
     w_ih, w_hh, b_ih, b_hh, _ = weights
     x, h = _solid(x), np.array(h0, order="C")
     states, out = _empty(*[(x.shape[0], h.shape[1])] * 2)
-    _run("rnn_forward", (h,), x, _part(h), panels(w_ih.T), panels(w_hh.T), _bias(w_ih, b_ih, b_hh), relu,
+    _run("rnn_forward", (h,), x, _part(h), _panels(w_ih.T), _panels(w_hh.T), _bias(w_ih, b_ih, b_hh), relu,
          np.array(steps), _first, states, out)  # fmt: skip
     return out, h, (out.copy(), states)
 
@@ -145,7 +161,7 @@ def rnn_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: 
     out, states = saved
     g_out, dh = g
     pre, gx = _empty(out.shape, x.shape if needs_x else (0, 0))
-    _run("rnn_backward", (dh,), _solid(g_out), _part(dh), panels(w_ih), panels(w_hh), relu, np.array(steps), _first,
+    _run("rnn_backward", (dh,), _solid(g_out), _part(dh), _panels(w_ih), _panels(w_hh), relu, np.array(steps), _first,
          out, pre, gx)  # fmt: skip
     g_ih, g_bias, g_hh, _ = _weight_gradients((pre, _solid(x), True), (pre, states, False))
     return gx if needs_x else None, dh, g_ih, g_hh, g_bias

@@ -1,246 +1,337 @@
 """The loops over time under recurrent.py: forward and backward through time of LSTM, GRU and plain RNN, on raw arrays.
 
-Sequences come packed: the rows of all sequences at step 0, then at step 1, and so on, longest sequences first, so that
-the n sequences that are still running are always the first n rows of the state. `steps` lists (first row, n) in the
-order of processing (backwards for the reverse direction). The inputs of all steps are projected in one product before
-the loop, and all weight gradients are one product after it: a step does only what depends on the step before.
-
-Forward keeps the activated gates, side by side in torch's order, and the states that every step started from; so does
-`_recurrent_compiled`, and either form can go on from what the other has kept.
+How rows, steps and blocks lie in memory, and which thread does what, is told in `_recurrent_layout.py`. A step is one
+product and a few ufuncs; a sigmoid is taken as 0.5 * tanh(0.5 * v) + 0.5, with the inner half in the weights, so that one
+tanh serves all gates. The sums over inputs, the gradients of inputs and weights, and what backward can compute from what
+forward has kept, are made for several steps at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import pool
-from ._blocked import product
+from ._recurrent_layout import Layer, Segment, over_panels, reordered
 
-_WIDTH = 64  # columns of a panel
-_FEW = 4  # fewer steps do not repay the making of panels
+_LSTM_ORDER = (2, 1, 0, 3)  # gates g, f, i, o after the cell state c: [c, g] * [f, i] are the two parts of the next state
 
 
-def panels(w: Any) -> Any:
-    """A matrix (inner, columns) as contiguous panels (count, inner, width): BLAS is quickest with a right operand like that.
-
-    OpenBLAS multiplies small matrices without packing them first, but only up to 10**6 operations.
-    """
-    inner, columns = w.shape
-    count = next((c for c in range(-(-columns // _WIDTH), columns // 16 + 1) if columns % c == 0), 1)
-    return np.ascontiguousarray(w.reshape(inner, count, columns // count).transpose(1, 0, 2))
+def _half(dtype: Any) -> Any:
+    """0.5 as an operand that NumPy takes quickest."""
+    return np.full((), 0.5, dtype) if dtype.kind == "f" else 0.5
 
 
-def _multiplier(xp: Any, w: Any, rows: int, steps: list) -> Callable:
-    """`a -> a @ w` for one matrix and an `a` of at most `rows` rows per step. A result is valid until the next call."""
-    if xp is not np or len(steps) < _FEW:
-        return lambda a: xp.dot(a, w)
-    parts = panels(w)
-    count, _, width = parts.shape
-    out = np.empty((rows, w.shape[1]), w.dtype)
-    in_panels = out.reshape(rows, count, width).transpose(1, 0, 2)
-
-    def times(a: Any) -> Any:
-        n = a.shape[0]
-        np.matmul(a, parts, out=in_panels[:, :n])
-        return out[:n]
-
-    return times
+def _sigmoid_of_double(xp: Any, sums: Any, half: Any) -> None:
+    """sigmoid(2 * v) in place of tanh(v)."""
+    xp.multiply(sums, half, out=sums)
+    xp.add(sums, half, out=sums)
 
 
-def _whole(xp: Any, a: Any, b: Any) -> Any:
-    """A product over all steps at once: large enough for the engine's threads."""
-    return product(a, b) if xp is np else xp.dot(a, b)
+def _hand_out(out: Any, states: Any, last: Any) -> None:
+    """Outputs are the states that the following steps start from, and the last one."""
+    out[:-1] = states[1:]
+    out[-1] = last
 
 
-def _projected(xp: Any, x: Any, w: Any, *biases: Any) -> Any:
-    """x @ w.T plus biases (None: none), for all steps at once."""
-    out = _whole(xp, x, w.T)
-    for b in biases:
-        if b is not None:
-            out += b
-    return out
-
-
-def _sigmoid_by_tanh(xp: Any, hidden: int, dtype: Any) -> tuple:
-    """(s, t) per gate of an LSTM, so that tanh(s * v) * s + t is sigmoid(v) for i, f and o, and tanh(v) for g."""
-    s = xp.full(4 * hidden, 0.5, dtype)
-    s[2 * hidden : 3 * hidden] = 1
-    return s, 1 - s
+# -- LSTM -------------------------------------------------------------------------------------------------------------
 
 
 def lstm_forward(xp: Any, x: Any, h0: Any, c0: Any, weights: tuple, steps: list) -> tuple:
     """(outputs, final h, final c, what backward needs)."""
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
-    hidden = w_hh.shape[0] // 4
-    scale, shift = _sigmoid_by_tanh(xp, hidden, x.dtype)
-    gates = _projected(xp, x, w_ih, b_ih, b_hh)
-    cells, states = xp.empty((x.shape[0], hidden), x.dtype), xp.empty((x.shape[0], h0.shape[1]), x.dtype)
-    out = xp.empty_like(states)
-    h, c = h0.copy(), c0.copy()
-    with pool.blas_limit:
-        times = _multiplier(xp, w_hh.T, len(h), steps)
-        project = None if w_hr is None else _multiplier(xp, w_hr.T, len(h), steps)
-        for at, n in steps:
-            rows = slice(at, at + n)
-            a, cell = gates[rows], c[:n]
-            states[rows], cells[rows] = h[:n], cell
-            a += times(h[:n])
-            a *= scale
-            xp.tanh(a, out=a)
-            a *= scale
-            a += shift
-            cell *= a[:, hidden : 2 * hidden]
-            cell += a[:, :hidden] * a[:, 2 * hidden : 3 * hidden]
-            new = a[:, 3 * hidden :] * xp.tanh(cell)
-            h[:n] = out[rows] = new if project is None else project(new)
-    return out, h, c, (gates, cells, states)
+    layer = Layer(xp, x, len(h0), 4, c0.shape[1], h0.shape[1], steps, b_ih is not None)
+    joined, kept = layer.joined(x), layer.empty(5)
+    out, h, c = xp.empty((layer.rows, layer.state), x.dtype), h0.copy(), c0.copy()
+    from_x = layer.sums(_LSTM_ORDER, (w_ih, *layer.biases(b_ih, b_hh)), halved=3)
+    from_h = layer.sums(_LSTM_ORDER, (w_hh,), halved=3)
+    project = None if w_hr is None else layer.times(w_hr.T)
+    half = _half(x.dtype)
+
+    def before(segment: Segment, block: slice) -> None:
+        from_x(layer.inputs_of(segment.rows(joined, block)), segment.slots(kept, block, 5, layer.panels)[:, 1:])
+
+    def loop(segment: Segment, block: slice) -> None:
+        _lstm_segment(layer, segment, block, (joined, kept, out, h[block], c[block]), from_h, project, half)
+
+    layer.forward(before, loop)
+    return out, h, c, (layer, joined, kept)
+
+
+def _lstm_segment(layer: Layer, segment: Segment, block: slice, arrays: tuple, from_h: Any, project: Any, half: Any) -> None:
+    xp, (joined, kept, out, h, c) = layer.xp, arrays
+    states, slots = layer.states_of(segment.rows(joined, block)), segment.slots(kept, block, 5, layer.panels)
+    h, cell = h[: states.shape[1]], over_panels(c[: states.shape[1]], layer.panels)
+    states[0], slots[0, 0] = h, cell
+    sums = xp.empty(slots.shape[1:], c.dtype)[1:]
+    pair = sums[:2]
+    nexts = [*states[1:], h]
+    made = h if project is None else xp.empty((len(h), layer.hidden), c.dtype)
+    news = [over_panels(made if project else to, layer.panels) for to in nexts]
+    for state, gates, sigmoids, cells, from_cells, o, next_cell, new, to in zip(
+        states, slots[:, 1:], slots[:, 2:], slots[:, :2], slots[:, 2:4], slots[:, 4], [*slots[1:, 0], cell], news, nexts
+    ):
+        from_h(state, sums)
+        xp.add(gates, sums, out=gates)
+        xp.tanh(gates, out=gates)
+        _sigmoid_of_double(xp, sigmoids, half)
+        xp.multiply(cells, from_cells, out=pair)
+        xp.add(pair[0], pair[1], out=next_cell)
+        xp.tanh(next_cell, out=pair[0])
+        xp.multiply(o, pair[0], out=new)
+        if project is not None:
+            project(made, to)
+    _hand_out(segment.rows(out, block), states, h)
 
 
 def lstm_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: tuple, needs_x: bool) -> tuple:
     """Gradients of (x, h0, c0, w_ih, w_hh, bias, w_hr) from those of (outputs, final h, final c); of x if it needs one."""
     w_ih, w_hh, _, _, w_hr = weights
-    gates, cells, states = saved
+    layer, joined, kept = saved
     g_out, dh, dc = g
-    hidden = w_hh.shape[0] // 4
-    i, f, cand, o = [gates[:, k * hidden : (k + 1) * hidden] for k in range(4)]
-    squashed = xp.tanh(f * cells + i * cand)
-    # d(sum) = factor * dc for the first three gates, and factor * dh for the output gate
-    factors = xp.empty_like(gates)
-    factors[:, :hidden] = cand * i * (1 - i)
-    factors[:, hidden : 2 * hidden] = cells * f * (1 - f)
-    factors[:, 2 * hidden : 3 * hidden] = i * (1 - cand * cand)
-    factors[:, 3 * hidden :] = squashed * o * (1 - o)
-    into_cell = o * (1 - squashed * squashed)
-    pre = xp.empty_like(gates)
-    taken: Any = None if w_hr is None else xp.empty_like(states)
-    with pool.blas_limit:
-        times = _multiplier(xp, w_hh, len(dh), steps)
-        unproject = None if w_hr is None else _multiplier(xp, w_hr, len(dh), steps)
-        for at, n in reversed(steps):
-            rows = slice(at, at + n)
-            d, cell, block, factor = dh[:n], dc[:n], pre[rows], factors[rows]
-            if g_out is not None:
-                d += g_out[rows]
-            if unproject is not None:
-                taken[rows] = d
-                d = unproject(d)
-            cell += d * into_cell[rows]
-            four = (n, 4, hidden)
-            xp.multiply(d, factor[:, 3 * hidden :], out=block[:, 3 * hidden :])
-            xp.multiply(cell[:, None, :], factor.reshape(four)[:, :3], out=block.reshape(four)[:, :3])
-            cell *= f[rows]
-            dh[:n] = times(block)
-    return (
-        _whole(xp, pre, w_ih) if needs_x else None,
-        dh,
-        dc,
-        _whole(xp, pre.T, x),
-        _whole(xp, pre.T, states),
-        pre.sum(axis=0),
-        None if w_hr is None else _whole(xp, taken.T, o * squashed),
-    )
+    hidden = layer.hidden
+    pre, g_x = xp.empty((layer.rows, 6 * hidden), x.dtype), xp.empty(x.shape, x.dtype) if needs_x else None
+    taken, made = (None, None) if w_hr is None else (xp.empty((layer.rows, n), x.dtype) for n in w_hr.shape)
+    to_h, to_x = layer.times(reordered(w_hh, _LSTM_ORDER)), layer.times(reordered(w_ih, _LSTM_ORDER)) if needs_x else None
+    unproject = None if w_hr is None else layer.times(w_hr)
+
+    def loop(segment: Segment, block: slice) -> None:
+        factors = layer.parts_of(segment.rows(pre, block))
+        again = None if made is None else over_panels(segment.rows(made, block), layer.panels)
+        _lstm_factors(xp, segment.slots(kept, block, 5, layer.panels), factors, again)
+        _lstm_segment_backward(layer, segment, block, (g_out, dh[block], dc[block], pre, taken), to_h, unproject)
+
+    def after(segment: Segment, block: slice) -> None:
+        to_x(segment.rows(pre, block)[:, :, hidden : 5 * hidden], segment.rows(g_x, block))  # type: ignore[misc]
+
+    pairs = [(pre[:, hidden : 5 * hidden], joined)] + ([] if w_hr is None else [(taken, made)])
+    product, *g_hr = layer.backward(loop, after if needs_x else None, *pairs)
+    g_ih, g_bias, g_hh = (layer.gates_of(product, _LSTM_ORDER, *columns) for columns in layer.columns)
+    return g_x, dh, dc, g_ih, g_hh, g_bias.reshape(-1) if layer.biased else None, g_hr[0] if g_hr else None
+
+
+def _lstm_factors(xp: Any, slots: Any, factors: Any, again: Any) -> None:
+    """What makes gradients, by multiplication and step by step: of the cell state before and of the sums g, f, i from that of
+    the cell state; of the sum o and of the cell state from that of the output. And o * tanh(c), if it is wanted `again`."""
+    pairs = slots[:, :2] * slots[:, 2:4]
+    squashed = xp.tanh(xp.add(pairs[:, 0], pairs[:, 1], out=pairs[:, 0]), out=pairs[:, 0])
+    g, f, i, o = (slots[:, k] for k in range(1, 5))
+    sums = 1 - slots[:, 1:]
+    sums[:, 1:] *= slots[:, 2:]
+    sums[:, 1:3] *= slots[:, :2]
+    sums[:, 3] *= squashed
+    candidate = sums[:, 0]
+    candidate *= xp.add(g, 1, out=pairs[:, 1])
+    candidate *= i
+    made = xp.multiply(o, squashed, out=pairs[:, 1])
+    if again is not None:
+        again[...] = made
+    factors[:, 0], factors[:, 1:5] = f, sums
+    xp.subtract(o, xp.multiply(made, squashed, out=squashed), out=factors[:, 5])
+
+
+def _lstm_segment_backward(layer: Layer, segment: Segment, block: slice, arrays: tuple, to_h: Any, unproject: Any) -> None:
+    """Gradients of the sums (g, f, i, o) take the place of their factors."""
+    xp, (g_out, dh, dc, pre, taken) = layer.xp, arrays
+    pres = segment.rows(pre, block)
+    n, hidden = pres.shape[1], layer.hidden
+    parts = layer.parts_of(pres)
+    dh, cell = dh[:n], over_panels(dc[:n], layer.panels)
+    d_rows = dh if unproject is None else xp.empty((n, hidden), dh.dtype)
+    takens: Any = None if unproject is None else segment.rows(taken, block)
+    d, d_cell, before = over_panels(d_rows, layer.panels), xp.empty(cell.shape, dh.dtype), cell
+    given = None if g_out is None else segment.rows(g_out, block)
+    for s in range(len(pres) - 1, -1, -1):
+        part = parts[s]
+        if given is not None:
+            dh += given[s]
+        if unproject is not None:
+            takens[s] = dh
+            unproject(dh, d_rows)
+        of_h, of_cell = part[4:], part[:4]
+        xp.multiply(d, of_h, out=of_h)
+        xp.add(before, part[5], out=d_cell)
+        xp.multiply(d_cell, of_cell, out=of_cell)
+        before = part[0]
+        to_h(pres[s, :, hidden : 5 * hidden], dh)
+    cell[...] = before
+
+
+# -- GRU --------------------------------------------------------------------------------------------------------------
 
 
 def gru_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list) -> tuple:
     """(outputs, final h, what backward needs). Gates r, z, n; n = tanh(W x + b + r * (U h + c))."""
     w_ih, w_hh, b_ih, b_hh, _ = weights
     hidden = w_hh.shape[1]
-    gates = _projected(xp, x, w_ih, b_ih)
-    inner = xp.empty((x.shape[0], hidden), x.dtype)  # U h + c of the candidate, before r
-    out, states = xp.empty_like(inner), xp.empty_like(inner)
-    h = h0.copy()
-    with pool.blas_limit:
-        times = _multiplier(xp, w_hh.T, len(h), steps)
-        for at, n in steps:
-            rows = slice(at, at + n)
-            a, state, kept = gates[rows], h[:n], inner[rows]
-            states[rows] = state
-            from_h = times(state)
-            if b_hh is not None:
-                from_h += b_hh
-            rz, candidate = a[:, : 2 * hidden], a[:, 2 * hidden :]
-            rz += from_h[:, : 2 * hidden]
-            rz *= 0.5
-            xp.tanh(rz, out=rz)
-            rz *= 0.5
-            rz += 0.5
-            kept[...] = from_h[:, 2 * hidden :]
-            candidate += rz[:, :hidden] * kept
-            xp.tanh(candidate, out=candidate)
-            state -= candidate
-            state *= rz[:, hidden:]
-            state += candidate
-            out[rows] = state
-    return out, h, (gates, inner, states)
+    layer = Layer(xp, x, len(h0), 3, hidden, hidden, steps, b_ih is not None)
+    joined, kept = layer.joined(x), layer.empty(4)  # kept: n, r, z, and U h + c
+    out, h = xp.empty((layer.rows, hidden), x.dtype), h0.copy()
+    from_x = layer.sums((2, 0, 1), (w_ih, *layer.biases(b_ih)), halved=2)
+    from_h = layer.sums((2, 0, 1), (*layer.biases(b_hh), w_hh), halved=2)
+    half = _half(x.dtype)
+
+    def before(segment: Segment, block: slice) -> None:
+        from_x(layer.inputs_of(segment.rows(joined, block)), segment.slots(kept, block, 4, layer.panels)[:, :3])
+
+    def loop(segment: Segment, block: slice) -> None:
+        _gru_segment(layer, segment, block, (joined, kept, out, h[block]), from_h, half)
+
+    layer.forward(before, loop)
+    return out, h, (layer, joined, kept)
+
+
+def _gru_segment(layer: Layer, segment: Segment, block: slice, arrays: tuple, from_h: Any, half: Any) -> None:
+    xp, (joined, kept, out, h) = layer.xp, arrays
+    rows, slots = segment.rows(joined, block), segment.slots(kept, block, 4, layer.panels)
+    h, states = h[: rows.shape[1]], layer.states_of(rows)
+    states[0] = h
+    old = over_panels(states, layer.panels)
+    sums = xp.empty((3, *old.shape[1:]), h.dtype)
+    scratch = sums[0]
+    for row, candidate, gates, last, before, new in zip(
+        rows[:, :, layer.inputs :], slots[:, 0], slots[:, 1:3], slots[:, 3], old, [*old[1:], over_panels(h, layer.panels)]
+    ):
+        from_h(row, sums)
+        last[...] = scratch
+        xp.add(gates, sums[1:], out=gates)
+        xp.tanh(gates, out=gates)
+        _sigmoid_of_double(xp, gates, half)
+        xp.multiply(gates[0], last, out=scratch)
+        xp.add(candidate, scratch, out=candidate)
+        xp.tanh(candidate, out=candidate)
+        xp.subtract(before, candidate, out=scratch)
+        xp.multiply(scratch, gates[1], out=scratch)
+        xp.add(scratch, candidate, out=new)
+    _hand_out(segment.rows(out, block), states, h)
 
 
 def gru_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: tuple, needs_x: bool) -> tuple:
     """Gradients of (x, h0, w_ih, w_hh, b_ih, b_hh) from those of (outputs, final h); of x if it needs one."""
     w_ih, w_hh, _, _, _ = weights
-    gates, inner, states = saved
+    layer, joined, kept = saved
     g_out, dh = g
-    hidden = w_hh.shape[1]
-    r, z, cand = [gates[:, k * hidden : (k + 1) * hidden] for k in range(3)]
-    to_candidate = (1 - z) * (1 - cand * cand)
-    to_z = (states - cand) * z * (1 - z)
-    to_r = inner * r * (1 - r)
-    pre, pre_h = xp.empty_like(gates), xp.empty_like(gates)
-    with pool.blas_limit:
-        times = _multiplier(xp, w_hh, len(dh), steps)
-        for at, n in reversed(steps):
-            rows = slice(at, at + n)
-            d, block, block_h = dh[:n], pre[rows], pre_h[rows]
-            if g_out is not None:
-                d += g_out[rows]
-            candidate = xp.multiply(d, to_candidate[rows], out=block[:, 2 * hidden :])
-            xp.multiply(d, to_z[rows], out=block[:, hidden : 2 * hidden])
-            xp.multiply(candidate, to_r[rows], out=block[:, :hidden])
-            block_h[:, : 2 * hidden] = block[:, : 2 * hidden]
-            xp.multiply(candidate, r[rows], out=block_h[:, 2 * hidden :])
-            d *= z[rows]
-            d += times(block_h)
-    g_x = _whole(xp, pre, w_ih) if needs_x else None
-    return g_x, dh, _whole(xp, pre.T, x), _whole(xp, pre_h.T, states), pre.sum(axis=0), pre_h.sum(axis=0)
+    hidden = layer.hidden
+    pre, g_x = xp.empty((layer.rows, 5 * hidden), x.dtype), xp.empty(x.shape, x.dtype) if needs_x else None
+    to_h, to_x = layer.times(reordered(w_hh, (1, 0, 2))), layer.times(reordered(w_ih, (2, 1, 0))) if needs_x else None
+
+    def loop(segment: Segment, block: slice) -> None:
+        states = over_panels(layer.states_of(segment.rows(joined, block)), layer.panels)
+        slots = segment.slots(kept, block, 4, layer.panels)
+        _gru_factors(xp, slots, states, layer.parts_of(segment.rows(pre, block)))
+        _gru_segment_backward(layer, segment, block, (g_out, dh[block], pre), to_h)
+
+    def after(segment: Segment, block: slice) -> None:
+        to_x(segment.rows(pre, block)[:, :, hidden : 4 * hidden], segment.rows(g_x, block))  # type: ignore[misc]
+
+    (_, at), (_, end), _ = layer.columns
+    pairs = (pre[:, hidden : 4 * hidden], joined[:, :end]), (pre[:, 2 * hidden :], joined[:, at:])
+    over_x, over_h = layer.backward(loop, after if needs_x else None, *pairs)
+    g_ih, g_bias = (layer.gates_of(over_x, (2, 1, 0), *columns) for columns in layer.columns[:2])
+    g_bias_h, g_hh = (layer.gates_of(over_h, (1, 0, 2), *columns) for columns in ((0, end - at), (end - at, None)))
+    if not layer.biased:
+        return g_x, dh, g_ih, g_hh, None, None
+    return g_x, dh, g_ih, g_hh, g_bias.reshape(-1), g_bias_h.reshape(-1)
+
+
+def _gru_factors(xp: Any, slots: Any, states: Any, factors: Any) -> None:
+    """What makes gradients, by multiplication and step by step: of the state before (without the product) and of the sums
+    n over x and z from that of the state; of the sums r and n over h from that of n over x."""
+    candidate, r, z, last = (slots[:, k] for k in range(4))
+    rest = 1 - slots[:, 1:3]  # 1 - r, 1 - z
+    squares = candidate * candidate
+    xp.multiply(xp.subtract(1, squares, out=squares), rest[:, 1], out=factors[:, 1])
+    rest *= slots[:, 1:3]
+    xp.multiply(rest[:, 1], xp.subtract(states, candidate, out=squares), out=factors[:, 2])
+    xp.multiply(rest[:, 0], last, out=factors[:, 3])
+    factors[:, 0], factors[:, 4] = z, r
+
+
+def _gru_segment_backward(layer: Layer, segment: Segment, block: slice, arrays: tuple, to_h: Any) -> None:
+    """Gradients of the sums (n over x, z, r, n over h) take the place of their factors."""
+    xp, (g_out, dh, pre) = layer.xp, arrays
+    pres = segment.rows(pre, block)
+    parts = layer.parts_of(pres)
+    dh = dh[: pres.shape[1]]
+    d, given = over_panels(dh, layer.panels), None if g_out is None else segment.rows(g_out, block)
+    for s in range(len(pres) - 1, -1, -1):
+        part = parts[s]
+        if given is not None:
+            dh += given[s]
+        of_h, of_n = part[:3], part[3:]
+        xp.multiply(d, of_h, out=of_h)
+        xp.multiply(part[1], of_n, out=of_n)
+        to_h(pres[s, :, 2 * layer.hidden :], dh)
+        xp.add(d, part[0], out=d)
+
+
+# -- RNN --------------------------------------------------------------------------------------------------------------
 
 
 def rnn_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list, relu: bool) -> tuple:
     """(outputs, final h, what backward needs). h = tanh or relu of W x + U h + biases."""
     w_ih, w_hh, b_ih, b_hh, _ = weights
-    out = _projected(xp, x, w_ih, b_ih, b_hh)
-    states = xp.empty_like(out)
-    h = h0.copy()
-    with pool.blas_limit:
-        times = _multiplier(xp, w_hh.T, len(h), steps)
-        for at, n in steps:
-            rows = slice(at, at + n)
-            a = out[rows]
-            states[rows] = h[:n]
-            a += times(h[:n])
-            if relu:
-                xp.maximum(a, 0, out=a)
-            else:
-                xp.tanh(a, out=a)
-            h[:n] = a
-    return out, h, (out.copy(), states)  # a copy: the caller may change the output in place
+    hidden = w_hh.shape[1]
+    layer = Layer(xp, x, len(h0), 1, hidden, hidden, steps, b_ih is not None)
+    joined, kept, out, h = layer.joined(x), layer.empty(1), xp.empty((layer.rows, hidden), x.dtype), h0.copy()
+    from_x, from_h = layer.sums((0,), (w_ih, *layer.biases(b_ih, b_hh))), layer.sums((0,), (w_hh,))
+
+    def before(segment: Segment, block: slice) -> None:
+        from_x(layer.inputs_of(segment.rows(joined, block)), segment.slots(kept, block, 1, layer.panels))
+
+    def loop(segment: Segment, block: slice) -> None:
+        _rnn_segment(layer, segment, block, (joined, kept, out, h[block]), from_h, relu)
+
+    layer.forward(before, loop)
+    return out, h, (layer, joined, kept)
+
+
+def _rnn_segment(layer: Layer, segment: Segment, block: slice, arrays: tuple, from_h: Any, relu: bool) -> None:
+    xp, (joined, kept, out, h) = layer.xp, arrays
+    states, slots = layer.states_of(segment.rows(joined, block)), segment.slots(kept, block, 1, layer.panels)
+    h = h[: states.shape[1]]
+    states[0] = h
+    sums = xp.empty(slots.shape[1:], h.dtype)
+    for state, slot, new in zip(states, slots, [*over_panels(states[1:], layer.panels), over_panels(h, layer.panels)]):
+        from_h(state, sums)
+        xp.add(slot, sums, out=slot)
+        if relu:
+            xp.maximum(slot, 0, out=slot)
+        else:
+            xp.tanh(slot, out=slot)
+        new[...] = slot[0]
+    _hand_out(segment.rows(out, block), states, h)
 
 
 def rnn_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: tuple, needs_x: bool, relu: bool) -> tuple:
     """Gradients of (x, h0, w_ih, w_hh, bias) from those of (outputs, final h); of x if it needs one."""
     w_ih, w_hh, _, _, _ = weights
-    out, states = saved
+    layer, joined, kept = saved
     g_out, dh = g
-    slope = (out > 0).astype(out.dtype) if relu else 1 - out * out
-    pre = xp.empty_like(out)
-    with pool.blas_limit:
-        times = _multiplier(xp, w_hh, len(dh), steps)
-        for at, n in reversed(steps):
-            rows = slice(at, at + n)
-            d = dh[:n]
-            if g_out is not None:
-                d += g_out[rows]
-            dh[:n] = times(xp.multiply(d, slope[rows], out=pre[rows]))
-    g_x = _whole(xp, pre, w_ih) if needs_x else None
-    return g_x, dh, _whole(xp, pre.T, x), _whole(xp, pre.T, states), pre.sum(axis=0)
+    hidden = layer.hidden
+    pre, g_x = xp.empty((layer.rows, hidden), x.dtype), xp.empty(x.shape, x.dtype) if needs_x else None
+    to_h, to_x = layer.times(w_hh), layer.times(w_ih) if needs_x else None
+
+    def loop(segment: Segment, block: slice) -> None:
+        y = segment.slots(kept, block, 1, layer.panels)
+        layer.parts_of(segment.rows(pre, block))[...] = y > 0 if relu else 1 - y * y
+        _rnn_segment_backward(layer, segment, block, (g_out, dh[block], pre), to_h)
+
+    def after(segment: Segment, block: slice) -> None:
+        to_x(segment.rows(pre, block), segment.rows(g_x, block))  # type: ignore[misc]
+
+    (product,) = layer.backward(loop, after if needs_x else None, (pre, joined))
+    g_ih, g_bias, g_hh = (layer.gates_of(product, (0,), *columns) for columns in layer.columns)
+    return g_x, dh, g_ih, g_hh, g_bias.reshape(-1) if layer.biased else None
+
+
+def _rnn_segment_backward(layer: Layer, segment: Segment, block: slice, arrays: tuple, to_h: Any) -> None:
+    """Gradients of the sums take the place of their factors."""
+    xp, (g_out, dh, pre) = layer.xp, arrays
+    pres = segment.rows(pre, block)
+    dh, given = dh[: pres.shape[1]], None if g_out is None else segment.rows(g_out, block)
+    for s in range(len(pres) - 1, -1, -1):
+        if given is not None:
+            dh += given[s]
+        xp.multiply(dh, pres[s], out=pres[s])
+        to_h(pres[s], dh)

@@ -67,14 +67,16 @@ class LstmLayer(Recurrent):
     @staticmethod
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
                 relu: bool) -> tuple:  # fmt: skip
-        out, h, c, saved = _form(x, h0, w_ih).lstm_forward(xp, x, h0, c0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
-        return [out, h, c], saved
+        form = _form(x, h0, w_ih)
+        out, h, c, saved = form.lstm_forward(xp, x, h0, c0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
+        return [out, h, c], (form, saved)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, h0, c0, *weights = s.inputs
-        gx, gh, gc, gi, gr, gb, gp = _form(x, h0, weights[0]).lstm_backward(
-            xp.np, _start(xp.np, g, (h0, c0)), x, tuple(weights), s.params[0], s.aux, s.needs[0]
+        form, saved = s.aux
+        gx, gh, gc, gi, gr, gb, gp = form.lstm_backward(
+            xp.np, _start(xp.np, g, (h0, c0)), x, tuple(weights), s.params[0], saved, s.needs[0]
         )
         return gx, gh, gc, gi, gr, gb, gb, gp
 
@@ -86,14 +88,16 @@ class GruLayer(Recurrent):
     @staticmethod
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
                 relu: bool) -> tuple:  # fmt: skip
-        out, h, saved = _form(x, h0, w_ih).gru_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
-        return [out, h], saved
+        form = _form(x, h0, w_ih)
+        out, h, saved = form.gru_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
+        return [out, h], (form, saved)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, h0, _, *weights = s.inputs
-        gx, gh, gi, gr, gb, gb_h = _form(x, h0, weights[0]).gru_backward(
-            xp.np, _start(xp.np, g, (h0,)), x, tuple(weights), s.params[0], s.aux, s.needs[0]
+        form, saved = s.aux
+        gx, gh, gi, gr, gb, gb_h = form.gru_backward(
+            xp.np, _start(xp.np, g, (h0,)), x, tuple(weights), s.params[0], saved, s.needs[0]
         )
         return gx, gh, None, gi, gr, gb, gb_h, None
 
@@ -105,15 +109,17 @@ class RnnLayer(Recurrent):
     @staticmethod
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
                 relu: bool) -> tuple:  # fmt: skip
-        out, h, saved = _form(x, h0, w_ih).rnn_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps, relu)
-        return [out, h], saved
+        form = _form(x, h0, w_ih)
+        out, h, saved = form.rnn_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps, relu)
+        return [out, h], (form, saved)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, h0, _, *weights = s.inputs
         steps, relu = s.params
-        gx, gh, gi, gr, gb = _form(x, h0, weights[0]).rnn_backward(
-            xp.np, _start(xp.np, g, (h0,)), x, tuple(weights), steps, s.aux, s.needs[0], relu
+        form, saved = s.aux
+        gx, gh, gi, gr, gb = form.rnn_backward(
+            xp.np, _start(xp.np, g, (h0,)), x, tuple(weights), steps, saved, s.needs[0], relu
         )
         return gx, gh, None, gi, gr, gb, gb, None
 

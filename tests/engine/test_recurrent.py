@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import engine
+from engine.ops import _recurrent_layout
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
@@ -199,3 +200,55 @@ def test_results_do_not_depend_on_the_threads_of_blas():
         return [p.grad.numpy().tobytes() for p in lstm.parameters()]
 
     assert run(1) == run(2)
+
+
+LONG = [(32, 40), (32, 24), (20, 16)]  # (sequences, steps), one after the other: packed, and long enough for several threads
+SHAPES = {
+    "one thread loops": {"inputs": 100, "hidden": 130, "sizes": [n for n, steps in LONG for _ in range(steps)]},
+    "blocks of sequences": {"inputs": 300, "hidden": 380, "sizes": [48, 48, 48, 40, 20, 20, 7]},
+    "few steps": {"inputs": 64, "hidden": 300, "sizes": [96, 90]},
+}
+
+
+@pytest.fixture
+def numpy_only():
+    before = engine.get_num_threads()
+    with engine.backends.fast.flags(enabled=False):
+        yield
+    engine.set_num_threads(before)
+
+
+def packed_gradients(lib, name, inputs, hidden, sizes, both, proj=0):
+    """Outputs, final states and gradients of one layer in single precision, over sequences long or wide enough for threads."""
+    rng = np.random.default_rng(5)
+    gates, state, k = GATES[name] * hidden, proj or hidden, 1 + both
+    shapes = [(gates, inputs), (gates, state), (gates,), (gates,)] + ([(proj, hidden)] if proj else [])
+    weights = [rng.normal(size=s) / hidden**0.5 for _ in range(k) for s in shapes]
+    states = [rng.normal(size=(k, sizes[0], n)) for n in ((state, hidden) if name == "lstm" else (state,))]
+    data = rng.normal(size=(sum(sizes), inputs))
+    (data,), states, weights = ([np.asarray(v, np.float32) for v in values] for values in ([data], states, weights))
+    return run(lib, name, data, states, weights, both=both, sizes=sizes)
+
+
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_large_layers_equal_torch_whatever_the_threads(name, shape, numpy_only):
+    torch = pytest.importorskip("torch")
+    both = shape == "one thread loops"
+    for proj in (0, 70) if name == "lstm" and both else (0,):
+        found = {}
+        for threads in (1, 2, 3):
+            engine.set_num_threads(threads)
+            found[threads] = packed_gradients(engine, name, **SHAPES[shape], both=both, proj=proj)
+        for others in (found[2], found[3]):
+            assert [a.tobytes() for a in others] == [a.tobytes() for a in found[1]]
+        for a, b in zip(found[1], packed_gradients(torch, name, **SHAPES[shape], both=both, proj=proj), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5 * np.abs(b).max())
+
+
+def test_an_error_in_a_helper_is_raised_and_nobody_waits_for_ever(numpy_only, monkeypatch):
+    engine.set_num_threads(2)
+    lstm, x = engine.nn.LSTM(64, 128), engine.randn(64, 32, 64)
+    monkeypatch.setattr(_recurrent_layout.Segment, "slots", lambda *_: 1 / 0)
+    with pytest.raises((RuntimeError, ZeroDivisionError)):
+        lstm(x)
