@@ -2,12 +2,13 @@
 
 OpenBLAS has kernels for small products that read their operands where they lie, without packing them first. On a Zen 4
 core they run at 115 GFLOP/s where one call for the same large product runs at 97, so a product here is a loop over
-panels of the right operand, each small enough for those kernels and contiguous in memory (`engine.ops._panels`).
+panels of the right operand, each small enough for those kernels and contiguous in memory.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -17,8 +18,8 @@ from numba.extending import intrinsic
 
 from .jit import inline
 
-_ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # of cblas.h
-_SMALL = 1_000_000  # rows * inner * columns of the largest product that OpenBLAS does without packing
+_ROW_MAJOR, PLAIN, _TRANSPOSED = 101, 111, 112  # of cblas.h
+SMALL = 1_000_000  # rows * inner * columns of the largest product that OpenBLAS does without packing
 _WIDTH = 64
 
 
@@ -35,23 +36,28 @@ def address() -> int:
     return 0
 
 
-def _sgemm(typingctx, where, a_kind, m, n, k, a, lda, b, ldb, c, ldc):  # type: ignore[no-untyped-def]
-    """c += a @ b for row-major matrices at the addresses a (`a_kind` says whether it is transposed), b and c."""
+def _caller(beta: float) -> Callable:
+    """The typing function of an intrinsic that makes c = a @ b + beta * c."""
 
-    def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        where, a_kind, m, n, k, a, lda, b, ldb, c, ldc = args
-        enum, size, real, pointer = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.IntType(8).as_pointer()
-        kinds = [enum] * 3 + [size] * 3 + [real, pointer, size, pointer, size, real, pointer, size]
-        function = builder.inttoptr(where, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
-        a, b, c = (builder.inttoptr(x, pointer) for x in (a, b, c))
-        head = [enum(_ROW_MAJOR), builder.trunc(a_kind, enum), enum(_PLAIN), m, n, k]
-        builder.call(function, [*head, real(1.0), a, lda, b, ldb, real(1.0), c, ldc])
-        return context.get_dummy_value()
+    def typed(typingctx, where, a_kind, m, n, k, a, lda, b, ldb, c, ldc):  # type: ignore[no-untyped-def]
+        def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            where, a_kind, m, n, k, a, lda, b, ldb, c, ldc = args
+            enum, size, real, pointer = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.IntType(8).as_pointer()
+            kinds = [enum] * 3 + [size] * 3 + [real, pointer, size, pointer, size, real, pointer, size]
+            function = builder.inttoptr(where, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
+            a, b, c = (builder.inttoptr(x, pointer) for x in (a, b, c))
+            head = [enum(_ROW_MAJOR), builder.trunc(a_kind, enum), enum(PLAIN), m, n, k]
+            builder.call(function, [*head, real(1.0), a, lda, b, ldb, real(beta), c, ldc])
+            return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 11), call
+        return types.void(*[types.intp] * 11), call
+
+    return typed
 
 
-sgemm: Any = intrinsic(_sgemm)
+# For row-major matrices at the addresses a (`a_kind` says whether it is transposed), b and c.
+sgemm: Any = intrinsic(_caller(1.0))  # c += a @ b
+set_sgemm: Any = intrinsic(_caller(0.0))  # c = a @ b
 
 
 @inline
@@ -61,14 +67,14 @@ def add_product(where, a, panels, c):  # type: ignore[no-untyped-def]
     count, _, width = panels.shape
     if m == 0:
         return
-    longest = max(1, _SMALL // (m * width))
+    longest = max(1, SMALL // (m * width))
     lda, ldc = a.strides[0] // 4, c.strides[0] // 4
     for p in range(count):
         to = c.ctypes.data + 4 * p * width
         panel = panels.ctypes.data + 4 * p * inner * width
         for k in range(0, inner, longest):
             depth = min(longest, inner - k)
-            sgemm(where, _PLAIN, m, width, depth, a.ctypes.data + 4 * k, lda, panel + 4 * k * width, width, to, ldc)
+            sgemm(where, PLAIN, m, width, depth, a.ctypes.data + 4 * k, lda, panel + 4 * k * width, width, to, ldc)
 
 
 @inline
@@ -77,7 +83,7 @@ def add_transposed_product(where, a, first, b, c):  # type: ignore[no-untyped-de
     inner, m = len(a), len(c)
     lda, ldb, ldc = a.strides[0] // 4, b.strides[0] // 4, c.strides[0] // 4
     columns = b.shape[1]
-    depth = max(1, _SMALL // (m * _WIDTH))
+    depth = max(1, SMALL // (m * _WIDTH))
     for k in range(0, inner, depth):
         for j in range(0, columns, _WIDTH):
             from_a = a.ctypes.data + 4 * (k * lda + first)

@@ -85,46 +85,47 @@ def _clear(to, count):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _lay_within(x, box, c0, c1, low, step, planes, size, turned, laid):  # type: ignore[no-untyped-def]
-    """`lay` for TILE images innermost; `turned` has room for the rows of one d that are seen."""
+def _lay_within(x, box, n, laid_n, c, c0, c1, low, step, planes, size, turned, laid):  # type: ignore[no-untyped-def]
+    """`lay` for channel c of TILE images from n on, innermost; `turned` has room for the rows of one d that are seen."""
     wide, high, between = x.shape[4], x.shape[3], x.strides[0]
     j0 = max(0, box[4] * step[1] - low[1])
     j1 = max(j0, min(high, (box[4] + size[1]) * step[1] + planes[1] - low[1]))
-    spatial = SPAN * size[0] * size[1] * size[2]
-    for c in range(c0, c1):
-        for a in range(planes[0]):
-            for d in range(size[0]):
-                i = (d + box[2]) * step[0] + a - low[0]
-                known = 0 <= i < x.shape[2]
-                if known:
-                    source = x.ctypes.data + box[0] * between + c * x.strides[1] + 4 * (i * high + j0) * wide
-                    _turn_rows(source, between, (j1 - j0) * wide, turned.ctypes.data)
-                for b in range(planes[1]):
-                    for e in range(planes[2]):
-                        plane = ((a * planes[1] + b) * planes[2] + e) * (c1 - c0) + c - c0
-                        at = laid.ctypes.data + plane * spatial + SPAN * d * size[1] * size[2]
-                        first = box[6] * step[2] + e - low[2]
-                        left, right = _bounds(size[2], first, step[2], wide)
-                        for h in range(size[1]):
-                            j = (h + box[4]) * step[1] + b - low[1]
-                            if not known or j < 0 or j >= high:
-                                _clear(at, size[2])
-                            else:
-                                _clear(at, left)
-                                line = turned.ctypes.data + SPAN * ((j - j0) * wide + first)
-                                for k in range(left, right):
-                                    move_tile(at + SPAN * k, line + SPAN * k * step[2])
-                                _clear(at + SPAN * right, size[2] - right)
-                            at += SPAN * size[2]
+    spatial, groups = SPAN * size[0] * size[1] * size[2], (box[1] - box[0]) // TILE
+    first = box[6] * step[2] - low[2]
+    for a in range(planes[0]):
+        for d in range(size[0]):
+            i = (d + box[2]) * step[0] + a - low[0]
+            known = 0 <= i < x.shape[2]
+            if known:
+                source = x.ctypes.data + n * between + c * x.strides[1] + 4 * (i * high + j0) * wide
+                _turn_rows(source, between, (j1 - j0) * wide, turned.ctypes.data)
+            for b in range(planes[1]):
+                for e in range(planes[2]):
+                    plane = ((a * planes[1] + b) * planes[2] + e) * (c1 - c0) + c - c0
+                    at = laid.ctypes.data + (plane * groups + laid_n) * spatial + SPAN * d * size[1] * size[2]
+                    left, right = _bounds(size[2], first + e, step[2], wide)
+                    for h in range(size[1]):
+                        j = (h + box[4]) * step[1] + b - low[1]
+                        if not known or j < 0 or j >= high:
+                            _clear(at, size[2])
+                        else:
+                            _clear(at, left)
+                            line = turned.ctypes.data + SPAN * ((j - j0) * wide + first + e)
+                            for k in range(left, right):
+                                move_tile(at + SPAN * k, line + SPAN * k * step[2])
+                            _clear(at + SPAN * right, size[2] - right)
+                        at += SPAN * size[2]
 
 
 @kernel
 def lay(x, box, c0, c1, low, step, planes, size, turned, laid):  # type: ignore[no-untyped-def]
     """Channels c0 to c1 of the box's images into `laid`, whose planes have three sizes `size`."""
-    if box[12]:
-        _lay_within(x, box, c0, c1, low, step, planes, size, turned, laid)
-    else:
+    if not box[12]:
         _lay_apart(x, box, c0, c1, low, step, planes, size, laid)
+        return
+    for c in range(c0, c1):
+        for i in range((box[1] - box[0]) // TILE):
+            _lay_within(x, box, box[0] + i * TILE, i, c, c0, c1, low, step, planes, size, turned, laid)
 
 
 @kernel
@@ -134,14 +135,15 @@ def tap_offsets(taps, t0, t1, channels, box, size, found):  # type: ignore[no-un
     plane = channels * images * size[0] * size[1] * size[2]
     for t in range(t0, t1):
         start = (taps[t, 1] * size[1] + taps[t, 2]) * size[2] + taps[t, 3]
-        found[t - t0] = taps[t, 0] * plane + (start * images if box[12] else start)
+        found[t - t0] = taps[t, 0] * plane + (start * TILE if box[12] else start)
 
 
 @kernel
 def _cut(p, width, q, row, high, deep, inner, runs):  # type: ignore[no-untyped-def]
     """Cut positions p to p + width of the range q where rows of `row` positions end.
 
-    Runs are (image, d, h, w, start in the panel, length); with images innermost (`inner`) the image is 0.
+    Runs are (left open, d, h, w, start in the panel, length, image); with images innermost (`inner`) the image
+    is one of those that begin a group of TILE.
     """
     images = TILE if inner else 1
     length, count, done = row * images, 0, 0
@@ -149,8 +151,8 @@ def _cut(p, width, q, row, high, deep, inner, runs):  # type: ignore[no-untyped-
         line, first = (p + done) // length, (p + done) % length
         taken = min(length - first, width - done)
         run = runs[count]
-        run[0], run[1], run[2] = line // (high * deep), line // high % deep + q[0], line % high + q[2]
-        run[3], run[4], run[5] = first // images + q[4], done, taken
+        run[1], run[2], run[3] = line // high % deep + q[0], line % high + q[2], first // images + q[4]
+        run[4], run[5], run[6] = done, taken, line // (high * deep) * images
         done += taken
         count += 1
     return count
@@ -169,7 +171,7 @@ def source_runs(p, width, q, box, size, runs):  # type: ignore[no-untyped-def]
     for i in range(count):
         run = runs[i]
         start = ((run[1] - box[2]) * size[1] + run[2] - box[4]) * size[2] + run[3] - box[6]
-        run[0] = start * TILE if box[12] else run[0] * spatial + start
+        run[0] = run[6] * spatial + (start * TILE if box[12] else start)
     return count
 
 
@@ -185,7 +187,7 @@ def target_runs(p, width, q, inner, out, first, step, runs):  # type: ignore[no-
     for i in range(count):
         run = runs[i]
         d, h, w = run[1] * step[0] + first[0], run[2] * step[1] + first[1], run[3] * step[2] + first[2]
-        run[0] = run[0] * (out.strides[0] // 4) + (d * out.shape[3] + h) * out.shape[4] + w
+        run[0] = run[6] * (out.strides[0] // 4) + (d * out.shape[3] + h) * out.shape[4] + w
     return count
 
 
@@ -238,17 +240,21 @@ def store(acc, o0, runs, count, apart, box, out):  # type: ignore[no-untyped-def
 
 
 @kernel
-def turn(g, o0, o1, runs, count, box, length, turned):  # type: ignore[no-untyped-def]
-    """Outputs o0 to o1 of a panel's runs in `g`, as rows of positions: `turned` is (panels of outputs, length, WIDTH)."""
-    plane, full, copies = g.strides[1], (o1 - o0) // TILE * TILE, TILE if box[12] else 1
+def turn(source, plane, between, copies, outputs, runs, count, length, turned):  # type: ignore[no-untyped-def]
+    """A panel's runs of `outputs` as rows of positions: `turned` is (panels of outputs, length, WIDTH).
+
+    Outputs begin at the address `source` and are `plane` bytes from each other. Of each run there are `copies`, `between`
+    bytes from each other: images, whose positions take turns in the panel.
+    """
+    full = outputs // TILE * TILE
     for i in range(count):
-        start, done, positions = runs[i, 0], runs[i, 4], runs[i, 5] // copies
+        done, positions = runs[i, 4], runs[i, 5] // copies
         whole = positions // TILE * TILE
         for n in range(copies):
-            source = g.ctypes.data + (box[0] + n) * g.strides[0] + o0 * plane + 4 * start
-            for o in range(o1 - o0):
+            start = source + n * between + 4 * runs[i, 0]
+            for o in range(outputs):
                 to = turned.ctypes.data + 4 * ((o // WIDTH * length + done + n) * WIDTH + o % WIDTH)
-                apart, line = 4 * copies * WIDTH, source + o * plane
+                apart, line = 4 * copies * WIDTH, start + o * plane
                 if o < full and o % TILE == 0:
                     for j in range(0, whole, TILE):
                         transpose(to + j * apart, apart, line + 4 * j, plane)

@@ -9,8 +9,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
 
+intrinsic: Any = _intrinsic
 LANES = 16  # floats of a move
 TILE = 8  # rows and columns that `transpose` turns
 
@@ -20,25 +21,42 @@ _STAGES = (  # pairs of rows so far apart, and which of both rows' elements the 
     (2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)),
     (4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)),
 )
+_ORDER = (0, 2, 1, 3, 4, 6, 5, 7)  # where the columns are after the last
 
 
-def _pointer(builder: Any, address: Any, lanes: int) -> Any:
+def pointer(builder: Any, address: Any, lanes: int) -> Any:
     return builder.inttoptr(address, ir.VectorType(ir.FloatType(), lanes).as_pointer())
 
 
-def _load(builder: Any, address: Any, lanes: int = LANES) -> Any:
-    value = builder.load(_pointer(builder, address, lanes))
+def load(builder: Any, address: Any, lanes: int = LANES) -> Any:
+    value = builder.load(pointer(builder, address, lanes))
     value.align = 4
     return value
 
 
-def _store(builder: Any, value: Any, address: Any, lanes: int = LANES) -> None:
-    builder.store(value, _pointer(builder, address, lanes)).align = 4
+def store(builder: Any, value: Any, address: Any, lanes: int = LANES) -> None:
+    builder.store(value, pointer(builder, address, lanes)).align = 4
 
 
-def _shuffle(builder: Any, a: Any, b: Any, places: Any) -> Any:
+def shuffle(builder: Any, a: Any, b: Any, places: Any) -> Any:
     kind = ir.VectorType(ir.IntType(32), len(places))
     return builder.shuffle_vector(a, b, ir.Constant(kind, list(places)))
+
+
+def at(builder: Any, start: Any, stride: Any, i: int) -> Any:
+    """The address of row i."""
+    return builder.add(start, builder.mul(stride, ir.Constant(stride.type, i)))
+
+
+def transposed(builder: Any, rows: list) -> list:
+    """The columns of TILE vectors."""
+    for apart, low, high in _STAGES:
+        made = list(rows)
+        for i in (i for i in range(TILE) if not i & apart):
+            made[i] = shuffle(builder, rows[i], rows[i + apart], low)
+            made[i + apart] = shuffle(builder, rows[i], rows[i + apart], high)
+        rows = made
+    return [rows[i] for i in _ORDER]
 
 
 @intrinsic
@@ -46,7 +64,7 @@ def move(typingctx, to, source):  # type: ignore[no-untyped-def]
     """Copy LANES floats."""
 
     def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        _store(builder, _load(builder, args[1]), args[0])
+        store(builder, load(builder, args[1]), args[0])
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), call
@@ -57,7 +75,7 @@ def move_tile(typingctx, to, source):  # type: ignore[no-untyped-def]
     """Copy TILE floats."""
 
     def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        _store(builder, _load(builder, args[1], TILE), args[0], TILE)
+        store(builder, load(builder, args[1], TILE), args[0], TILE)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), call
@@ -68,7 +86,7 @@ def move_one(typingctx, to, source):  # type: ignore[no-untyped-def]
     """Copy one float."""
 
     def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        _store(builder, _load(builder, args[1], 1), args[0], 1)
+        store(builder, load(builder, args[1], 1), args[0], 1)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), call
@@ -79,8 +97,8 @@ def move_even(typingctx, to, source):  # type: ignore[no-untyped-def]
     """Copy every other one of 2 * LANES floats."""
 
     def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        both = _load(builder, args[1], 2 * LANES)
-        _store(builder, _shuffle(builder, both, both, _EVEN), args[0])
+        both = load(builder, args[1], 2 * LANES)
+        store(builder, shuffle(builder, both, both, _EVEN), args[0])
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), call
@@ -91,7 +109,7 @@ def clear_tile(typingctx, to):  # type: ignore[no-untyped-def]
     """TILE zeros."""
 
     def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        _store(builder, ir.Constant(ir.VectorType(ir.FloatType(), TILE), None), args[0], TILE)
+        store(builder, ir.Constant(ir.VectorType(ir.FloatType(), TILE), None), args[0], TILE)
         return context.get_dummy_value()
 
     return types.void(types.intp), call
@@ -102,7 +120,7 @@ def clear(typingctx, to):  # type: ignore[no-untyped-def]
     """LANES zeros."""
 
     def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        _store(builder, ir.Constant(ir.VectorType(ir.FloatType(), LANES), None), args[0])
+        store(builder, ir.Constant(ir.VectorType(ir.FloatType(), LANES), None), args[0])
         return context.get_dummy_value()
 
     return types.void(types.intp), call
@@ -114,19 +132,9 @@ def transpose(typingctx, to, to_stride, source, source_stride):  # type: ignore[
 
     def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
         to, to_stride, source, source_stride = args
-
-        def row(start, stride, i):  # type: ignore[no-untyped-def]
-            return builder.add(start, builder.mul(stride, ir.Constant(stride.type, i)))
-
-        rows = [_load(builder, row(source, source_stride, i), TILE) for i in range(TILE)]
-        for apart, low, high in _STAGES:
-            made = list(rows)
-            for i in (i for i in range(TILE) if not i & apart):
-                made[i] = _shuffle(builder, rows[i], rows[i + apart], low)
-                made[i + apart] = _shuffle(builder, rows[i], rows[i + apart], high)
-            rows = made
-        for i, place in enumerate((0, 2, 1, 3, 4, 6, 5, 7)):
-            _store(builder, rows[i], row(to, to_stride, place), TILE)
+        rows = [load(builder, at(builder, source, source_stride, i), TILE) for i in range(TILE)]
+        for i, column in enumerate(transposed(builder, rows)):
+            store(builder, column, at(builder, to, to_stride, i), TILE)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.intp, types.intp), call

@@ -7,22 +7,20 @@ copies of long runs, and BLAS multiplies it while it is in cache.
 
 Layouts are [plane of the stride][channel][image][d][h][w], or with images innermost where rows are short. Arrays have three
 spatial dimensions. A box is (n0, n1, d0, d1, h0, h1, w0, w1, group0, group1, first, last, inner): images, positions, groups,
-the outputs (`correlate`) or channels (`add_weight_gradient`) of each group, and whether images, TILE of them, are innermost.
+the outputs (`correlate`) or channels (`add_weight_gradient`) of each group, and whether groups of TILE images are innermost.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .blas import sgemm
+from .blas import PLAIN, SMALL, sgemm
 from .jit import inline, kernel
 from .layouts import WIDTH, gather, lay, source_runs, store, tap_offsets, target_runs, turn
 from .moves import LANES, TILE, transpose
 
-PLAIN = 111  # of cblas.h
 LONG = 256  # positions of a panel of a weight gradient
 DEPTH = 240  # rows of a panel
-SMALL = 1_000_000  # rows * inner * columns of the largest product that OpenBLAS does without packing
 HEAVY = 1 << 16  # elements of weights from which they are read for several panels at once
 ORIGIN, ONES = (0, 0, 0), (1, 1, 1)
 
@@ -54,11 +52,11 @@ def correlate(where, x, w, bias, out, groups, box, low, step, planes, reach, tap
         size[i] = box[3 + 2 * i] - box[2 + 2 * i] + reach[i]
     apart = images * size[0] * size[1] * size[2]
     laid = np.empty(planes[0] * planes[1] * planes[2] * channels * apart + LANES, np.float32)
-    turned = np.empty(images * x.shape[3] * x.shape[4] if box[12] else 0, np.float32)
+    turned = np.empty(TILE * x.shape[3] * x.shape[4] if box[12] else 0, np.float32)
     panel, offsets = np.empty(DEPTH * WIDTH + LANES, np.float32), np.empty(len(taps), np.int64)
     most = 4 if count * channels * len(taps) > HEAVY else 1  # panels for which weights are read at once
     acc = np.empty((most, count, WIDTH), np.float32)
-    sources, targets = np.empty((most, WIDTH, 6), np.int64), np.empty((most, WIDTH, 6), np.int64)
+    sources, targets = np.empty((most, WIDTH, 7), np.int64), np.empty((most, WIDTH, 7), np.int64)
     cuts = np.empty((most, 3), np.int64)
     for b in range(box[8], box[9]):
         lay(x, box, b * channels, (b + 1) * channels, low, step, planes, size, turned, laid)
@@ -100,8 +98,8 @@ def add_weight_gradient(where, g, x, total, groups, box, low, step, planes, reac
         positions *= q[2 * i + 1] - q[2 * i]
     apart = images * size[0] * size[1] * size[2]
     laid = np.empty(planes[0] * planes[1] * planes[2] * count * apart + LANES, np.float32)
-    turned = np.empty(images * x.shape[3] * x.shape[4] if box[12] else 0, np.float32)
-    offsets, sources, targets = np.empty(kernel, np.int64), np.empty((LONG, 6), np.int64), np.empty((LONG, 6), np.int64)
+    turned = np.empty(TILE * x.shape[3] * x.shape[4] if box[12] else 0, np.float32)
+    offsets, sources, targets = np.empty(kernel, np.int64), np.empty((LONG, 7), np.int64), np.empty((LONG, 7), np.int64)
     tile = SMALL // (WIDTH * LONG)
     panel = np.empty(tile * LONG + LANES, np.float32)
     gradients = np.empty(((outputs + WIDTH - 1) // WIDTH, LONG, WIDTH), np.float32)
@@ -112,7 +110,8 @@ def add_weight_gradient(where, g, x, total, groups, box, low, step, planes, reac
             width = min(LONG, positions - p)
             cuts = source_runs(p, width, q, box, size, sources)
             runs = target_runs(p, width, q, box[12], g, ORIGIN, ONES, targets)
-            turn(g, b * outputs, (b + 1) * outputs, targets, runs, box, LONG, gradients)
+            first = g.ctypes.data + box[0] * g.strides[0] + b * outputs * g.strides[1]
+            turn(first, g.strides[1], g.strides[0], TILE if box[12] else 1, outputs, targets, runs, LONG, gradients)
             for r in range(0, count * kernel, tile):
                 rows = min(tile, count * kernel - r)
                 gather(laid, offsets, kernel, apart, r, r + rows, sources, cuts, LONG, panel)

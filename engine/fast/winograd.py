@@ -1,172 +1,169 @@
-"""The transforms of Winograd's F(2 x 2, 3 x 3) (Lavin and Gray 2015); the algorithm is in engine/ops/_winograd.py.
+"""3 x 3 convolutions by Winograd's F(2 x 2, 3 x 3) in panels of tiles; the algorithm is in engine/ops/_winograd.py.
 
-Images are (N, C, H, W). Transformed tiles are (16, C, tiles), where images count fastest, then columns, then rows: what
-vectors run over is then long even where images are small. Each function does the tiles of rows r0 to r1 of images n0 to
-n1, for channels c0 to c1.
+Tiles are 4 x 4 and start at every second row and column, so that they are the windows of a convolution with 4 x 4 kernels and
+stride 2: blocks are laid out as patches.py says, and boxes are as there, with tiles for positions.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .blas import PLAIN, SMALL, set_sgemm, sgemm
 from .jit import kernel
+from .layouts import WIDTH, lay, source_runs, store, tap_offsets, turn
+from .moves import LANES, TILE
+from .tiles import (
+    gradient_tiles,
+    input_tiles,
+    kernel_gradient_tiles,
+    kernel_tiles,
+    mirrored_kernel_tiles,
+    output_tiles,
+    output_tiles_within,
+)
 
-ZERO, HALF = np.float32(0), np.float32(0.5)
+CHUNK = 64  # channels multiplied at a time
+ROW = WIDTH + LANES  # floats of a row of transformed tiles: the last move may write too much
+PIXELS = 2 * ROW
 
 
 @kernel
-def _load_row(x, c, at, n0, n1, left, width, row):  # type: ignore[no-untyped-def]
-    """Row `at` of channel c (zeros outside) into `row`, (2, columns, images): its even and its odd columns."""
-    if at < 0 or at >= x.shape[2]:
-        row[:] = ZERO
-        return
-    left = max(left, 0)  # tells the compiler that no index is negative
-    for n in range(n1 - n0):
-        line = x[n0 + n, c, at]
-        for j in range(width):
-            k = j + left
-            row[k & 1, k >> 1, n] = line[j]
+def transform_kernels(w, mirrored, first, last, u):  # type: ignore[no-untyped-def]
+    """Kernels `w` (O, C, 3, 3), of outputs first to last, to `u` (16, O, C).
+
+    If `mirrored`, kernels turned by 180 degrees, of channels first to last, to `u` (16, C, O).
+    """
+    row, one = w.strides[0], w.strides[1]
+    along, across, step = (len(w), one, row) if mirrored else (w.shape[1], row, one)
+    for i in range(first, last):
+        for j in range(0, along, TILE):
+            k = min(j, along - TILE)
+            to, source = u.ctypes.data + i * u.strides[1] + 4 * k, w.ctypes.data + i * across + k * step
+            if mirrored:
+                mirrored_kernel_tiles(to, u.strides[0], source, step)
+            else:
+                kernel_tiles(to, u.strides[0], source, step)
 
 
 @kernel
-def input_tiles(x, top, left, n0, n1, r0, r1, c0, c1, wide, v):  # type: ignore[no-untyped-def]
-    """B' d B of the 4 x 4 tiles of `x`, with `top` rows and `left` columns of zeros before it and as many as needed after."""
-    images, width = n1 - n0, min(x.shape[3], 2 * wide + 2 - left)
-    run, line = wide * images, 2 * (wide + 1) * images
-    rows = np.zeros((4, 2, wide + 1, images), np.float32)  # a ring: two of four rows stay for the next tiles
-    mixed = np.empty((4, line), np.float32)
-    flat = rows.reshape(4, line)
+def finish_kernels(totals, c0, c1, gw):  # type: ignore[no-untyped-def]
+    """The sum of `totals` (count, 16, C, O), which it changes, as the gradient `gw` (O, C, 3, 3) of channels c0 to c1."""
     for c in range(c0, c1):
-        for a in range(2):
-            _load_row(x, c, 2 * r0 + a - top, n0, n1, left, width, rows[a])
-        t = 0
-        for i in range(r0, r1):
-            first = 2 * ((i - r0) & 1)
-            for a in range(2, 4):
-                _load_row(x, c, 2 * i + a - top, n0, n1, left, width, rows[(first + a) & 3])
-            d0, d1, d2, d3 = flat[first], flat[first + 1], flat[2 - first], flat[3 - first]
-            _spread(d0, d1, d2, d3, mixed[0], mixed[1], mixed[2], mixed[3])
-            for a in range(4):
-                even, odd = mixed[a, : line // 2], mixed[a, line // 2 :]
-                _spread(even[:run], odd[:run], even[images:], odd[images:], v[4 * a, c, t : t + run],
-                        v[4 * a + 1, c, t : t + run], v[4 * a + 2, c, t : t + run], v[4 * a + 3, c, t : t + run])  # fmt: skip
-            t += run
+        for k in range(16):
+            line = totals[0, k, c]
+            for i in range(1, len(totals)):
+                other = totals[i, k, c]
+                for o in range(line.size):
+                    line[o] += other[o]
+        for j in range(0, len(gw), TILE):
+            o = min(j, len(gw) - TILE)
+            kernel_gradient_tiles(gw.ctypes.data + o * gw.strides[0] + c * gw.strides[1], gw.strides[0],
+                                  totals.ctypes.data + c * totals.strides[2] + 4 * o, totals.strides[1])  # fmt: skip
 
 
 @kernel
-def _spread(d0, d1, d2, d3, v0, v1, v2, v3):  # type: ignore[no-untyped-def]
-    """B' along one dimension."""
-    for j in range(v0.size):
-        v0[j] = d0[j] - d2[j]
-        v1[j] = d1[j] + d2[j]
-    for j in range(v0.size):
-        v2[j] = d2[j] - d1[j]
-        v3[j] = d3[j] - d1[j]
-
-
-@kernel
-def output_tiles(m, bias, n0, n1, r0, r1, c0, c1, wide, y):  # type: ignore[no-untyped-def]
-    """A' m A plus the bias, into `y`; the last row and column of tiles may reach over its end."""
-    images, height, width = n1 - n0, y.shape[2], y.shape[3]
-    run = wide * images
-    mixed, line = np.empty((2, 4, run), np.float32), np.empty((2, run), np.float32)
-    pixels = line.reshape(2, wide, images)
+def _transform(laid, offsets, apart, c0, c1, runs, count, v):  # type: ignore[no-untyped-def]
+    """The tiles of a panel, of channels c0 to c1, to `v` (16, channels, ROW)."""
     for c in range(c0, c1):
-        t = 0
-        for i in range(r0, r1):
-            for b in range(4):
-                _gather(m[b, c, t : t + run], m[4 + b, c, t : t + run], m[8 + b, c, t : t + run],
-                        m[12 + b, c, t : t + run], ZERO, mixed[0, b], mixed[1, b])  # fmt: skip
-            for p in range(min(2, height - 2 * i)):
-                s = mixed[p]
-                _gather(s[0], s[1], s[2], s[3], bias[c], line[0], line[1])
-                for n in range(images):
-                    row = y[n0 + n, c, 2 * i + p]
-                    for j in range(width):
-                        row[j] = pixels[j & 1, j >> 1, n]
-            t += run
+        to, source = v.ctypes.data + (c - c0) * v.strides[1], laid.ctypes.data + 4 * c * apart
+        for i in range(count):
+            for j in range(0, 4 * runs[i, 5], 4 * LANES):
+                input_tiles(to + 4 * runs[i, 4] + j, v.strides[0], source + 4 * runs[i, 0] + j, offsets.ctypes.data)
 
 
 @kernel
-def _gather(m0, m1, m2, m3, shift, even, odd):  # type: ignore[no-untyped-def]
-    """A' along one dimension."""
-    for j in range(even.size):
-        even[j] = m0[j] + m1[j] + m2[j] + shift
-    for j in range(even.size):
-        odd[j] = m1[j] - m2[j] + m3[j] + shift
+def _pixel_runs(tiles, count, p, inner, out, runs):  # type: ignore[no-untyped-def]
+    """Row p of the pixels that runs of tiles are, as runs that `store` takes."""
+    copies, found = TILE if inner else 1, 0
+    for i in range(count):
+        tile, run = tiles[i], runs[found]
+        h, w = 2 * tile[2] + p, 2 * tile[3]
+        if h < out.shape[3]:
+            run[0] = tile[6] * (out.strides[0] // 4) + h * out.shape[4] + w
+            run[4], run[5] = 2 * tile[4], min(2 * tile[5], (out.shape[4] - w) * copies)
+            found += 1
+    return found
 
 
 @kernel
-def gradient_tiles(g, n0, n1, r0, r1, c0, c1, wide, z):  # type: ignore[no-untyped-def]
-    """A g A' of the 2 x 2 tiles of `g`, with zeros where they reach over its end."""
-    images, run = n1 - n0, wide * (n1 - n0)
-    rows, mixed = np.zeros((2, 2, wide, images), np.float32), np.empty((2, 2 * run), np.float32)
-    flat = rows.reshape(2, 2 * run)
-    for c in range(c0, c1):
-        t = 0
-        for i in range(r0, r1):
-            for a in range(2):
-                _load_row(g, c, 2 * i + a, n0, n1, 0, g.shape[3], rows[a])
-            _sums(flat[0], flat[1], mixed[0], mixed[1])
-            for a in range(4):
-                row = flat[a // 3] if a % 3 == 0 else mixed[a - 1]
-                even, odd = row[:run], row[run:]
-                z[4 * a, c, t : t + run] = even
-                z[4 * a + 3, c, t : t + run] = odd
-                _sums(even, odd, z[4 * a + 1, c, t : t + run], z[4 * a + 2, c, t : t + run])
-            t += run
-
-
-@kernel
-def _sums(g0, g1, above, below):  # type: ignore[no-untyped-def]
-    for j in range(above.size):
-        above[j] = g0[j] + g1[j]
-        below[j] = g0[j] - g1[j]
-
-
-@kernel
-def kernels(w, turned, c0, c1, u):  # type: ignore[no-untyped-def]
-    """G w G' of the kernels `w` (O, C, 3, 3) of outputs c0 to c1, turned by 180 degrees if `turned`, into `u` (16, O, C)."""
-    channels = w.shape[1]
-    taps = np.empty((12, channels), np.float32)  # 4 x 3, transformed along the rows
-    first, last = (2, 0) if turned else (0, 2)
-    for o in range(c0, c1):
-        for c in range(channels):
-            for k in range(3):
-                w0, w1, w2 = w[o, c, first, abs(k - first)], w[o, c, 1, abs(k - first)], w[o, c, last, abs(k - first)]
-                even, odd = HALF * (w0 + w2), HALF * w1
-                taps[k, c] = w0
-                taps[3 + k, c] = even + odd
-                taps[6 + k, c] = even - odd
-                taps[9 + k, c] = w2
-        for a in range(4):
-            w0, w1, w2 = taps[3 * a], taps[3 * a + 1], taps[3 * a + 2]
-            u[4 * a, o] = w0
-            u[4 * a + 3, o] = w2
-            u1, u2 = u[4 * a + 1, o], u[4 * a + 2, o]
-            for c in range(channels):
-                even, odd = HALF * (w0[c] + w2[c]), HALF * w1[c]
-                u1[c] = even + odd
-                u2[c] = even - odd
-
-
-@kernel
-def kernel_gradients(u, c0, c1, w):  # type: ignore[no-untyped-def]
-    """G' u G of (16, O, C) `u`, the gradient of kernels c0 to c1, into `w` (O, C, 3, 3)."""
-    for o in range(c0, c1):
-        for c in range(w.shape[1]):
-            for k in range(3):
-                for a in range(3):
-                    w[o, c, a, k] = ZERO
-            for b in range(4):
-                u0, u3 = u[b, o, c], u[12 + b, o, c]
-                even, odd = HALF * (u[4 + b, o, c] + u[8 + b, o, c]), HALF * (u[4 + b, o, c] - u[8 + b, o, c])
-                for a, value in enumerate((u0 + even, odd, even + u3)):
-                    if b == 0:
-                        w[o, c, a, 0] += value
-                    elif b == 3:
-                        w[o, c, a, 2] += value
+def correlate(where, x, u, bias, out, box, low, step, planes, reach, taps):  # type: ignore[no-untyped-def]
+    """The tiles and outputs of a box of the convolution of `x` with kernels that are transformed to `u` (16, O, C)."""
+    images, first, count = box[1] - box[0], box[10], box[11] - box[10]
+    channels, outputs = x.shape[1], u.shape[1]
+    size, q, total = np.empty(3, np.int64), box[2:8], images
+    for i in range(3):
+        size[i] = q[2 * i + 1] - q[2 * i] + reach[i]
+        total *= q[2 * i + 1] - q[2 * i]
+    apart = images * size[0] * size[1] * size[2]
+    laid = np.empty(4 * channels * apart + LANES, np.float32)
+    turned = np.empty(TILE * x.shape[3] * x.shape[4] if box[12] else 0, np.float32)
+    offsets, sources, targets = np.empty(16, np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
+    v, m = np.empty((16, CHUNK, ROW), np.float32), np.empty((16, count, ROW), np.float32)
+    pixels = np.empty((2, count, PIXELS), np.float32)
+    tap_offsets(taps, 0, 16, channels, box, size, offsets)
+    lay(x, box, 0, channels, low, step, planes, size, turned, laid)
+    for p in range(0, total, WIDTH):
+        width = min(WIDTH, total - p)
+        cuts = source_runs(p, width, q, box, size, sources)
+        for c in range(0, channels, CHUNK):
+            depth = min(CHUNK, channels - c)
+            _transform(laid, offsets, apart, c, c + depth, sources, cuts, v)
+            tile = SMALL // (WIDTH * depth)
+            for k in range(16):
+                for o in range(0, count, tile):
+                    a = u.ctypes.data + 4 * ((k * outputs + first + o) * channels + c)
+                    b, to = v.ctypes.data + k * v.strides[0], m.ctypes.data + 4 * (k * count + o) * ROW
+                    rows = min(tile, count - o)
+                    if c:
+                        sgemm(where, PLAIN, rows, width, depth, a, channels, b, ROW, to, ROW)
                     else:
-                        w[o, c, a, 0] += HALF * value
-                        w[o, c, a, 1] += HALF * value if b == 1 else -HALF * value
-                        w[o, c, a, 2] += HALF * value
+                        set_sgemm(where, PLAIN, rows, width, depth, a, channels, b, ROW, to, ROW)
+        for o in range(count):
+            shift = bias.ctypes.data + 4 * (first + o)
+            for i in range(cuts):
+                to, source = pixels[0, o].ctypes.data + 8 * sources[i, 4], m[0, o].ctypes.data + 4 * sources[i, 4]
+                for j in range(0, 4 * sources[i, 5], 4 * LANES):
+                    if box[12]:
+                        output_tiles_within(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
+                    else:
+                        output_tiles(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
+        for r in range(2):
+            store(pixels[r], first, targets, _pixel_runs(sources, cuts, r, box[12], out, targets), 1, box, out)
+
+
+@kernel
+def add_weight_gradient(where, g, x, total, box, low, step, planes, reach, taps):  # type: ignore[no-untyped-def]
+    """Add a box's share of the transformed kernels' gradient to `total`, (16, C, O); the box has channels first to last."""
+    images, first, count, outputs = box[1] - box[0], box[10], box[11] - box[10], g.shape[1]
+    size, plain, q, positions = np.empty(3, np.int64), np.empty(3, np.int64), box[2:8], images
+    for i in range(3):
+        plain[i] = q[2 * i + 1] - q[2 * i]
+        size[i] = plain[i] + reach[i]
+        positions *= plain[i]
+    apart, between = images * size[0] * size[1] * size[2], images * plain[0] * plain[1] * plain[2]
+    laid, pixels = np.empty(4 * count * apart + LANES, np.float32), np.empty(4 * outputs * between + LANES, np.float32)
+    larger = max(x.shape[3] * x.shape[4], g.shape[3] * g.shape[4])
+    turned = np.empty(TILE * larger if box[12] else 0, np.float32)
+    offsets, sources, targets = np.empty(16, np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
+    v, panels = np.empty((16, count, ROW), np.float32), (outputs + WIDTH - 1) // WIDTH
+    parts, z = np.empty((4, panels, WIDTH, WIDTH), np.float32), np.empty((16, panels, WIDTH, WIDTH), np.float32)
+    tap_offsets(taps, 0, 16, count, box, size, offsets)
+    lay(x, box, first, first + count, low, step, planes, size, turned, laid)
+    lay(g, box, 0, outputs, (0, 0, 0), step, planes, plain, turned, pixels)
+    tile = SMALL // (WIDTH * WIDTH)
+    for p in range(0, positions, WIDTH):
+        width = min(WIDTH, positions - p)
+        _transform(laid, offsets, apart, 0, count, sources, source_runs(p, width, q, box, size, sources), v)
+        runs = source_runs(p, width, q, box, plain, targets)
+        for k in range(4):
+            turn(pixels.ctypes.data + 4 * k * outputs * between, 4 * between, 0, 1, outputs, targets, runs, WIDTH, parts[k])
+        for s in range(panels):
+            columns, to, source = min(WIDTH, outputs - s * WIDTH), z[0, s].ctypes.data, parts[0, s].ctypes.data
+            for t in range(0, 4 * width * WIDTH, 4 * WIDTH):
+                for o in range(t, t + 4 * columns, 4 * LANES):
+                    gradient_tiles(to + o, z.strides[0], source + o, parts.strides[0])
+            for k in range(16):
+                for c in range(0, count, tile):
+                    to = total.ctypes.data + 4 * ((k * total.shape[1] + first + c) * outputs + s * WIDTH)
+                    a, b = v.ctypes.data + k * v.strides[0] + 4 * c * ROW, z[k, s].ctypes.data
+                    sgemm(where, PLAIN, min(tile, count - c), columns, width, a, ROW, b, WIDTH, to, outputs)

@@ -42,6 +42,7 @@ class Plan:
         self.tiles: Any = _winograd.tiles_of(self)  # of output and input, where Winograd's algorithm applies
         self.planes: Any = _depthwise.planes_of(self)  # if every channel is on its own
         self.is_product = _conv_products.fits(self)
+        self.is_whole = _conv_products.is_whole(self)
         self.patches: Any = _patches.Patches(self)
         self.saves_columns = one_block and not self.tiles and self.depth * groups * self.widest <= SAVED_COLUMNS
         self.buffer_size = self.depth * groups * (self.widest + (0 if self.saves_columns else _APART))
@@ -99,6 +100,8 @@ def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     """The convolution of raw arrays, and the gathered columns if they are few."""
     if plan.planes and xp is np:
         return _depthwise.convolve(x, w, b, plan.planes), None
+    if plan.is_whole and xp is np:
+        return _conv_products.of_wholes(x, w, b, plan), None
     kernels = _winograd.compiled(x, w, b) if plan.tiles else None
     if kernels:
         return _winograd.correlate(kernels, x, w, b, plan.tiles[0]), None
@@ -148,7 +151,7 @@ def _from_columns(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
 def spread(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> Any:
     """The transposed convolution of raw arrays: what `gradients` makes of an output gradient `x`, plus the bias."""
     kernels = _patches.compiled(plan, x, w, b) if not plan.planes else None
-    if kernels and not plan.tiles:
+    if kernels and not (plan.tiles or plan.is_whole):
         return _patches.input_gradient(kernels, x, w, b, plan)
     out = gradients(xp, x, None, w, plan)[0]
     if b is not None:
@@ -160,6 +163,8 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) 
     """(input gradient, weight gradient) of raw arrays; the first if `w` is given, the second if `x` is."""
     if plan.planes and xp is np:
         return _depthwise.gradients(g, x, w, plan.planes)
+    if plan.is_whole and xp is np:
+        return _conv_products.gradients_of_wholes(g, x, w, plan)
     kernels = _winograd.compiled(g, x, w) if plan.tiles else None
     if kernels:
         gx = None if w is None else _winograd.correlate(kernels, g, w, None, plan.tiles[1], True)

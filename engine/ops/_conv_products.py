@@ -1,6 +1,7 @@
-"""Convolutions with a kernel of one element: a product of matrices over the channels, without columns.
+"""Convolutions that are products of matrices as their arrays lie, without columns.
 
-An image is a matrix (C, positions) as it lies there. Where images are small, some are brought side by side into one.
+With a kernel of one element, over the channels: an image is a matrix (C, positions). Where images are small, some are brought
+side by side into one. With a kernel as large as the image, over all of it: images are the rows of a matrix.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..pool import map_blocks, parallel_for, scratch, spans
+from ._blocked import product, products
 
 LEAST, ENOUGH = 64, 512  # columns of a product
 SHARES = 8  # blocks of images, if they are wide enough
@@ -20,6 +22,26 @@ def fits(plan: Any) -> bool:
     """Whether a convolution is such a product."""
     windows = plan.windows
     return plan.groups == 1 and not windows.is_padded and all(k == 1 for k in windows.kernel)
+
+
+def is_whole(plan: Any) -> bool:
+    """Whether the kernel is as large as the image."""
+    windows = plan.windows
+    return plan.groups == 1 and not windows.is_padded and windows.count == 1 and windows.kernel == windows.spatial
+
+
+def of_wholes(x: Any, w: Any, b: Any, plan: Any) -> Any:
+    """The convolution of NumPy arrays, if the kernel `is_whole`."""
+    return product(x.reshape(plan.n, -1), w.reshape(plan.outputs, -1).T, b).reshape(plan.out_shape)
+
+
+def gradients_of_wholes(g: Any, x: Any, w: Any, plan: Any) -> tuple:
+    """(input gradient, weight gradient), as in `gradients`."""
+    g = g.reshape(plan.n, plan.outputs)
+    pairs = [] if w is None else [(g, w.reshape(plan.outputs, -1))]
+    found = products(*pairs, *[] if x is None else [(g.T, x.reshape(plan.n, -1))])
+    gx = None if w is None else found[0].reshape(plan.x_shape)
+    return gx, None if x is None else found[-1].reshape(plan.w_shape)
 
 
 def _blocks(plan: Any) -> list[slice]:

@@ -67,7 +67,8 @@ class Correlation:
         length = self.counts[dim]
         whole = self._laid(length, dim)
         together = self.n // TILE * TILE if self._row() < SHORT_ROW else 0  # images
-        blocks = [(slice(i, i + TILE), True) for i in range(0, together, TILE)]
+        group = max(1, PANEL // (TILE * math.prod(self.counts))) * TILE
+        blocks = [(slice(i, min(i + group, together)), True) for i in range(0, together, group)]
         most = max(1, min(LAID // max(whole, 1), -(-self.n // SHARES)))
         blocks += [(slice(together + s.start, together + s.stop), False) for s in spans(self.n - together, most) if s.stop]
         rows = length
@@ -109,7 +110,7 @@ class Patches:
     def forward(self) -> Correlation:
         """Outputs of inputs."""
         planes = tuple([1 + max(k * d % s for k in range(n)) for n, s, d in zip(self.kernel, self.stride, self.dilation)])
-        taps = []
+        taps: list = []
         for at in itertools.product(*[range(k) for k in self.kernel]):
             (a, b, c), shifts = zip(*[divmod(k * d, s)[::-1] for k, s, d in zip(at, self.stride, self.dilation)])
             taps.append(((a * planes[1] + b) * planes[2] + c, *shifts))
@@ -129,7 +130,10 @@ class Patches:
     def backward(self) -> tuple[Correlation, Any]:
         """Input gradients of output gradients, and the number of the kernel's element that each tap is."""
         along = [self._phases(dim) for dim in range(3)]
-        taps, phases, elements, weights = [], [], [], 0
+        taps: list = []
+        phases: list = []
+        elements: list = []
+        weights = 0
         for chosen in itertools.product(*along):
             start = len(taps)
             for at in itertools.product(*[c[3] for c in chosen]):
@@ -146,7 +150,8 @@ class Patches:
 
 
 @functools.cache
-def _sgemm() -> int:
+def sgemm() -> int:
+    """The address of BLAS's product, 0 if it is not found."""
     return fast.kernels("blas").address()
 
 
@@ -154,21 +159,21 @@ def compiled(plan: Any, *arrays: Any) -> Any:
     """The kernels, if they are worth it here and these arrays (None among them) are what they are compiled for."""
     if plan.work < LARGE_PRODUCT or not all(a is None or (type(a) is np.ndarray and a.dtype is F32) for a in arrays):
         return None
-    return fast.kernels("patches") if fast.kernels("blas") and _sgemm() else None
+    return fast.kernels("patches") if fast.kernels("blas") and sgemm() else None
 
 
-def _spatial(x: Any) -> Any:
+def spatial(x: Any) -> Any:
     """(N, C, *) with three spatial dimensions."""
     return fast.ready(x).reshape(*x.shape[:2], *_three(x.shape[2:], 1))
 
 
 def _correlate(kernels: Any, x: Any, w: Any, bias: Any, shape: tuple, made: Correlation) -> Any:
-    out, x = np.empty(shape, F32), _spatial(x)
+    out, x = np.empty(shape, F32), spatial(x)
     outputs = made.target[0]
     boxes = made.boxes(max(1, PARTS // len(made.places)), outputs)
     shift = np.zeros(shape[1], F32) if bias is None else fast.ready(bias)
-    target = _spatial(out)
-    where = _sgemm()
+    target = spatial(out)
+    where = sgemm()
 
     def run(i: int) -> None:
         kernels.correlate(where, x, w, shift, target, made.groups, boxes[i], *made.tables, made.phases, made.out_step)
@@ -198,13 +203,13 @@ def input_gradient(kernels: Any, g: Any, w: Any, bias: Any, plan: Any) -> Any:
 
 def weight_gradient(kernels: Any, g: Any, x: Any, plan: Any) -> Any:
     """The gradient (O, C / groups, *kernel) of a convolution's weights."""
-    made, g, x = plan.patches.forward, _spatial(g), _spatial(x)
+    made, g, x = plan.patches.forward, spatial(g), spatial(x)
     channels, outputs = made.source[0], made.target[0]
     shape = (plan.groups, channels * len(made.taps), outputs)
     lanes = min(LANES, len(made.places), max(1, SUMS // math.prod(shape)))
     each = len(made.places)
     boxes = made.boxes(-(-PARTS // lanes), channels)
-    totals, where = np.zeros((lanes, *shape), F32), _sgemm()
+    totals, where = np.zeros((lanes, *shape), F32), sgemm()
 
     def run(i: int) -> None:
         part, lane = divmod(i, lanes)
