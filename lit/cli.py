@@ -32,7 +32,7 @@ SUBCOMMANDS = {
     "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
     "validate": {"model", "dataloaders", "datamodule"},
     "test": {"model", "dataloaders", "datamodule"},
-    "predict": {"model", "dataloaders", "datamodule"},
+    "predict": {"model", "dataloaders", "datamodule", "stream"},
 }
 
 

@@ -11,6 +11,7 @@ import engine
 from callbacks import MisconfigurationException
 from engine.utils.data import DataLoader, SequentialSampler
 from lit.combined_loader import CombinedLoader, Pass, state_between_epochs
+from lit.dataloader_iter import DataLoaderIter, takes_iterator
 from lit.device import batch_transfer
 from lit.hooks import is_overridden
 from lit.loaders import (
@@ -134,13 +135,14 @@ class _Loop:
         self.many = sequential and len(self.data.max_batches) > 1
         parameters = inspect.signature(step).parameters
         variadic = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters.values())
-        if self.many and "dataloader_idx" not in parameters and not variadic:
+        if self.many and not {"dataloader_idx", "dataloader_iter"} & set(parameters) and not variadic:
             raise RuntimeError(
                 f"There are {len(self.data.max_batches)} {self.word} loaders, but `{self.step}` has no argument"
                 f" `dataloader_idx`. HINT: def {self.step}(self, batch, batch_idx, dataloader_idx=0)."
             )
         self.with_batch_idx = accepts_batch_idx(step)
-        self.transfer = batch_transfer(self.trainer)
+        self.by_iterator = takes_iterator(step)
+        self.transfer = None if self.by_iterator else batch_transfer(self.trainer)
 
     def _bound_step(self) -> Callable[..., Any]:
         return self.trainer.precision_plugin.around(self.hooks.profiled(self.trainer.lightning_module, self.step))
@@ -197,6 +199,48 @@ class _Loop:
                 raise MisconfigurationException(
                     f"`{self.data.source.hook}`: loader {dataloader_idx} yielded no batch. HINT: check its dataset."
                 )
+
+    def begin_batch(self, batch: Any, dataloader_idx: int) -> None:
+        """A batch has been taken from its loader."""
+
+    def _outputs(self) -> Iterator[tuple[Any, int]]:
+        """Run the step and the hooks around it on every batch; yields what the step returned, and the loader's index."""
+        hooks, state = self.hooks, self.trainer.state
+        step = self._bound_step()
+        starts, ends = (f"on_{self.word}_batch_{moment}" in hooks.active for moment in ("start", "end"))
+        if self.by_iterator:
+            yield from self._outputs_by_iterator(step)
+            return
+        for batch, batch_idx, dataloader_idx in self._measured_batches():
+            self.begin_batch(batch, dataloader_idx)
+            hook_args, step_args = self._step_args(batch, batch_idx, dataloader_idx)
+            if starts:
+                hooks.call(f"on_{self.word}_batch_start", *hook_args)
+            hooks.current = self.step
+            outputs = step(*step_args)
+            hooks.current = None
+            if ends:
+                hooks.call(f"on_{self.word}_batch_end", outputs, *hook_args)
+            yield outputs, dataloader_idx
+            if state.preempted:
+                raise SIGTERMException
+
+    def _outputs_by_iterator(self, step: Callable[..., Any]) -> Iterator[tuple[Any, int]]:
+        """The same where the step fetches its batches itself: the hooks before it see the batch before."""
+        total = sum(self.limits())
+        source = DataLoaderIter(self._measured_batches(), lambda fetched: fetched >= total, self.begin_batch)
+        for _ in source.until_done():
+            self.call("batch_start", *self._step_args(source.batch, source.batch_idx, source.dataloader_idx)[0])
+            self.hooks.current = self.step
+            try:
+                outputs = step(source)
+            except StopIteration:  # the step wanted more than there was
+                return
+            self.hooks.current = None
+            self.call("batch_end", outputs, *self._step_args(source.batch, source.batch_idx, source.dataloader_idx)[0])
+            yield outputs, source.dataloader_idx
+            if self.trainer.state.preempted:
+                raise SIGTERMException
 
     def _step_args(self, batch: Any, batch_idx: int, dataloader_idx: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Arguments of the hooks, and those of the step, which may do without ``batch_idx``."""
@@ -327,31 +371,23 @@ class EvaluationLoop(_Loop):
 
     def _run_batches(self) -> list[dict[str, Any]]:
         """All batches of all loaders; returns what was logged for each loader."""
-        reporting, hooks = self.trainer.reporting, self.hooks
-        step = self._bound_step()
-        starts, ends = (f"on_{self.word}_batch_{moment}" in hooks.active for moment in ("start", "end"))
-        for batch, batch_idx, dataloader_idx in self._measured_batches():
-            if dataloader_idx != self._dataloader_idx:
-                reporting.end_of_batches()
-                self._logged.append(reporting.gather())
-                self._dataloader_idx = dataloader_idx
-            reporting.start_evaluation_batch(batch, dataloader_idx if self.many else None)
-            self._flush_due = True
-            hook_args, step_args = self._step_args(batch, batch_idx, dataloader_idx)
-            if starts:
-                hooks.call(f"on_{self.word}_batch_start", *hook_args)
-            hooks.current = self.step
-            outputs = step(*step_args)
-            hooks.current = None
-            if ends:
-                hooks.call(f"on_{self.word}_batch_end", outputs, *hook_args)
+        reporting = self.trainer.reporting
+        for _, dataloader_idx in self._outputs():
             self._flush_step(dataloader_idx)
-            if self.trainer.state.preempted:
-                raise SIGTERMException
         reporting.end_of_batches()
         self._logged.append(reporting.gather())
         reporting.evaluation.start_batch(None)
         return self._logged
+
+    def begin_batch(self, batch: Any, dataloader_idx: int) -> None:
+        """What is logged from here on belongs to this batch, and perhaps to the next loader."""
+        reporting = self.trainer.reporting
+        if dataloader_idx != self._dataloader_idx:
+            reporting.end_of_batches()
+            self._logged.append(reporting.gather())
+            self._dataloader_idx = dataloader_idx
+        reporting.start_evaluation_batch(batch, dataloader_idx if self.many else None)
+        self._flush_due = True
 
     def _flush_step(self, dataloader_idx: int) -> None:
         if not self.trainer.sanity_checking:
@@ -396,39 +432,48 @@ class PredictionLoop(_Loop):
         """The predictions of all batches: a list, or a list per loader when there are several."""
         if self.trainer.limit_predict_batches == 0:
             return None
-        self.data.setup()
-        assert self.data.loaders is not None
-        if self.data.loaders.mode != "sequential":
-            raise ValueError("Trainer.predict(...): expected CombinedLoader(mode='sequential').")
+        self.keep_predictions |= self.return_predictions
         try:
-            with self._grad_mode():
-                self._run()
+            for _ in self.stream():
+                pass
             return self.predictions if self.return_predictions else None
         finally:
             self._kept, self.keep_predictions = [], False
 
-    def _run(self) -> None:
-        hooks = self.hooks
-        step = self._bound_step()
-        keep = self.return_predictions or self.keep_predictions
-        self._prepare()
-        mode = self._enter_eval_mode()
-        self.call("start")
-        self.call("epoch_start")
+    def stream(self) -> Iterator[Any]:
+        """The predictions of each batch, on the CPU. They are kept only where somebody asked for that.
+
+        Whoever stops early (``break``, ``close``) ends the loop in order. Gradients are off while the loop works, and
+        as they were while the caller does.
+        """
+        if self.trainer.limit_predict_batches == 0:
+            return
+        self.data.setup()
+        assert self.data.loaders is not None
+        if self.data.loaders.mode != "sequential":
+            raise ValueError("Trainer.predict(...): expected CombinedLoader(mode='sequential').")
+        with self._grad_mode():
+            self._prepare()
+            mode = self._enter_eval_mode()
+            self.call("start")
+            self.call("epoch_start")
         self._kept = [[] for _ in self.data.max_batches]
-        for batch, batch_idx, dataloader_idx in self._measured_batches():
-            hook_args, step_args = self._step_args(batch, batch_idx, dataloader_idx)
-            self.call("batch_start", *hook_args)
-            hooks.current = self.step
-            outputs = step(*step_args)
-            hooks.current = None
-            self.call("batch_end", outputs, *hook_args)
-            if keep:
-                self._kept[dataloader_idx].append(move_data_to_device(outputs, engine.device("cpu")))
-            if self.trainer.state.preempted:
-                raise SIGTERMException
-        self.call("epoch_end")
-        self.call("end")
+        outputs = self._outputs()
+        while True:
+            with self._grad_mode():
+                found = next(outputs, None)
+            if found is None:
+                break
+            predictions = move_data_to_device(found[0], engine.device("cpu"))
+            if self.keep_predictions:
+                self._kept[found[1]].append(predictions)
+            try:
+                yield predictions
+            except GeneratorExit:  # the caller has seen enough
+                break
+        with self._grad_mode():
+            self.call("epoch_end")
+            self.call("end")
         self._leave_eval_mode(mode)
 
 

@@ -13,6 +13,7 @@ from callbacks import MisconfigurationException
 from engine.utils.data import DataLoader, RandomSampler, SequentialSampler
 from engine.utils.data.streams import Streams
 from lit.combined_loader import CombinedLoader, length_of, resumed_iterator, state_between_epochs, state_in_pass
+from lit.dataloader_iter import DataLoaderIter
 from lit.datamodule import LightningDataModule
 from lit.hooks import is_overridden
 from lit.module import LightningModule
@@ -66,16 +67,8 @@ class LoaderSource:
 
 
 def accepts_batch_idx(step: Callable[..., Any]) -> bool:
-    """Whether a step takes a second argument besides the batch.
-
-    Raises:
-        NotImplementedError: it asks for Lightning's ``dataloader_iter``.
-    """
+    """Whether a step takes a second argument besides the batch."""
     parameters = inspect.signature(step).parameters
-    if "dataloader_iter" in parameters:
-        raise NotImplementedError(
-            f"`{step.__name__}(self, dataloader_iter)` is not supported. HINT: take (self, batch, batch_idx)."
-        )
     many = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters.values())
     return many or len(parameters) >= 2
 
@@ -161,11 +154,13 @@ class TrainingData:
         self.max_batches: int | float = inf
         self.val_check_batch: int | float = inf
         self.exhausted = False  # a loader without a length has yielded its last batch
+        self.iterator: DataLoaderIter | None = None  # from which training_step fetches its batches itself
         self._trainer = trainer
         self._loaded_in_epoch = -1
         self._ahead: _LookingAhead | None = None
         self._cut_at: dict[str, Any] | None = None
         self._saved: dict[str, Any] | None = None
+        self._fetched_by_step = 0
 
     def forget(self) -> None:
         """The next ``setup`` asks for loaders again."""
@@ -219,8 +214,9 @@ class TrainingData:
     def batches(self) -> Iterator[Any]:
         """The batches of one epoch; of an epoch that was taken up again, those that are left."""
         assert self.loader is not None
-        self.exhausted, self._cut_at = False, None
+        self.exhausted, self._cut_at, self.iterator = False, None, None
         saved, self._saved = self._saved, None
+        self._fetched_by_step = 0 if saved is None else saved.get("fetched_by_step") or 0
         leaf = self._only_leaf()
         if leaf is not None:  # the loader itself, with nothing between it and the loop
             batches = iter(leaf) if saved is None else resumed_iterator(leaf, saved["passes"][0])
@@ -244,9 +240,26 @@ class TrainingData:
         if self._cut_at is not None:
             place = self._cut_at
         elif self.loader is not None:
-            taken = self._trainer.state.batches_done + fetched
+            taken = self.taken + (fetched and self.iterator is None)
             place = self._ahead.before if inside and self._ahead is not None else self.place(inside, taken)
-        return {**place, "loaded_in_epoch": self._loaded_in_epoch}
+        fetched_by_step = None if self.iterator is None else self.iterator.fetched
+        return {**place, "loaded_in_epoch": self._loaded_in_epoch, "fetched_by_step": fetched_by_step}
+
+    @property
+    def taken(self) -> int:
+        """Batches of this epoch that were taken from the loaders."""
+        return self._trainer.state.batches_done if self.iterator is None else self.iterator.fetched
+
+    def is_last(self, taken: int) -> bool:
+        """Whether an epoch has no more than ``taken`` batches."""
+        return taken >= self.max_batches or self.exhausted
+
+    def given_to_step(self, batches: Iterator[Any], note: Callable[[Any, int], None]) -> Iterator[Any]:
+        """The iterator over ``batches``, again and again, for a ``training_step(self, dataloader_iter)``."""
+        fetched = self._fetched_by_step
+        items = ((batch, index, 0) for index, batch in enumerate(batches, fetched))
+        self.iterator = DataLoaderIter(items, self.is_last, note, fetched)
+        return self.iterator.until_done()
 
     def cut_epoch(self) -> None:
         """The epoch ends before its last batch: checkpoints from here on hold the place where it could go on."""

@@ -15,6 +15,7 @@ import engine
 from callbacks import MisconfigurationException
 from engine import Tensor
 from lit.device import batch_transfer
+from lit.dataloader_iter import takes_iterator
 from lit.hooks import is_overridden
 from lit.loaders import TrainingData, accepts_batch_idx
 from lit.module import LightningModule
@@ -123,7 +124,8 @@ class FitLoop:
         self.scaler = trainer.precision_plugin.scaler
         self.schedulers = trainer.lr_scheduler_configs if self.automatic else []
         self.accumulate = trainer.accumulate_grad_batches
-        self.transfer = batch_transfer(trainer)
+        self.by_iterator = takes_iterator(module.training_step)
+        self.transfer = None if self.by_iterator else batch_transfer(trainer)
         self.with_batch_idx = accepts_batch_idx(module.training_step)
         self.may_skip_epoch = is_overridden("on_train_batch_start", module, LightningModule)
         self.clips = self.automatic and (
@@ -182,8 +184,14 @@ class FitLoop:
     def _train_batches(self, batches: Iterator[Any]) -> bool:
         """Train on what is left of the epoch; returns whether it could have gone on."""
         state = self.state
-        for batch in profiled_items(self.trainer.profiler, "train_dataloader_next", batches):
-            if not self.train_batch(batch):
+        for batch in batches:
+            try:
+                if not self.train_batch(batch):
+                    return False
+            except StopIteration:  # training_step(self, dataloader_iter) wanted more than there was
+                if not self.by_iterator:
+                    raise
+                self.inside_batch, state.is_last_batch = False, True
                 return False
             if state.preempted:
                 raise SIGTERMException
@@ -211,7 +219,14 @@ class FitLoop:
             self.hooks.call("on_train_epoch_start")
         self.accumulate = self.trainer.accumulate_grad_batches  # a hook may have changed it
         self.rng_at_epoch_start = collect_rng_states()
-        return self.data.batches()
+        return self._batches()
+
+    def _batches(self) -> Iterator[Any]:
+        """The epoch's batches; of an epoch that was taken up again, those that are left."""
+        batches = profiled_items(self.trainer.profiler, "train_dataloader_next", self.data.batches())
+        if not self.by_iterator:
+            return batches
+        return self.data.given_to_step(batches, lambda batch, _: self.reporting.start_train_batch(batch))
 
     def _resume_epoch(self) -> Iterator[Any]:
         """The batches that are left of an epoch begun in another process.
@@ -223,8 +238,8 @@ class FitLoop:
         self.data.set_epoch(self.state.current_epoch)
         if self.rng_at_epoch_start is not None:
             set_rng_states(self.rng_at_epoch_start)
-        batches = self.data.batches()
-        self._locate(self.state.batches_done - 1)
+        batches = self._batches()
+        self._locate(self.state.batches_done - 1, self.data.taken)
         self.reporting.inside_batches = True
         self._back_at_the_place()
         return batches
@@ -275,21 +290,26 @@ class FitLoop:
         """Train on one batch; returns whether the epoch goes on after it."""
         state, hooks, active = self.state, self.hooks, self.active
         batch_idx = state.batches_done
-        self._locate(batch_idx)
+        self._locate(batch_idx, self.data.taken + 1)
         self.inside_batch = True
         state.steps_before_batch = state.global_step
-        if self.transfer is not None:
-            batch = self.transfer(batch, 0)
+        given = batch
+        if self.by_iterator:
+            batch = given.batch  # the one before: the step has not fetched its own yet
+        elif self.transfer is not None:
+            given = batch = self.transfer(batch, 0)
         self.reporting.start_train_batch(batch)
         outputs: Any = None
-        if batch is None:
+        if given is None:
             warnings.warn("[W110] The training loader yielded None: it is skipped. HINT: check collate_fn.", stacklevel=2)
         else:
             if "on_train_batch_start" in active:
                 answer = hooks.call("on_train_batch_start", batch, batch_idx)
                 if answer == -1 and self.may_skip_epoch:
                     return self._skip_rest_of_epoch()
-            outputs = self._automatic_step(batch, batch_idx) if self.automatic else self._manual_step(batch, batch_idx)
+            outputs = self._automatic_step(given, batch_idx) if self.automatic else self._manual_step(given, batch_idx)
+            if self.by_iterator:
+                batch, state.is_last_batch = given.batch, given.done
         state.batches_done = batch_idx + 1
         state.total_batches_done += 1
         if self.schedulers:
@@ -299,9 +319,9 @@ class FitLoop:
             hooks.call("on_train_batch_end", outputs, batch, batch_idx)
         return self._finish_batch()
 
-    def _locate(self, batch_idx: int) -> None:
-        """Note whether ``batch_idx`` is the epoch's last batch, and whether the optimizer steps after it."""
-        self.state.is_last_batch = last = batch_idx + 1 >= self.data.max_batches or self.data.exhausted
+    def _locate(self, batch_idx: int, taken: int) -> None:
+        """Note whether ``batch_idx``, after ``taken`` batches, is the epoch's last, and whether the optimizer steps."""
+        self.state.is_last_batch = last = self.data.is_last(taken)
         self.stepping = last or (batch_idx + 1) % self.accumulate == 0
         if self.accumulate != 1 and batch_idx % self.accumulate == 0:
             self.window = Window(min(self.accumulate, self.data.max_batches - batch_idx))

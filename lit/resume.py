@@ -159,6 +159,8 @@ def _gradients(trainer: Trainer, point: Point) -> State:
 
 def _batch(trainer: Trainer) -> State | None:
     """The batch that is being trained: the resumed run begins with it."""
+    if trainer.fit_loop.by_iterator:
+        return None
     batch, steps = trainer.reporting.train.batch, trainer.state.steps_before_batch
     if trainer.state.global_step != steps:
         warnings.warn(

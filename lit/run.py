@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import engine
 from callbacks import MisconfigurationException
@@ -52,22 +53,50 @@ def start_run(
     _attach_module(trainer, fn, model)
     with Preemption(trainer) as preemption, trainer.profiler.run(str(fn), trainer):
         try:
-            result = _run(trainer, loaders, datamodule, ckpt_path, model_given=model is not None)
+            _begin(trainer, loaders, datamodule, ckpt_path, model_given=model is not None)
+            result = _run_loops(trainer, loaders)
+            _finish(trainer)
         except BaseException as exception:
-            ending = _save_if_preempted(trainer, exception)
-            _report_exception(trainer, ending)
-            if isinstance(ending, KeyboardInterrupt):
-                raise SystemExit(1) from ending
-            if isinstance(ending, SIGTERMException):
-                preemption.raise_what_waited()
-            if ending is exception:
-                raise
-            raise ending from exception
+            _fail(trainer, preemption, exception)
+    _end_if_preempted(trainer, preemption)
+    return result
+
+
+def stream_run(
+    trainer: Trainer, model: Any, loaders: dict[Any, Any], datamodule: Any, ckpt_path: Any
+) -> Iterator[Any]:
+    """``predict`` as a generator over the predictions of each batch; the run is over when it is."""
+    _attach_module(trainer, TrainerFn.PREDICTING, model)
+    with Preemption(trainer) as preemption, trainer.profiler.run(str(TrainerFn.PREDICTING), trainer):
+        try:
+            _begin(trainer, loaders, datamodule, ckpt_path, model_given=model is not None)
+            try:
+                yield from trainer.predict_loop.stream()
+            except GeneratorExit:
+                pass  # the loop has ended in order; so does the run
+            _finish(trainer)
+        except BaseException as exception:
+            _fail(trainer, preemption, exception)
+    _end_if_preempted(trainer, preemption)
+
+
+def _fail(trainer: Trainer, preemption: Preemption, exception: BaseException) -> NoReturn:
+    ending = _save_if_preempted(trainer, exception)
+    _report_exception(trainer, ending)
+    if isinstance(ending, KeyboardInterrupt):
+        raise SystemExit(1) from ending
+    if isinstance(ending, SIGTERMException):
+        preemption.raise_what_waited()
+    if ending is exception:
+        raise exception
+    raise ending from exception
+
+
+def _end_if_preempted(trainer: Trainer, preemption: Preemption) -> None:
     if trainer.state.preempted:  # after the last safe point; from here on no handler of ours can miss a signal
         save_preempted(trainer)
         preemption.raise_what_waited()
         raise SIGTERMException
-    return result
 
 
 def _save_if_preempted(trainer: Trainer, exception: BaseException) -> BaseException:
@@ -104,8 +133,8 @@ def _attach_module(trainer: Trainer, fn: TrainerFn, model: Any) -> None:
     trainer.lightning_module = module
 
 
-def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: Any, model_given: bool) -> Any:
-    """One run from beginning to end; the order of the hooks is the contract of docs/hooks.md."""
+def _begin(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: Any, model_given: bool) -> None:
+    """Everything before the loops; the order of the hooks is the contract of docs/hooks.md."""
     module, hooks, fn = trainer.lightning_module, trainer.hooks, trainer.state.fn
     fitting = fn == TrainerFn.FITTING
     _attach_data(trainer, loaders, datamodule)
@@ -136,20 +165,26 @@ def _run(trainer: Trainer, loaders: dict[Any, Any], datamodule: Any, ckpt_path: 
     _log_hyperparams(trainer)
     if checkpoint is not None and fitting:
         restore_training(trainer, checkpoint)
-    del checkpoint  # its tensors live on in the module and the optimizers
+    module.zero_grad()
+
+
+def _run_loops(trainer: Trainer, loaders: dict[Any, Any]) -> Any:
     with ExitStack() as modes:
         _enter_modes(trainer, modes)
-        module.zero_grad()
-        if fitting:
+        if trainer.state.fn == TrainerFn.FITTING:
             _sanity_check(trainer)
-        result = next(iter(loaders)).run()
-    if fitting:
+        return next(iter(loaders)).run()
+
+
+def _finish(trainer: Trainer) -> None:
+    """Everything after the loops."""
+    hooks, fn = trainer.hooks, trainer.state.fn
+    if fn == TrainerFn.FITTING:
         hooks.call("on_fit_end")
     hooks.call("teardown", stage=str(fn))
     trainer.reporting.tell_loggers(lambda logger: logger.finalize("success"))
     _release(trainer)
     trainer.state.status = TrainerStatus.FINISHED
-    return result
 
 
 def _release(trainer: Trainer) -> None:

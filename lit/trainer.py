@@ -23,7 +23,7 @@ from lit.precision import Precision, choose_precision
 from lit.profilers import Profiler, choose_profiler
 from lit.profilers.base import profiled
 from lit.reporting import Reporting
-from lit.run import start_run
+from lit.run import start_run, stream_run
 from lit.state import RunState, TrainerFn
 from lit.trainer_view import TrainerView
 from lit.validation_schedule import Schedule, schedule_of
@@ -288,13 +288,19 @@ class Trainer(TrainerView):
         return_predictions: bool | None = None,
         ckpt_path: str | os.PathLike[str] | None = None,
         weights_only: bool | None = None,
-    ) -> list[Any] | None:
+        *,
+        stream: bool = False,
+    ) -> Any:
         """Run ``predict_step`` on every batch; returns the results on the CPU, a list per loader if there are several.
 
-        Args: as ``test``; ``return_predictions=False`` keeps nothing in memory.
+        Args: as ``test``; ``return_predictions=False`` returns None, for callbacks that write them;
+            ``stream=True`` returns an iterator instead, which runs the model while it is iterated over, yields the
+            predictions of each batch and keeps nothing. Leaving it early (``break``) ends the run in order.
         """
-        self.predict_loop.return_predictions = return_predictions is not False
+        self.predict_loop.return_predictions = return_predictions is not False and not stream
         loaders = {self.predict_loop: dataloaders}
+        if stream:
+            return stream_run(self, model, loaders, datamodule, ckpt_path)
         return start_run(self, TrainerFn.PREDICTING, model, loaders, datamodule, ckpt_path)
 
     def save_checkpoint(

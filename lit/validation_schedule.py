@@ -123,7 +123,7 @@ def is_due(trainer: Trainer) -> bool:
         return time.monotonic() - state.last_validation_time >= trainer.val_check_seconds
     if trainer.val_check_steps is not None:  # in manual optimization a batch may take several steps
         return state.global_step // trainer.val_check_steps > state.steps_before_batch // trainer.val_check_steps
-    if every == inf:
+    if every == inf or trainer.fit_loop.by_iterator and state.is_last_batch:  # there a step may take several batches
         return state.is_last_batch
     batches = state.total_batches_done if trainer.check_val_every_n_epoch is None else state.batches_done
     return batches % every == 0

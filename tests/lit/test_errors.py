@@ -79,14 +79,6 @@ def test_several_loaders_need_dataloader_idx() -> None:
         quiet_trainer().test(Net(), [loader(), loader()], verbose=False)
 
 
-def test_dataloader_iter_is_not_supported() -> None:
-    class Flavor(Net):
-        def training_step(self, dataloader_iter: Any) -> Any: ...
-
-    with pytest.raises(NotImplementedError, match="batch, batch_idx"):
-        quiet_trainer().fit(Flavor(), loader())
-
-
 def test_validation_step_without_loader_is_pointed_out() -> None:
     with pytest.warns(UserWarning, match="no validation loader") as caught:
         quiet_trainer().fit(Net(), loader())
