@@ -1,6 +1,7 @@
 """Callbacks: behaviour that the Trainer runs at named moments (hooks). ``lit.callbacks`` is this same module."""
 
 from callbacks.base import Callback
+from callbacks.batch_size_finder import BatchSizeFinder
 from callbacks.checkpoint import Checkpoint
 from callbacks.device_stats_monitor import DeviceStatsMonitor
 from callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
@@ -8,6 +9,7 @@ from callbacks.exceptions import MisconfigurationException
 from callbacks.finetuning import BackboneFinetuning, BaseFinetuning
 from callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
 from callbacks.lambda_function import LambdaCallback
+from callbacks.lr_finder import LearningRateFinder
 from callbacks.lr_monitor import LearningRateMonitor
 from callbacks.model_checkpoint import ModelCheckpoint
 from callbacks.model_summary import ModelSummary
@@ -24,6 +26,7 @@ __all__ = [
     "BackboneFinetuning",
     "BaseFinetuning",
     "BasePredictionWriter",
+    "BatchSizeFinder",
     "Callback",
     "Checkpoint",
     "DeviceStatsMonitor",
@@ -32,6 +35,7 @@ __all__ = [
     "EarlyStoppingReason",
     "GradientAccumulationScheduler",
     "LambdaCallback",
+    "LearningRateFinder",
     "LearningRateMonitor",
     "MisconfigurationException",
     "ModelCheckpoint",

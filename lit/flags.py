@@ -14,7 +14,7 @@ from engine.errors import did_you_mean, not_supported
 
 OLD_IN_WORDS = {
     "auto_lr_find": "call lit.tuner.Tuner(trainer).lr_find(model) before fit",
-    "auto_scale_batch_size": "choose the batch size yourself",
+    "auto_scale_batch_size": "call lit.tuner.Tuner(trainer).scale_batch_size(model) before fit",
     "auto_select_gpus": "use Trainer(devices=1)",
     "amp_backend": "leave it out",
     "amp_level": "leave it out",

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import engine
 from callbacks import MisconfigurationException
 from engine import Tensor
-from lit.device import batch_transfer
 from lit.dataloader_iter import takes_iterator
+from lit.device import batch_transfer
 from lit.hooks import is_overridden
 from lit.loaders import TrainingData, accepts_batch_idx
 from lit.module import LightningModule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import engine
@@ -70,10 +70,8 @@ def stream_run(
     with Preemption(trainer) as preemption, trainer.profiler.run(str(TrainerFn.PREDICTING), trainer):
         try:
             _begin(trainer, loaders, datamodule, ckpt_path, model_given=model is not None)
-            try:
+            with suppress(GeneratorExit):  # the loop has ended in order; so does the run
                 yield from trainer.predict_loop.stream()
-            except GeneratorExit:
-                pass  # the loop has ended in order; so does the run
             _finish(trainer)
         except BaseException as exception:
             _fail(trainer, preemption, exception)

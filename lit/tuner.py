@@ -1,113 +1,22 @@
-"""Tuner: look for a learning rate before training. It leaves the Trainer, the weights and the random streams alone."""
+"""Tuner: look for a learning rate or a batch size before a run. The searches are those of the callbacks of that name."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from callbacks import Callback, MisconfigurationException
-from lit.rng import isolate_rng
+from callbacks import BatchSizeFinder, LearningRateFinder, MisconfigurationException
+from callbacks.lr_finder import LRFinder
+from lit.datamodule import LightningDataModule
 
 if TYPE_CHECKING:
     from lit.module import LightningModule
     from lit.trainer import Trainer
 
-SMOOTHING = 0.98  # weight of the past in the running mean of the loss
-
-
-class LRFinder:
-    """What ``Tuner.lr_find`` found: ``results`` holds the learning rates under "lr" and the smoothed losses under "loss".
-
-    Example:
-        >>> from lit.tuner import LRFinder
-        >>> found = LRFinder({"lr": [0.001, 0.01, 0.1, 1.0], "loss": [1.0, 0.9, 0.3, 2.0]})
-        >>> found.suggestion(skip_begin=0, skip_end=1)
-        0.1
-    """
-
-    def __init__(self, results: dict[str, list[float]], mode: str = "exponential") -> None:
-        self.results, self.mode = results, mode
-
-    def suggestion(self, skip_begin: int = 10, skip_end: int = 1) -> float | None:
-        """The learning rate where the loss falls fastest, or None where there are too few finite losses.
-
-        Args:
-            skip_begin, skip_end: points at both ends that are left out.
-        """
-        stop = len(self.results["loss"]) - skip_end
-        losses = np.asarray(self.results["loss"][skip_begin:stop])
-        rates = np.asarray(self.results["lr"][skip_begin:stop])
-        finite = np.isfinite(losses)
-        losses, rates = losses[finite], rates[finite]
-        if len(losses) < 2:
-            return None
-        return float(rates[np.gradient(losses).argmin()])
-
-    def plot(self, suggest: bool = False, show: bool = False, ax: Any = None) -> Any:
-        """Draw the smoothed loss over the learning rate with Matplotlib.
-
-        Args:
-            suggest: mark the suggestion.
-            show: open a window, or show it in the notebook.
-            ax: the axes to draw on; None makes a figure.
-
-        Returns:
-            the figure.
-
-        Raises:
-            MisconfigurationException: Matplotlib is not installed.
-        """
-        try:
-            from matplotlib import pyplot
-        except ModuleNotFoundError as error:
-            raise MisconfigurationException("LRFinder.plot() needs Matplotlib. HINT: pip install matplotlib.") from error
-        figure, ax = pyplot.subplots() if ax is None else (ax.figure, ax)
-        rates, losses = self.results["lr"], self.results["loss"]
-        ax.plot(rates, losses)
-        if self.mode == "exponential":
-            ax.set_xscale("log")
-        ax.set_xlabel("Learning rate")
-        ax.set_ylabel("Loss")
-        suggestion = self.suggestion() if suggest else None
-        if suggestion is not None:
-            ax.plot(suggestion, losses[rates.index(suggestion)], markersize=10, marker="o", color="red")
-        if show:
-            pyplot.show()
-        return figure
-
-
-class _Sweep(Callback):
-    """Sets the learning rate before each optimizer step and keeps the smoothed loss after it."""
-
-    def __init__(self, rates: list[float], threshold: float | None) -> None:
-        self.rates, self.threshold = rates, threshold
-        self.results: dict[str, list[float]] = {"lr": [], "loss": []}
-        self.mean = 0.0
-        self.best = float("inf")
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        for group in trainer.optimizers[0].param_groups:
-            group["lr"] = self.rates[min(trainer.global_step, len(self.rates) - 1)]
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        step = trainer.global_step
-        if step == len(self.results["lr"]) or not outputs:  # gradients are still accumulating
-            return
-        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
-        self.mean = SMOOTHING * self.mean + (1 - SMOOTHING) * loss
-        smooth = self.mean / (1 - SMOOTHING**step)
-        self.results["lr"].append(self.rates[step - 1])
-        self.results["loss"].append(smooth)
-        self.best = min(self.best, smooth)
-        if self.threshold is not None and step > 1 and smooth > self.threshold * self.best:
-            trainer.should_stop = True
+METHODS = ("fit", "validate", "test", "predict")
 
 
 class Tuner:
-    """Looks for good settings of a run.
+    """Looks for good settings of a run. Weights, random streams and the Trainer are left as they were.
 
     Args:
         trainer: the Trainer that will train; its device, precision, accumulation and clipping are used.
@@ -125,7 +34,7 @@ class Tuner:
         >>> model = Line()
         >>> trainer = pl.Trainer(accelerator="cpu", logger=False)
         >>> found = Tuner(trainer).lr_find(model, torch.utils.data.DataLoader(torch.ones(4, 1)), num_training=40)
-        >>> model.lr == found.suggestion(), 1e-4 < model.lr < 1
+        >>> model.lr == found.suggestion(), 1e-8 < model.lr < 1
         (True, True)
     """
 
@@ -138,7 +47,7 @@ class Tuner:
         train_dataloaders: Any = None,
         val_dataloaders: Any = None,
         dataloaders: Any = None,
-        datamodule: Any = None,
+        datamodule: LightningDataModule | None = None,
         method: str = "fit",
         min_lr: float = 1e-8,
         max_lr: float = 1,
@@ -147,15 +56,15 @@ class Tuner:
         early_stop_threshold: float | None = 4.0,
         update_attr: bool = True,
         attr_name: str = "",
-    ) -> LRFinder:
+    ) -> LRFinder | None:
         """Train for a few steps with rising learning rates; weights and random streams are put back afterwards.
 
         Smith, "Cyclical Learning Rates for Training Neural Networks", 2017. The schedulers of ``configure_optimizers``
-        have no say, the module's buffers are put back too.
+        have no say.
 
         Args:
             model, train_dataloaders, datamodule: as for ``fit``.
-            val_dataloaders, dataloaders: accepted as in Lightning; nothing is validated.
+            val_dataloaders: accepted as in Lightning; nothing is validated. ``dataloaders`` must be None.
             method: "fit".
             min_lr, max_lr, num_training: learning rates of the first and the last of so many optimizer steps.
             mode: "exponential" or "linear": how it rises.
@@ -163,59 +72,83 @@ class Tuner:
             update_attr: whether to set the suggestion as the module's (or its hparams') ``lr`` or ``learning_rate``.
             attr_name: another name for it.
 
+        Returns:
+            what was found, with ``results``, ``suggestion()`` and ``plot()``; None under ``fast_dev_run``.
+
         Raises:
-            MisconfigurationException: ``method`` or ``mode`` is unknown, or the module has no such attribute.
+            MisconfigurationException: ``method`` is not "fit", loaders are passed under the wrong name, or there is more
+                than one optimizer.
+            AttributeError: the module has no such attribute.
+            ValueError: ``mode`` is unknown, or the Trainer has a LearningRateFinder.
         """
-        if method != "fit" or mode not in ("exponential", "linear"):
+        if method != "fit":
+            raise MisconfigurationException(f"Tuner.lr_find(method={method!r}): expected 'fit'.")
+        self._check(LearningRateFinder, method, train_dataloaders, val_dataloaders, dataloaders)
+        finder = LearningRateFinder(min_lr, max_lr, num_training, mode, early_stop_threshold, update_attr, attr_name)
+        if isinstance(train_dataloaders, LightningDataModule):
+            train_dataloaders, datamodule = None, train_dataloaders
+        finder.search(self._trainer, model, train_dataloaders, datamodule)
+        finder.use(model)
+        return finder.optimal_lr
+
+    def scale_batch_size(
+        self,
+        model: LightningModule,
+        train_dataloaders: Any = None,
+        val_dataloaders: Any = None,
+        dataloaders: Any = None,
+        datamodule: LightningDataModule | None = None,
+        method: str = "fit",
+        mode: str = "power",
+        steps_per_trial: int = 3,
+        init_val: int = 2,
+        max_trials: int = 25,
+        batch_arg_name: str = "batch_size",
+        margin: float = 0.05,
+        max_val: int = 8192,
+    ) -> int | None:
+        """Try larger and larger batches until memory runs out; the largest size that fits is set and returned.
+
+        Args:
+            model, datamodule: what runs; one of them makes the loaders and has the batch size. Loaders themselves cannot
+                be passed, but a datamodule may stand in the place of ``train_dataloaders`` or ``dataloaders``.
+            method: "fit", "validate", "test" or "predict".
+            mode: "power" doubles the size until memory runs out; "binsearch" goes on between the last two sizes.
+            steps_per_trial, init_val, max_trials: steps with each size, the first size, how often it is raised.
+            batch_arg_name: name of the attribute or hyper-parameter.
+            margin: with "binsearch", the share by which the size found is lowered.
+            max_val: the largest size that is considered.
+
+        Raises:
+            MisconfigurationException: loaders were passed, or nobody has such an attribute.
+            ValueError: ``method``, ``mode`` or ``margin`` is unknown, or the Trainer has a BatchSizeFinder.
+            MemoryError: a batch of one does not fit.
+        """
+        self._check(BatchSizeFinder, method, train_dataloaders, val_dataloaders, dataloaders)
+        finder = BatchSizeFinder(mode, steps_per_trial, init_val, max_trials, batch_arg_name, margin, max_val)
+        given = train_dataloaders if method == "fit" else dataloaders
+        if isinstance(given, LightningDataModule):
+            given, datamodule = None, given
+        if given is not None or val_dataloaders is not None:
             raise MisconfigurationException(
-                f"Tuner.lr_find(method={method!r}, mode={mode!r}): expected method 'fit', mode 'exponential' or 'linear'."
+                "Tuner.scale_batch_size(...): the batch size of loaders that are passed cannot be changed. HINT: return them"
+                " from the hooks of the module or of a datamodule."
             )
-        owner, name = _owner_of_lr(model, attr_name) if update_attr else (None, "")
-        spaced = np.geomspace if mode == "exponential" else np.linspace
-        sweep = _Sweep(spaced(min_lr, max_lr, num_training).tolist(), early_stop_threshold)
-        self._run(model, train_dataloaders, datamodule, sweep)
-        found = LRFinder(sweep.results, mode)
-        suggestion = found.suggestion()
-        if owner is not None and suggestion is not None:
-            if isinstance(owner, dict):
-                owner[name] = suggestion
-            else:
-                setattr(owner, name, suggestion)
-        return found
+        finder.check(model, datamodule)
+        return finder.search(self._trainer, model, datamodule, method)
 
-    def _run(self, model: LightningModule, train_dataloaders: Any, datamodule: Any, sweep: _Sweep) -> None:
-        outer = self._trainer
-        inner = type(outer)(
-            accelerator="gpu" if outer.root_device.type == "cuda" else "cpu",
-            devices=outer.device_ids if outer.root_device.type == "cuda" else 1,
-            precision=outer.precision,
-            accumulate_grad_batches=outer.accumulate_grad_batches,
-            gradient_clip_val=outer.gradient_clip_val,
-            gradient_clip_algorithm=outer.gradient_clip_algorithm,
-            max_epochs=-1,
-            max_steps=len(sweep.rates),
-            callbacks=[sweep],
-            barebones=True,
-            limit_val_batches=0,
-            default_root_dir=outer.default_root_dir,
-        )
-        weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        try:
-            with isolate_rng():
-                inner.fit(model, train_dataloaders, datamodule=datamodule)
-        finally:
-            model.load_state_dict(weights)
-            model.zero_grad()
-            model.trainer = outer
-
-
-def _owner_of_lr(model: LightningModule, attr_name: str) -> tuple[Any, str]:
-    """Where the learning rate is kept: the module, or its hyper-parameters."""
-    for name in [attr_name] if attr_name else ["lr", "learning_rate"]:
-        for owner in (model, model.hparams):
-            if name in owner if isinstance(owner, dict) else hasattr(owner, name):
-                return owner, name
-    raise MisconfigurationException(
-        f"Tuner.lr_find(...): {type(model).__name__} has no attribute"
-        f" {attr_name or 'lr or learning_rate'!r}, nor has its hparams. HINT: attr_name=..., or update_attr=False."
-    )
+    def _check(self, kind: type, method: str, train_dataloaders: Any, val_dataloaders: Any, dataloaders: Any) -> None:
+        if method not in METHODS:
+            raise ValueError(f"Tuner(method={method!r}): expected one of {', '.join(map(repr, METHODS))}.")
+        if method == "fit" and dataloaders is not None:
+            raise MisconfigurationException(
+                "Tuner(method='fit', dataloaders=...): HINT: for fit it is `train_dataloaders` and `val_dataloaders`."
+            )
+        if method != "fit" and (train_dataloaders is not None or val_dataloaders is not None):
+            raise MisconfigurationException(
+                f"Tuner(method={method!r}, train_dataloaders=...): HINT: for {method} it is `dataloaders`."
+            )
+        if any(isinstance(callback, kind) for callback in self._trainer.callbacks):
+            raise ValueError(
+                f"The Trainer has a {kind.__name__}, which searches when a run starts. HINT: remove it to use the Tuner."
+            )
