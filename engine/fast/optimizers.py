@@ -109,3 +109,61 @@ def adagrad(p, g, total, c, maximize):  # type: ignore[no-untyped-def]
         square = total[j] + d * d
         total[j] = square
         p[j] = p[j] * shrink + d * minus_rate / (np.sqrt(square) + eps)
+
+
+@exact
+def rmsprop_centered(p, g, square_avg, grad_avg, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), minus_lr, alpha, new_part, eps = _common(c, maximize), c[2], c[3], c[4], c[5]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        square = square_avg[j] * alpha + d * new_part * d
+        mean = grad_avg[j] + (d - grad_avg[j]) * new_part
+        square_avg[j], grad_avg[j] = square, mean
+        p[j] = p[j] * shrink + d * minus_lr / (np.sqrt(square - mean * mean) + eps)
+
+
+@exact
+def rmsprop_centered_momentum(p, g, square_avg, buffer, grad_avg, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), minus_lr, alpha, new_part, eps = _common(c, maximize), c[2], c[3], c[4], c[5]
+    momentum = c[6]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        square = square_avg[j] * alpha + d * new_part * d
+        mean = grad_avg[j] + (d - grad_avg[j]) * new_part
+        b = buffer[j] * momentum + d / (np.sqrt(square - mean * mean) + eps)
+        square_avg[j], grad_avg[j], buffer[j] = square, mean, b
+        p[j] = p[j] * shrink + b * minus_lr
+
+
+@exact
+def adadelta(p, g, square_avg, acc_delta, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), minus_lr, rho, new_part, eps = _common(c, maximize), c[2], c[3], c[4], c[5]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        square = square_avg[j] * rho + d * new_part * d
+        step = np.sqrt(acc_delta[j] + eps) / np.sqrt(square + eps) * d
+        square_avg[j], acc_delta[j] = square, acc_delta[j] * rho + step * new_part * step
+        p[j] = p[j] * shrink + step * minus_lr
+
+
+@exact
+def adamax(p, g, m, largest, c, maximize):  # type: ignore[no-untyped-def]
+    (sign, decay, shrink), new_part, beta2, eps, minus_rate = _common(c, maximize), c[2], c[3], c[4], c[5]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        mean = m[j] + (d - m[j]) * new_part
+        before, size = largest[j] * beta2, abs(d) + eps
+        most = before if before > size or before != before else size
+        m[j], largest[j] = mean, most
+        p[j] = p[j] * shrink + mean * minus_rate / most
+
+
+@exact
+def moments(p, g, m, v, c, maximize):  # type: ignore[no-untyped-def]
+    """RAdam's first steps: both moments take in the gradient, and the step goes along the first."""
+    (sign, decay, shrink), new_part, beta2, new_part_sq, step = _common(c, maximize), c[2], c[3], c[4], c[6]
+    for j in range(p.size):
+        d = _gradient(p[j], g[j], sign, decay)
+        mean = m[j] + (d - m[j]) * new_part
+        m[j], v[j] = mean, v[j] * beta2 + d * new_part_sq * d
+        p[j] = p[j] * shrink + mean * step

@@ -9,7 +9,7 @@ marked by `compiled_as` has a compiled form, which does all of it in one pass ov
 
 from __future__ import annotations
 
-import itertools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +20,15 @@ from engine.pool import LARGE
 
 __all__ = ["Constants", "Member", "Update", "compiled_as", "cut"]
 
-# Elements per block. On the CPU three to six operands of a block should fit in the second-level cache together;
-# smaller blocks lose time to the calls. On a GPU every operation costs a launch, so blocks are large.
-_CPU_BLOCK = 32 * 1024
-_GPU_BLOCK = 4 * 1024 * 1024
+# Elements per block. One thread is quickest where the operands of a block fit in its second-level cache together (2**15), but
+# two then ask for the interpreter so often that they wait for each other: 26 ms where blocks of 2**18 take 11, on one or the
+# other 19. On a GPU every operation costs a launch, so blocks are larger still.
+_CPU_BLOCK = 1 << 18
+_GPU_BLOCK = 1 << 22
+# A compiled kernel needs no scratch memory and takes parameters one by one, unless they are so small that the call costs more.
+_COMPILED = 1 << 13
 # Blocks are dealt into lanes with scratch memory of their own, so that as many threads can work side by side.
-_LANES = 16
+_LANES = os.cpu_count() or 1
 
 
 def compiled_as(name: str) -> Callable[[Callable], Callable]:
@@ -208,34 +211,38 @@ def cut(xp: Any, flats: list[Any], members: list[Member], dtype: Any) -> tuple[l
     limit = _CPU_BLOCK if xp is np else _GPU_BLOCK
     if dtype.itemsize > 4:
         limit //= 2
-    large = [m for m in members if m.array.size > limit // 2 and m.array.flags.c_contiguous]
+    total = sum(m.array.size for m in members)
+    compiled = xp is np and total >= LARGE and dtype == np.float32 and fast.kernels("optimizers") is not None
+    apart = min(_COMPILED, limit // 2) if compiled else limit // 2
+    large = [m for m in members if m.array.size > apart and m.array.flags.c_contiguous]
     flat_grads = {m.index for m in large}
-    runs = _runs([m for m in members if m.index not in flat_grads], limit)
-    stretches = [(m, span) for m in large for span in _stretches(m.array.size, limit)]
-    longest = max([run[-1].stop - run[0].start for run in runs] + [span.stop - span.start for _, span in stretches])
-    buffers = (4 + len(flats)) if narrow else 3
-    number = len(runs) + len(stretches)
-    apart = xp is np and sum(m.array.size for m in members) >= LARGE and not _overlap([m.array for m in members])
-    number = min(_LANES, number) if apart else 1
+    work: list[tuple[int, int, list]] = []  # first and last element of the state, and (member, stretch or None for the whole)
+    for run in _runs([m for m in members if m.index not in flat_grads], limit):
+        work.append((run[0].start, run[-1].stop, [(m, None) for m in run]))
+    for m in large:
+        work += [(m.start + span.start, m.start + span.stop, [(m, span)]) for span in _stretches(m.array.size, limit)]
+    side_by_side = xp is np and total >= LARGE and not _overlap([m.array for m in members])
+    number = min(_LANES, len(work)) if side_by_side else 1
+    longest = max(stop - start for start, stop, _ in work)
     computing = np.float32 if narrow else dtype
-    scratches = [tuple(xp.empty(longest, computing) for _ in range(buffers)) for _ in range(number)]
+    scratches = [tuple(xp.empty(longest, computing) for _ in range(4 + len(flats) if narrow else 3)) for _ in range(number)]
     lanes: list[list] = [[] for _ in range(number)]
-    turns = itertools.cycle(zip(lanes, scratches))
-    for run in runs:
-        blocks, scratch = next(turns)
-        state = tuple(flat[run[0].start : run[-1].stop] for flat in flats)
-        if narrow:
-            blocks.append(WidenedBlock(xp, scratch, state, [(m, None) for m in run]))
-        else:
-            blocks.append(GatheredBlock(xp, scratch, state, run))
-    for member, span in stretches:
-        blocks, scratch = next(turns)
-        state = tuple(flat[member.start + span.start : member.start + span.stop] for flat in flats)
-        if narrow:
-            blocks.append(WidenedBlock(xp, scratch, state, [(member, span)]))
-        else:
-            blocks.append(DirectBlock(xp, scratch, state, member, span))
-    return lanes, flat_grads
+    dealt = 0
+    for start, stop, pieces in work:
+        lane = min(number - 1, dealt * number // max(total, 1))
+        dealt += stop - start
+        state = tuple(flat[start:stop] for flat in flats)
+        lanes[lane].append(_block(xp, scratches[lane], state, pieces, narrow))
+    return [lane for lane in lanes if lane], flat_grads
+
+
+def _block(xp: Any, scratch: tuple, state: tuple, pieces: list, narrow: bool) -> Any:
+    (member, span), *_ = pieces
+    if narrow:
+        return WidenedBlock(xp, scratch, state, pieces)
+    if span is None:
+        return GatheredBlock(xp, scratch, state, [m for m, _ in pieces])
+    return DirectBlock(xp, scratch, state, member, span)
 
 
 def _overlap(arrays: list) -> bool:

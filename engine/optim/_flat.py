@@ -21,7 +21,7 @@ from engine.errors import not_supported
 from engine.optim._blocks import Constants, Member, Update, cut
 from engine.optim._storage import Arena, Slot, as_real, kind_of
 from engine.optim.optimizer import Optimizer
-from engine.pool import parallel_for
+from engine.pool import LARGE, parallel_for
 from engine.tensor import Tensor
 
 __all__ = ["FlatOptimizer", "check_not_negative", "check_switches", "number"]
@@ -32,9 +32,11 @@ class _Part:
 
     __slots__ = ("arena", "constants", "count_view", "first", "fresh", "lanes", "large", "rows")
 
-    def __init__(self, arena: Arena, rows: list[int], fresh: bool, lanes: list[list], constants: Constants) -> None:
+    def __init__(
+        self, arena: Arena, rows: list[int], fresh: bool, lanes: list[list], constants: Constants, large: bool
+    ) -> None:
         self.arena, self.fresh, self.lanes, self.constants = arena, fresh, lanes, constants
-        self.large = sum(map(len, lanes)) > 1  # work for compiled kernels
+        self.large = large  # work for compiled kernels
         self.first = rows[0]
         self.rows = np.array(rows)
         neighbours = rows == list(range(rows[0], rows[0] + len(rows)))
@@ -240,7 +242,8 @@ class FlatOptimizer(Optimizer):
         flats = [as_real(flat).reshape(-1) for flat in arena.flats.values()]
         lanes, flat_grads = cut(arena.xp, flats, places, dtype)
         computing = np.dtype(np.float32) if dtype.itemsize < 4 else dtype
-        part = _Part(arena, [slot.row for slot in slots], fresh, lanes, Constants(arena.xp, computing))
+        large = sum(a.size for a in arrays) >= LARGE
+        part = _Part(arena, [slot.row for slot in slots], fresh, lanes, Constants(arena.xp, computing), large)
         return part, flat_grads
 
     def _remembers(self, p: Tensor, quantities: dict[str, float]) -> bool:

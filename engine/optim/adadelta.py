@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine.optim._blocks import compiled_as
 from engine.optim._flat import FlatOptimizer, check_not_negative, check_switches, number
 from engine.tensor import Tensor
 
@@ -13,6 +14,7 @@ __all__ = ["Adadelta"]
 _AVERAGES = {"square_avg": 0.0, "acc_delta": 0.0}
 
 
+@compiled_as("adadelta")
 def _adadelta(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     square_avg, acc_delta = state
     minus_lr, rho, new_part, eps = c

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine.optim._blocks import compiled_as
 from engine.optim._flat import FlatOptimizer, check_not_negative, check_switches, number
 from engine.optim.adam import check_plain_betas
 from engine.tensor import Tensor
@@ -14,6 +15,7 @@ __all__ = ["Adamax"]
 _MOMENTS = {"exp_avg": 0.0, "exp_inf": 0.0}
 
 
+@compiled_as("adamax")
 def _adamax(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     m, largest = state
     new_part, beta2, eps, minus_rate = c

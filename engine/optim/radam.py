@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine.optim._blocks import compiled_as
 from engine.optim._flat import FlatOptimizer, check_not_negative, check_switches, number
 from engine.optim.adam import check_plain_betas
 from engine.tensor import Tensor
@@ -25,11 +26,13 @@ def _take_in(xp: Any, g: Any, s: Any, state: tuple, c: tuple) -> None:
     xp.add(v, s, v)
 
 
+@compiled_as("moments")
 def _plain(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     _take_in(xp, g, s, state, c)
     xp.multiply(state[0], c[4], s)
 
 
+@compiled_as("adam")
 def _adaptive(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     _take_in(xp, g, s, state, c)
     xp.sqrt(state[1], t)

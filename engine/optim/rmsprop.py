@@ -70,12 +70,14 @@ def _momentum(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     _step_with_momentum(xp, g, s, t, state[1], c)
 
 
+@compiled_as("rmsprop_centered")
 def _centered(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     _take_in(xp, g, s, state[0], c)
     _deviation(xp, g, s, t, state[0], state[1], c)
     _step(xp, g, s, t, c[0])
 
 
+@compiled_as("rmsprop_centered_momentum")
 def _centered_momentum(xp: Any, g: Any, s: Any, t: Any, state: tuple, c: tuple) -> None:
     _take_in(xp, g, s, state[0], c)
     _deviation(xp, g, s, t, state[0], state[2], c)

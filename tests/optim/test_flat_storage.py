@@ -222,6 +222,7 @@ COMPILED = [
     *[("SGD", {}), ("SGD", {"momentum": 0.9, "dampening": 0.2}), ("SGD", {"momentum": 0.9, "nesterov": True})],
     *[("Adam", {}), ("Adam", {"amsgrad": True}), ("AdamW", {}), ("AdamW", {"amsgrad": True})],
     *[("RMSprop", {}), ("RMSprop", {"momentum": 0.9}), ("RMSprop", {"centered": True}), ("Adagrad", {"lr_decay": 0.1})],
+    *[("RMSprop", {"centered": True, "momentum": 0.9}), ("Adadelta", {}), ("Adamax", {}), ("RAdam", {})],
 ]
 
 
@@ -238,7 +239,7 @@ def test_compiled_steps_equal_the_chains_to_the_last_bit(
         parameters = [leaf(value) for value in values]
         optimizer = getattr(optim, name)(parameters, lr=0.01, weight_decay=weight_decay, maximize=maximize, **options)
         with engine.backends.fast.flags(enabled=compiled):
-            run(optimizer, parameters, 3)
+            run(optimizer, parameters, 7)
         states = [t for p in parameters for t in optimizer.state[p].values()]
         return [t._array.copy() for t in (*parameters, *states)]
 
