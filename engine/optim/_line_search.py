@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 __all__ = ["strong_wolfe"]
 
 C1, C2 = 1e-4, 0.9  # sufficient decrease, curvature
-MAX_STEPS = 25
 
 
 class Point(NamedTuple):
@@ -34,7 +33,7 @@ def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None)
 
 
 def strong_wolfe(evaluate: Callable[[float], Point], start: Point, t: float, length: float,
-                 tolerance_change: float) -> tuple[Point, int]:
+                 tolerance_change: float, most: int) -> tuple[Point, int]:
     """Find a step length that satisfies the strong Wolfe conditions.
 
     Args:
@@ -42,6 +41,7 @@ def strong_wolfe(evaluate: Callable[[float], Point], start: Point, t: float, len
         start: the point at 0, with a negative slope.
         t: the first step length to try.
         length: the largest element of the direction; the bracket is small enough when `length` times its width is.
+        most: how many steps may follow the first; then the better end of the bracket is taken.
 
     Returns: the best point, and how often `evaluate` was called.
     """
@@ -54,7 +54,7 @@ def strong_wolfe(evaluate: Callable[[float], Point], start: Point, t: float, len
 
     before, now, evaluations, done = start, evaluate(t), 1, False
     steps = 0
-    while steps < MAX_STEPS:
+    while steps < most:
         if too_high(now) or (steps > 1 and now.f >= before.f) or (not flat(now) and now.slope >= 0):
             bracket = [before, now]
             break
@@ -69,7 +69,7 @@ def strong_wolfe(evaluate: Callable[[float], Point], start: Point, t: float, len
 
     stuck = False
     low, high = (0, 1) if bracket[0].f <= bracket[1].f else (1, 0)
-    while not done and steps < MAX_STEPS and abs(bracket[1].t - bracket[0].t) * length >= tolerance_change:
+    while not done and steps < most and abs(bracket[1].t - bracket[0].t) * length >= tolerance_change:
         t, stuck = _step_inside(cubic_minimum(bracket[0], bracket[1]), bracket, stuck)
         now = evaluate(t)
         evaluations += 1

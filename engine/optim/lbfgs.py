@@ -122,7 +122,8 @@ class LBFGS(Optimizer):
             if slope > -tolerance_change:
                 break
             last = iterations == group["max_iter"]
-            found, calls = self._go(closure, group, Point(0.0, loss, g, slope), t, d, last)
+            most = group["max_eval"] - evaluations
+            found, calls = self._go(closure, group, Point(0.0, loss, g, slope), t, d, last, most)
             before, (t, loss, g) = loss, found[:3]
             state["t"] = t
             evaluations += calls
@@ -159,9 +160,9 @@ class LBFGS(Optimizer):
             q += ds * kind(weight - float(dy @ q) * ro)
         return q
 
-    def _go(self, closure: Callable, group: dict[str, Any], start: Point, t: float, d: Any,
-            last: bool) -> tuple[Point, int]:
-        """Move along `d`; returns the point reached and how often the closure was called."""
+    def _go(self, closure: Callable, group: dict[str, Any], start: Point, t: float, d: Any, last: bool,
+            most: int) -> tuple[Point, int]:
+        """Move along `d`; returns the point reached and how often the closure was called (`most`: see `strong_wolfe`)."""
 
         def measure(t: float) -> Point:
             with enable_grad():
@@ -186,6 +187,6 @@ class LBFGS(Optimizer):
             put_back()
             return point
 
-        found, calls = strong_wolfe(evaluate, start, t, float(abs(d).max()), group["tolerance_change"])
+        found, calls = strong_wolfe(evaluate, start, t, float(abs(d).max()), group["tolerance_change"], most)
         self._move(found.t, d)
         return found, calls

@@ -80,3 +80,27 @@ def test_refusals() -> None:
 
     with pytest.raises(RuntimeError, match="strong_wolfe"):
         optimizer.step(closure)
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 4])
+def test_line_search_stays_within_the_evaluations_of_a_step(max_iter):
+    """With a small first step the Wolfe conditions take many evaluations: `max_eval` ends the search, as in torch."""
+    torch = pytest.importorskip("torch")
+    found = []
+    for lib in (engine, torch):
+        w = lib.tensor([3.0, -2.0, 0.5], dtype=lib.float64, requires_grad=True)
+        optimizer = lib.optim.LBFGS([w], lr=1e-3, max_iter=max_iter, line_search_fn="strong_wolfe")
+        losses = []
+
+        def closure(lib=lib, w=w, optimizer=optimizer, losses=losses):
+            optimizer.zero_grad()
+            loss = ((w - 1) ** 4).sum() + (w[0] * w[1]) ** 2
+            loss.backward()
+            losses.append(loss.item())
+            return loss
+
+        for _ in range(3):
+            optimizer.step(closure)
+        found.append(losses)
+    assert len(found[0]) == len(found[1])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
