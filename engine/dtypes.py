@@ -84,6 +84,7 @@ F32 = float32.np
 F64 = float64.np
 BF16 = bfloat16.np
 F16 = float16.np
+HALVES = (BF16, F16)
 
 _SIGNED = (int8, int16, int32, int64)
 _UNSIGNED = (uint8, uint16, uint32, uint64)

@@ -158,8 +158,7 @@ def apply(card: Any, tensors: Sequence, params: Sequence = ()) -> Any:
     if card.promote or card.to_float:
         arrays = common_arrays(card, arrays)
         if half is not None:
-            d = next(a.dtype for a in arrays if a is not None)
-            half = d if d is BF16 or d is F16 else None
+            half = next((a.dtype for a in arrays if a is not None and (a.dtype is BF16 or a.dtype is F16)), None)
     if half is not None and not card.moves:
         arrays = [_lift_half(a) for a in arrays]
     else:
@@ -311,8 +310,9 @@ def keep_inputs(node: Any, users: Sequence, tensors: Sequence) -> None:
 
 
 def _number(value: Any, others: Sequence) -> Tensor:
-    """A Python scalar among an operator's inputs as a 0-d tensor of the common dtype."""
-    return wrap(scalar_array(value, dtypes.result_dtype([t for t in others if t is not None]).np))
+    """A Python scalar among an operator's inputs as a 0-d tensor of the common dtype, float32 for 16-bit ones."""
+    dtype = dtypes.result_dtype([t for t in others if t is not None]).np
+    return wrap(scalar_array(value, F32 if dtype is BF16 or dtype is F16 else dtype))
 
 
 def trace(node: Any) -> None:
@@ -351,10 +351,12 @@ def common_arrays(card: Any, arrays: list) -> list:
         d = found or dtypes.from_numpy_dtype(a.dtype)
         if card.to_float and d.category < 2:
             d = dtypes.get_default_dtype()
-        if backend.is_array(a):
-            out.append(a if a.dtype is d.np else a.astype(d.np))
-        else:
-            out.append(scalar_array(a, d.np))
+        if getattr(a, "dtype", None) is d.np:
+            out.append(a)
+            continue
+        half = d.np is BF16 or d.np is F16
+        wanted = F32 if half and card.wide_numbers and not getattr(a, "ndim", 0) else d.np
+        out.append(a.astype(wanted) if backend.is_array(a) else scalar_array(a, wanted))
     return out
 
 

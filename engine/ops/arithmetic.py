@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import HALVES
 from ..tensor import Tensor
 from .base import CARDS, Op, apply, install, op
 from .inplace import write_out
@@ -20,15 +21,15 @@ ADD = binary("add", ufunc=np.add, quiet=False, public=False, grads=(lambda xp, g
              doc="Elementwise sum of two broadcastable tensors or numbers.")
 SUB = binary("sub", ufunc=np.subtract, quiet=False, public=False,
              grads=(lambda xp, g, a, b: g, lambda xp, g, a, b: -g), doc="Elementwise difference `input - other`.")
-MUL = binary("mul", "multiply", ufunc=np.multiply, quiet=False, keep={0: (1,), 1: (0,)},
+MUL = binary("mul", "multiply", ufunc=np.multiply, quiet=False, wide_numbers=True, keep={0: (1,), 1: (0,)},
              grads=(lambda xp, g, a, b: g * xp.conj(b), lambda xp, g, a, b: g * xp.conj(a)), doc="""
 Elementwise product of two broadcastable tensors or numbers.
 
 >>> torch.mul(torch.tensor([1., 2.]), 3)
 tensor([3., 6.])
 """)
-DIV = binary("true_divide", ufunc=np.true_divide, to_float=True, keep={0: (1,), 1: (0, 1)}, node="DivBackward0",
-             domain_b=(0.5, 2.0), public=False,
+DIV = binary("true_divide", ufunc=np.true_divide, to_float=True, wide_numbers=True, keep={0: (1,), 1: (0, 1)},
+             node="DivBackward0", domain_b=(0.5, 2.0), public=False,
              grads=(lambda xp, g, a, b: g / xp.conj(b), lambda xp, g, a, b: -g * xp.conj(a / (b * b))),
              doc="Elementwise quotient; integers divide to the default floating dtype.")
 NEG = unary("neg", "negative", ufunc=np.negative, grad=lambda xp, g, x, y: -g, to_float=False, doc="""
@@ -48,13 +49,23 @@ def _check_sub(a: Any, b: Any) -> None:
                                "invert a mask, use the `~` or `logical_not()` operator instead.")
 
 
+def _with_multiple(card: Any, input: Any, other: Any, alpha: Any, out: Tensor | None) -> Tensor:
+    """`card` of `input` and `alpha * other`. For 16-bit inputs `alpha` is rounded first, the result once, as in torch."""
+    kinds = [t._array.dtype for t in (input, other) if isinstance(t, Tensor)]
+    if kinds[0] not in HALVES or kinds[0] != kinds[-1]:
+        return card.call(input, MUL.call(other, alpha), out=out)
+    wide = [t.float() if isinstance(t, Tensor) else t for t in (input, other)]  # type: ignore[attr-defined]
+    result = card.call(wide[0], MUL.call(wide[1], float(kinds[0].type(alpha)))).to(kinds[0])
+    return result if out is None else write_out(out, result)
+
+
 def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """`input + alpha * other`, elementwise with broadcasting.
 
     >>> torch.add(torch.tensor([1., 2.]), torch.tensor([10., 20.]), alpha=2)
     tensor([21., 42.])
     """
-    return ADD.call(input, other if alpha == 1 else MUL.call(other, alpha), out=out)
+    return ADD.call(input, other, out=out) if alpha == 1 else _with_multiple(ADD, input, other, alpha, out)
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
@@ -64,7 +75,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) ->
     tensor([0., 1.])
     """
     _check_sub(input, other)
-    return SUB.call(input, other if alpha == 1 else MUL.call(other, alpha), out=out)
+    return SUB.call(input, other, out=out) if alpha == 1 else _with_multiple(SUB, input, other, alpha, out)
 
 
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -297,6 +308,12 @@ def _dunder(call: Any, swap: bool = False) -> Any:
     return method
 
 
+def _inverse_times(self: Tensor, number: Any) -> Tensor:
+    """`number / self` as torch computes it: the reciprocal, times the number."""
+    inverse = CARDS["reciprocal"].call(self)
+    return inverse if isinstance(number, int) and number == 1 else MUL.call(inverse, number)
+
+
 def _sub_dunder(self: Tensor, other: Any) -> Any:
     if self._array.dtype.kind == "b":
         _check_sub(self, other)
@@ -305,7 +322,7 @@ def _sub_dunder(self: Tensor, other: Any) -> Any:
 
 _METHODS = {
     "__add__": ADD.dunder, "__radd__": ADD.dunder, "__sub__": _sub_dunder, "__rsub__": _dunder(sub, swap=True),
-    "__mul__": MUL.dunder, "__rmul__": MUL.dunder, "__truediv__": DIV.dunder, "__rtruediv__": _dunder(div, swap=True),
+    "__mul__": MUL.dunder, "__rmul__": MUL.dunder, "__truediv__": DIV.dunder, "__rtruediv__": _dunder(_inverse_times),
     "__floordiv__": _dunder(FloorDivide.call), "__rfloordiv__": _dunder(FloorDivide.call, swap=True),
     "__mod__": _dunder(Remainder.call), "__rmod__": _dunder(Remainder.call, swap=True),
     "__pow__": _dunder(Pow.call), "__rpow__": _dunder(Pow.call, swap=True),

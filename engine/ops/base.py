@@ -37,6 +37,7 @@ class Op:
     shares = False  # several outputs lie in the first input's memory
     promote = False  # inputs are brought to their common dtype first
     to_float = False  # integer inputs are computed in the default floating dtype
+    wide_numbers = False  # numbers and 0-d tensors meet 16-bit inputs in float32, not rounded to 16 bits first
     moves = False  # moves elements without arithmetic: half precision needs no detour through float32
     differentiable = True
     batched: Any = None  # (level, *forward's arguments) -> forward's result on batched arrays, or None: see batching.py

@@ -328,7 +328,7 @@ class Lerp(Op):
     tensor([ 2.5000, 12.5000])
     """
 
-    n, promote = 3, True
+    n, promote, wide_numbers = 3, True, True
     keep = {0: (2,), 1: (2,), 2: (0, 1)}
 
     @staticmethod

@@ -274,7 +274,8 @@ class LayerNorm(Op):
 class RMSNorm(Op):
     """Divide by the root mean square over the last dimensions, those of `normalized_shape`; then scale by `weight`.
 
-    `eps` defaults to the machine epsilon of the dtype. RuntimeError if the shapes do not fit. Zhang and Sennrich 2019.
+    `eps` defaults to the machine epsilon of the dtype, of float32 for 16-bit floats. RuntimeError if the shapes do not
+    fit. Zhang and Sennrich 2019.
 
     >>> nn.functional.rms_norm(torch.tensor([3., 4.]), (2,))
     tensor([0.8485, 1.1314])
@@ -321,7 +322,9 @@ class RMSNorm(Op):
     def call(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
         shape = expect_tensor(input, "rms_norm")._array.shape
         sizes = _trailing(shape, normalized_shape, "rms_norm", weight, None)
-        return RMSNorm.apply(input, weight, sizes, dtypes.finfo(input.dtype).eps if eps is None else eps)
+        if eps is None:  # of the arithmetic, which is float32 for shorter floats
+            eps = dtypes.finfo(dtypes.float64 if input.dtype is dtypes.float64 else dtypes.float32).eps
+        return RMSNorm.apply(input, weight, sizes, eps)
 
     @staticmethod
     def samples(make: Any) -> Any:

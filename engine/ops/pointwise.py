@@ -147,12 +147,13 @@ def _unary_function(card: Any) -> Callable:
 
 def binary(name: str, *aliases: str, ufunc: Callable, grads: tuple = (None, None), keep: Any = (), doc: str,
            to_float: bool = False, domain: tuple = (-2.0, 2.0), domain_b: tuple | None = None, inplace: bool = True,
-           quiet: bool = True, node: str = "", differentiable: bool = True, public: bool = True) -> type[Binary]:
+           quiet: bool = True, node: str = "", differentiable: bool = True, public: bool = True,
+           wide_numbers: bool = False) -> type[Binary]:
     """Register a two-input row. `keep`: as `Op.keep`; `quiet=False` for operators that hardly ever raise a warning."""
     body: dict[str, Any] = {
         "__doc__": doc, "ufunc": staticmethod(ufunc), "grads": grads, "keep": keep, "to_float": to_float,
         "domain": domain, "domain_b": domain_b, "differentiable": differentiable and grads != (None, None),
-        "forward": staticmethod(lambda xp, a, b: ufunc(a, b)),
+        "wide_numbers": wide_numbers, "forward": staticmethod(lambda xp, a, b: ufunc(a, b)),
         "backward": staticmethod(_binary_backward(grads, bool(keep))),
     }
     card: Any = type("".join(p.capitalize() for p in name.split("_")), (Binary,), body)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..tensor import Tensor, check_dim
 from .base import CARDS, composite, expect_tensor
 from .casting import casting, lower
@@ -145,13 +146,23 @@ def _product_samples(make: Any) -> Any:
 # -- adding to a product ----------------------------------------------------------------------------------------------
 
 
-def _blend(input: Tensor, product: Any, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
-    """`beta * input + alpha * product`; with beta 0 `input` is not read."""
+def _blend(input: Tensor, multiply: Any, a: Tensor, b: Tensor, beta: Any, alpha: Any, out: Tensor | None) -> Tensor:
+    """`beta * input + alpha * multiply(a, b)`; with beta 0 `input` is not read. 16-bit inputs are rounded once, at the end."""
+    dtype = input._array.dtype
+    if dtype in dtypes.HALVES and a._array.dtype == b._array.dtype == dtype:
+        wide = _blend(input.float(), multiply, a.float(), b.float(), beta, alpha, None)  # type: ignore[attr-defined]
+        return _out(wide.to(dtype), out)
+    product = multiply(a, b)
     if alpha != 1:
         product = product * alpha
     if beta == 0:
         return _out(product, out)
     return _out((input if beta == 1 else input * beta) + product, out)  # type: ignore[operator]
+
+
+def _rounded(input: Tensor, number: Any) -> float:
+    """A number as the dtype of `input` holds it."""
+    return float(input._array.dtype.type(number))
 
 
 @composite("addmm", inplace=True)
@@ -163,7 +174,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     """
     if casting.on and out is None:
         input, mat1, mat2 = lower(input, mat1, mat2)
-    return _blend(input, mm(mat1, mat2), beta, alpha, out)
+    return _blend(input, mm, mat1, mat2, beta, alpha, out)
 
 
 @composite("addmv", inplace=True)
@@ -173,7 +184,10 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
     >>> torch.addmv(torch.tensor([1.]), torch.tensor([[1., 2.]]), torch.tensor([3., 4.]))
     tensor([12.])
     """
-    return _blend(input, mv(mat, vec), beta, alpha, out)
+    if input._array.dtype in dtypes.HALVES:  # torch rounds the factors, and the first product
+        beta, alpha = _rounded(input, beta), _rounded(input, alpha)
+        input, beta = (input if beta == 1 else input * beta), float(beta != 0)  # type: ignore[operator]
+    return _blend(input, mv, mat, vec, beta, alpha, out)
 
 
 @composite("addr", inplace=True)
@@ -183,7 +197,10 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     >>> torch.addr(torch.tensor([[1.]]), torch.tensor([2.]), torch.tensor([3.]))
     tensor([[7.]])
     """
-    return _blend(input, outer(vec1, vec2), beta, alpha, out)
+    if input._array.dtype in dtypes.HALVES:  # torch rounds the factors, and every product
+        product = outer(vec1 * _rounded(input, alpha), vec2)  # type: ignore[operator]
+        return _out(input * _rounded(input, beta) + product if beta else product, out)  # type: ignore[operator]
+    return _blend(input, outer, vec1, vec2, beta, alpha, out)
 
 
 @composite("baddbmm", inplace=True)
@@ -196,7 +213,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
     """
     if casting.on and out is None:
         input, batch1, batch2 = lower(input, batch1, batch2)
-    return _blend(input, bmm(batch1, batch2), beta, alpha, out)
+    return _blend(input, bmm, batch1, batch2, beta, alpha, out)
 
 
 @composite("addbmm", inplace=True)
@@ -209,7 +226,7 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     """
     if casting.on and out is None:
         input, batch1, batch2 = lower(input, batch1, batch2)
-    return _blend(input, bmm(batch1, batch2).sum(0), beta, alpha, out)  # type: ignore[attr-defined]
+    return _blend(input, lambda a, b: bmm(a, b).sum(0), batch1, batch2, beta, alpha, out)  # type: ignore[attr-defined]
 
 
 @samples_for("addmm")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from engine import dtypes
 from engine.ops._blocked import product
 from engine.optim._each import EachOptimizer, zeros_like
 from engine.optim._flat import number
@@ -26,16 +27,21 @@ def _orthogonal(xp: Any, m: Any, coefficients: tuple, steps: int, eps: float) ->
     """A matrix with the singular vectors of `m` and singular values near 1, by Newton-Schulz iteration of fifth order.
 
     x = a x + (b s + c s s) x with s = x x^T pulls singular values in (0, 1] towards 1; the usual coefficients do so fast and
-    not quite, which leaves them between 0.7 and 1.2.
+    not quite, which leaves them between 0.7 and 1.2. As in torch everything is rounded to bfloat16.
     """
-    a, b, c = coefficients
+
+    def rounded(array: Any) -> Any:
+        return array.astype(dtypes.BF16).astype(np.float32) if xp is np else array.astype(np.float32)
+
+    a, b, c = (np.float32(k) for k in coefficients)
     times = product if xp is np else xp.matmul
     tall = m.shape[0] > m.shape[1]
-    x = m.T if tall else m
-    x = x / max(float(xp.sqrt(xp.square(x).sum())), eps)
+    x = rounded(m.T if tall else m)
+    norm = float(rounded(xp.sqrt(xp.square(x).sum())))
+    x = rounded(x / np.float32(max(norm, eps)))
     for _ in range(steps):
-        square = times(x, xp.ascontiguousarray(x.T))
-        x = a * x + times(b * square + c * times(square, square), x)
+        square = rounded(times(x, xp.ascontiguousarray(x.T)))
+        x = rounded(a * x + times(rounded(b * square + c * times(square, square)), x))
     return x.T if tall else x
 
 
@@ -57,8 +63,7 @@ class Muon(EachOptimizer):
         adjust_lr_fn: f: "original" (the default) is sqrt(max(1, rows / columns)), "match_rms_adamw" is
             0.2 sqrt(max(rows, columns)).
 
-    State per parameter: "momentum_buffer" (m). The iteration is computed in float32, or the parameter's float64 (torch: in
-    bfloat16, so numbers agree to two or three digits).
+    State per parameter: "momentum_buffer" (m). The iteration is computed in bfloat16, as torch does.
 
     Raises:
         ValueError: a hyperparameter out of range, or a parameter that is not a matrix.
@@ -122,6 +127,6 @@ class Muon(EachOptimizer):
     def _update(self, xp: Any, w: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         momentum, buffer = group["momentum"], state["momentum_buffer"]
         buffer += (1 - momentum) * (g - buffer)
-        direction = g + momentum * (buffer - g) if group["nesterov"] else buffer
+        direction = buffer - (1 - momentum) * (buffer - g) if group["nesterov"] else buffer
         direction = _orthogonal(xp, direction, group["ns_coefficients"], group["ns_steps"], group["eps"])
-        w -= number(group["lr"]) * _ADJUSTMENTS[group["adjust_lr_fn"]](*w.shape) * direction
+        w -= number(group["lr"]) * _ADJUSTMENTS[group["adjust_lr_fn"]](*w.shape) * direction.astype(w.dtype)
