@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from callbacks.durations import seconds_of
@@ -98,7 +97,7 @@ def interval_of(given: Any) -> timedelta | None:
     return None if given is None else timedelta(seconds=seconds_of("ModelCheckpoint(train_time_interval={})", given))
 
 
-@contextmanager
+@contextlib.contextmanager
 def restored_on_failure(obj: Any, names: Iterable[str]) -> Iterator[None]:
     """Put the attributes ``names`` back, with the contents they had, if the block ends with an exception."""
     before = {name: copy.copy(getattr(obj, name)) for name in names}
@@ -128,15 +127,17 @@ def may_remove(path: str, folder: str, resumed_from: str | os.PathLike[str] | No
         >>> may_remove("run/a.ckpt", "run", resumed_from="run/a.ckpt")
         False
     """
-    file = Path(path).absolute()
-    if resumed_from is not None and file == Path(resumed_from).absolute():
+    file = os.path.abspath(path)
+    if resumed_from is not None and file == os.path.abspath(resumed_from):
         return False
-    return Path(folder).absolute() in file.parents
+    return file.startswith(os.path.join(os.path.abspath(folder), ""))
 
 
 def link_or_copy(target: str, path: str) -> None:
     """Make ``path`` a relative symbolic link to ``target``, or a copy of it where links are not allowed."""
-    temporary = f"{path}.{os.getpid()}.part"
+    temporary = f"{path}.part"  # one name: what a killed run left is written over
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
     try:
         os.symlink(os.path.relpath(target, os.path.dirname(path)), temporary)
     except OSError:  # Windows without the privilege, or a filesystem without links

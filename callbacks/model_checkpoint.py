@@ -11,7 +11,6 @@ import time
 import warnings
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from callbacks import checkpoint_files as files
@@ -165,28 +164,21 @@ class ModelCheckpoint(Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         """Paths and scores, as text and plain numbers."""
 
-        def number(score: Any) -> float | None:
-            return None if score is None else float(score)
-
         return {
             "monitor": self.monitor,
             "dirpath": self.dirpath,
             "best_model_path": self.best_model_path,
-            "best_model_score": number(self.best_model_score),
-            "current_score": number(self.current_score),
-            "best_k_models": {path: number(score) for path, score in self.best_k_models.items()},
+            "best_model_score": as_number(self.best_model_score),
+            "current_score": as_number(self.current_score),
+            "best_k_models": {path: as_number(score) for path, score in self.best_k_models.items()},
             "kth_best_model_path": self.kth_best_model_path,
-            "kth_value": number(self.kth_value),
+            "kth_value": as_number(self.kth_value),
             "last_model_path": self.last_model_path,
             "progress": {name: copy.copy(getattr(self, name)) for name in self._PROGRESS},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue the top-k list, unless the files now go to another folder: then only the best path is kept."""
-
-        def tensor(score: float | None) -> Any:
-            return None if score is None else as_scalar_tensor(score)
-
         self.best_model_path = state_dict["best_model_path"]
         if self.dirpath != state_dict["dirpath"]:
             warnings.warn(
@@ -196,17 +188,17 @@ class ModelCheckpoint(Checkpoint):
                 stacklevel=2,
             )
             return
-        self.best_model_score = tensor(state_dict["best_model_score"])
-        self.current_score = tensor(state_dict["current_score"])
-        self.best_k_models = {path: tensor(score) for path, score in state_dict["best_k_models"].items()}
+        self.best_model_score = _tensor(state_dict["best_model_score"])
+        self.current_score = _tensor(state_dict["current_score"])
+        self.best_k_models = {path: _tensor(score) for path, score in state_dict["best_k_models"].items()}
         self.kth_best_model_path = state_dict["kth_best_model_path"]
-        self.kth_value = tensor(state_dict["kth_value"])
+        self.kth_value = _tensor(state_dict["kth_value"])
         self.last_model_path = state_dict["last_model_path"]
         vars(self).update(state_dict.get("progress", {}))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note when the file was written: what this folder got later comes from the run that was interrupted."""
-        if trainer.ckpt_path is not None:
+        if trainer.ckpt_path is not None and os.path.exists(trainer.ckpt_path):  # else a CheckpointIO keeps it elsewhere
             self._resumed_at = os.path.getmtime(trainer.ckpt_path)
 
     # ------------------------------------------------------------------ when to save
@@ -285,7 +277,7 @@ class ModelCheckpoint(Checkpoint):
         if not self.save_on_exception or self._should_skip_saving_checkpoint(trainer):
             return
         metrics = self._monitor_candidates(trainer)
-        self._save_checkpoint(trainer, path := self._free_path(metrics))
+        self._save_checkpoint(trainer, path := self._free_path(trainer, metrics))
         self._save_last_checkpoint(trainer, metrics)
         trainer.print(f"{type(exception).__name__}: {exception}. Saved a checkpoint to {path!r}.")
 
@@ -367,7 +359,7 @@ class ModelCheckpoint(Checkpoint):
             warnings.warn(f"[W205] {message}", stacklevel=2)
 
     def _save_none_monitor_checkpoint(self, trainer: Trainer, metrics: dict[str, float | int]) -> None:
-        path = self._free_path(metrics, replaced=self.best_model_path if self.save_top_k == 1 else "")
+        path = self._free_path(trainer, metrics, replaced=self.best_model_path if self.save_top_k == 1 else "")
         with self._restored_if_saving_fails():
             previous, self.best_model_path = self.best_model_path, path  # before saving: the file holds this state
             if self.save_top_k == 1:
@@ -401,7 +393,7 @@ class ModelCheckpoint(Checkpoint):
         if math.isnan(current):  # NaN compares with nothing: rank it last
             current = math.inf if self.mode == "min" else -math.inf
 
-        path = self._free_path(metrics, replaced)
+        path = self._free_path(trainer, metrics, replaced)
         with self._restored_if_saving_fails():  # all this before saving: the file holds this state
             self.best_k_models.pop(replaced, None)
             self.current_score = self.best_k_models[path] = as_scalar_tensor(current)
@@ -422,12 +414,13 @@ class ModelCheckpoint(Checkpoint):
     def _save_last_checkpoint(self, trainer: Trainer, metrics: dict[str, float | int]) -> None:
         if not self.save_last:
             return
-        path = self._free_path(metrics, self.last_model_path, self.CHECKPOINT_NAME_LAST)
+        path = self._free_path(trainer, metrics, self.last_model_path, self.CHECKPOINT_NAME_LAST)
         with self._restored_if_saving_fails():
             previous, self.last_model_path = self.last_model_path, path
             self._supersede(trainer, previous, path)
             if self.save_last == "link" and self._last_checkpoint_saved and self.save_top_k != 0:
-                files.link_or_copy(self._last_checkpoint_saved, path)
+                saved = self._last_checkpoint_saved
+                trainer.strategy.checkpoint_io.afterwards(lambda: files.link_or_copy(saved, path))
             else:
                 self._save_checkpoint(trainer, path)
 
@@ -436,6 +429,8 @@ class ModelCheckpoint(Checkpoint):
             self._last_global_step_saved = trainer.global_step
             self._last_checkpoint_saved = filepath
             trainer.save_checkpoint(filepath, self.save_weights_only)
+        if any(logger.reads_checkpoints for logger in trainer.loggers):
+            trainer.strategy.checkpoint_io.wait()
         trainer.tell_loggers(lambda logger: logger.after_save_checkpoint(self))
 
     def _restored_if_saving_fails(self) -> contextlib.AbstractContextManager[None]:
@@ -450,13 +445,15 @@ class ModelCheckpoint(Checkpoint):
             self._superseded.append(previous)
 
     def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        Path(filepath).unlink(missing_ok=True)
+        trainer.strategy.checkpoint_io.remove_checkpoint(filepath)
 
     def file_exists(self, filepath: str | os.PathLike[str], trainer: Trainer | None = None) -> bool:
         """Whether there is a file, or a link, of this name."""
+        if trainer is not None:
+            trainer.strategy.checkpoint_io.wait()  # it may be on its way
         return os.path.lexists(filepath)
 
-    def _free_path(self, metrics: Mapping[str, Any], replaced: str = "", template: str | None = None) -> str:
+    def _free_path(self, trainer: Trainer, metrics: Mapping[str, Any], replaced: str = "", template: str | None = None) -> str:
         """Where to save: a name that is free, or that of the file about to be replaced.
 
         A file newer than the checkpoint that this run goes on from is one that the interrupted run wrote after it, and
@@ -464,7 +461,7 @@ class ModelCheckpoint(Checkpoint):
         """
         path = self.format_checkpoint_name(metrics, template)
         versions = itertools.count(self.STARTING_VERSION)
-        while self._enable_version_counter and path != replaced and self.file_exists(path):
+        while self._enable_version_counter and path != replaced and self.file_exists(path, trainer):
             if self._resumed_at is not None and os.lstat(path).st_mtime > self._resumed_at:
                 break
             path = self.format_checkpoint_name(metrics, template, ver=next(versions))
@@ -493,6 +490,10 @@ class ModelCheckpoint(Checkpoint):
         join = self.CHECKPOINT_JOIN_CHAR
         template = filename or self.filename or f"{{epoch}}{join}{{step}}"
         name = files.fill_template(template, metrics, self.auto_insert_metric_name, self.CHECKPOINT_EQUALS_CHAR)
-        parts = [prefix, name, None if ver is None else f"v{ver}"]
+        parts = (prefix, name, None if ver is None else f"v{ver}")
         name = join.join(part for part in parts if part is not None) + self.FILE_EXTENSION
         return os.path.join(self.dirpath, name) if self.dirpath else name
+
+
+def _tensor(score: float | None) -> Any:
+    return None if score is None else as_scalar_tensor(score)

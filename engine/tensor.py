@@ -340,7 +340,7 @@ class Tensor(PythonProtocols):
     def detach(self) -> Tensor:
         """A tensor that shares this one's storage and not its history."""
         alias = wrap(self._array)
-        alias._vc = self._version_counter()
+        alias._vc = self._vc = self._vc or Version()
         return alias
 
     def detach_(self) -> Tensor:

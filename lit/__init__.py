@@ -8,7 +8,7 @@ from typing import Any
 import callbacks
 import loggers
 from callbacks import Callback, MisconfigurationException
-from lit import aliases, profilers, tuner, utilities
+from lit import aliases, plugins, profilers, tuner, utilities
 from lit.combined_loader import CombinedLoader
 from lit.datamodule import LightningDataModule
 from lit.module import LightningModule
@@ -42,6 +42,7 @@ __all__ = [
     "callbacks",
     "loggers",
     "metrics",
+    "plugins",
     "profilers",
     "seed_everything",
     "silence",

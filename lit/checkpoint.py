@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from engine import serialization
 from lit.hparams import AttributeDict, storable_hparams
 from lit.migration import VERSION, migrated
+from lit.plugins.io import CheckpointIO, FileCheckpointIO
 from lit.preemption import CHECKPOINT_NAME
 from lit.resume import fit_state, restore_fit
 from lit.rng import collect_rng_states
+from lit.state import TrainerStatus
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
@@ -76,29 +78,30 @@ def _callback_states(trainer: Trainer) -> dict[str, Any]:
     return states
 
 
-def save_checkpoint(trainer: Trainer, filepath: Any, weights_only: bool = False) -> None:
+def save_checkpoint(trainer: Trainer, filepath: Any, weights_only: bool = False, storage_options: Any = None) -> None:
     """Write a checkpoint; a failure leaves an older file of that name as it was.
 
     Raises:
-        OSError: the file cannot be written (folder missing and not creatable, disk full, ...).
+        OSError: the file cannot be written (folder missing and not creatable, disk full, ...), or the one before it
+            could not be made durable.
     """
-    path = Path(filepath)
-    checkpoint = dump_checkpoint(trainer, weights_only)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    serialization.save(checkpoint, path, plain="state_dict")
+    writer = trainer.strategy.checkpoint_io
+    writer.wait()  # so that a failure is heard of, and what the file before replaces is gone before this one says so
+    writer.save_checkpoint(dump_checkpoint(trainer, weights_only), filepath, storage_options)
+    if trainer.state.status != TrainerStatus.RUNNING:
+        writer.teardown()
 
 
-def load_checkpoint(path: Any, map_location: Any = None) -> dict[str, Any]:
+def load_checkpoint(
+    path: Any, map_location: Any = None, checkpoint_io: CheckpointIO | None = None
+) -> dict[str, Any]:
     """Read a checkpoint file.
 
     Raises:
         FileNotFoundError: there is no such file.
         engine.serialization.CheckpointError: it is truncated, not a checkpoint, or from a newer version.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint at {str(path)!r}.")
-    checkpoint = serialization.load(path, map_location=map_location)
+    checkpoint = (checkpoint_io or FileCheckpointIO()).load_checkpoint(path, map_location)
     missing = [key for key in REQUIRED_KEYS if not isinstance(checkpoint, Mapping) or key not in checkpoint]
     if missing:
         raise serialization.CheckpointError(
@@ -151,13 +154,14 @@ def open_checkpoint(
     Raises:
         engine.serialization.CheckpointError: the file is damaged; with "last", every file that was found is.
     """
+    reader = trainer.strategy.checkpoint_io
     if ckpt_path != "last":
         path = find_checkpoint(trainer, ckpt_path, model_given)
-        return (None, None) if path is None else (path, load_checkpoint(path))
+        return (None, None) if path is None else (path, load_checkpoint(path, checkpoint_io=reader))
     failure = None
     for path in _last_checkpoints(trainer):
         try:
-            checkpoint = load_checkpoint(path)
+            checkpoint = load_checkpoint(path, checkpoint_io=reader)
         except serialization.CheckpointError as error:
             failure = error
             warnings.warn(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import engine
@@ -12,6 +12,7 @@ from engine.errors import not_supported
 from lit.datamodule import LightningDataModule
 from lit.hooks import is_overridden
 from lit.module import LightningModule
+from lit.plugins.io import CheckpointIO, FileCheckpointIO, choose_checkpoint_io
 from lit.transfer import floats_to, move_data_to_device
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class SingleDeviceStrategy:
 
     is_global_zero: bool = True
     world_size: int = 1
+    checkpoint_io: CheckpointIO = field(default_factory=FileCheckpointIO)
 
     def barrier(self, name: str | None = None) -> None:
         """There is nobody to wait for."""
@@ -40,8 +42,10 @@ class SingleDeviceStrategy:
         return tensor
 
 
-def choose_strategy(accelerator: Any, devices: Any, strategy: Any, num_nodes: int) -> SingleDeviceStrategy:
-    """The device that the flags ask for.
+def choose_strategy(
+    accelerator: Any, devices: Any, strategy: Any, num_nodes: int, plugins: Any = None
+) -> SingleDeviceStrategy:
+    """The device that the flags ask for, and how checkpoints are written.
 
     Raises:
         MisconfigurationException: a GPU is asked for and there is none.
@@ -49,7 +53,7 @@ def choose_strategy(accelerator: Any, devices: Any, strategy: Any, num_nodes: in
         ValueError: a value that means nothing.
     """
     if isinstance(strategy, SingleDeviceStrategy):
-        return strategy
+        return strategy if plugins is None else replace(strategy, checkpoint_io=choose_checkpoint_io(plugins))
     if strategy not in ("auto", "single", "single_device"):
         if str(strategy).startswith(OTHER_STRATEGIES):
             raise not_supported(f"Trainer(strategy={strategy!r})", "Trainer(strategy='auto') trains on one device.")
@@ -58,7 +62,8 @@ def choose_strategy(accelerator: Any, devices: Any, strategy: Any, num_nodes: in
         raise not_supported(f"Trainer(num_nodes={num_nodes})", "use Trainer(num_nodes=1).")
     kind = _device_kind(accelerator)
     index = _device_index(kind, devices)
-    return SingleDeviceStrategy(engine.device("cuda", index) if kind == "cuda" else engine.device("cpu"))
+    device = engine.device("cuda", index) if kind == "cuda" else engine.device("cpu")
+    return SingleDeviceStrategy(device, checkpoint_io=choose_checkpoint_io(plugins))
 
 
 def _device_kind(accelerator: Any) -> str:

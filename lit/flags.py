@@ -148,14 +148,12 @@ def check_clipping(value: Any, algorithm: Any) -> None:
         raise MisconfigurationException(f"Trainer(gradient_clip_algorithm={algorithm!r}): expected 'norm' or 'value'.")
 
 
-def refuse_unsupported(plugins: Any, model_registry: Any) -> None:
-    """The flags we know and do not have.
+def refuse_unsupported(model_registry: Any) -> None:
+    """The flag we know and do not have.
 
     Raises:
-        NotImplementedError: one of them is set.
+        NotImplementedError: it is set.
     """
-    if plugins:
-        raise not_supported(f"Trainer(plugins={plugins!r})", "leave plugins out; precision has its own flag.")
     if model_registry is not None:
         raise not_supported(f"Trainer(model_registry={model_registry!r})", "save with ModelCheckpoint.")
 

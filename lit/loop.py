@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import engine
 from callbacks import MisconfigurationException
 from engine import Tensor
+from engine.utils.data.streams import Streams
 from lit.dataloader_iter import takes_iterator
 from lit.device import batch_transfer
 from lit.hooks import is_overridden
@@ -24,7 +25,7 @@ from lit.outputs import LOSS_WEIGHT, Window, detached, loss_and_extra, refuse_na
 from lit.preemption import SIGTERMException
 from lit.profilers.base import profiled, profiled_items
 from lit.resume import BeforeValidation, ModuleFlags, Resumed, restore_module
-from lit.rng import collect_rng_states, set_rng_states
+from lit.rng import set_rng_states
 from lit.state import Point, RunningStage
 from lit.validation_schedule import is_due
 
@@ -46,7 +47,7 @@ class FitLoop:
         self.max_epochs = max_epochs
         self.min_epochs = min_epochs
         self.data = TrainingData(trainer)
-        self.rng_at_epoch_start: dict[str, Any] | None = None
+        self.rng_at_epoch_start: Streams | None = None
         self.resumed: Resumed | None = None  # the place of a checkpoint, until the loop is back there
         self.flags: ModuleFlags | None = None
         self.window = Window()  # the batches whose gradients accumulate
@@ -120,7 +121,7 @@ class FitLoop:
         self.call_backward = self.hooks.profiled(module, "backward")
         self.train_batch = profiled(trainer.profiler, "run_training_batch", self._train_batch)
         self.run_epoch = profiled(trainer.profiler, "run_training_epoch", self._run_epoch)
-        self.optimizer = trainer.lightning_optimizers[0]
+        self.optimizer, self.bare_optimizer = trainer.lightning_optimizers[0], trainer.optimizers[0]
         self.scaler = trainer.precision_plugin.scaler
         self.schedulers = trainer.lr_scheduler_configs if self.automatic else []
         self.accumulate = trainer.accumulate_grad_batches
@@ -205,7 +206,7 @@ class FitLoop:
         if state.point == Point.BETWEEN_BATCHES:
             raise SIGTERMException from error
         if state.point == Point.EPOCH_START and self.rng_at_epoch_start is not None:
-            set_rng_states(self.rng_at_epoch_start)
+            self.rng_at_epoch_start.restore()
             raise SIGTERMException from error
 
     def _start_epoch(self) -> Iterator[Any]:
@@ -218,7 +219,7 @@ class FitLoop:
         if "on_train_epoch_start" in self.active:
             self.hooks.call("on_train_epoch_start")
         self.accumulate = self.trainer.accumulate_grad_batches  # a hook may have changed it
-        self.rng_at_epoch_start = collect_rng_states()
+        self.rng_at_epoch_start = Streams()
         return self._batches()
 
     def _batches(self) -> Iterator[Any]:
@@ -237,7 +238,7 @@ class FitLoop:
         self.accumulate = self.trainer.accumulate_grad_batches
         self.data.set_epoch(self.state.current_epoch)
         if self.rng_at_epoch_start is not None:
-            set_rng_states(self.rng_at_epoch_start)
+            self.rng_at_epoch_start.restore()
         batches = self._batches()
         self._locate(self.state.batches_done - 1, self.data.taken)
         self.reporting.inside_batches = True
@@ -374,9 +375,9 @@ class FitLoop:
         loss = self._training_step()
         if self._batch_idx % self.accumulate == 0:
             if "on_before_zero_grad" in self.active:
-                hooks.call("on_before_zero_grad", self.optimizer.optimizer)
+                hooks.call("on_before_zero_grad", self.bare_optimizer)
             outer, hooks.current = hooks.current, "optimizer_zero_grad"
-            self.call_zero_grad(self.state.current_epoch, self._batch_idx, self.optimizer.optimizer)
+            self.call_zero_grad(self.state.current_epoch, self._batch_idx, self.bare_optimizer)
             hooks.current = outer
         if loss is not None:
             self.backward(loss)
@@ -387,7 +388,7 @@ class FitLoop:
         if output is None:
             warnings.warn("[W111] `training_step` returned None: this batch is skipped. HINT: return the loss.", stacklevel=2)
             return None
-        loss, extra = loss_and_extra(output)
+        loss, extra = (output, {}) if type(output) is Tensor else loss_and_extra(output)
         if self.trainer.detect_anomaly:
             refuse_nan(loss, self.state, self._batch_idx)
         if self.accumulate != 1:

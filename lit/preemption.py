@@ -106,5 +106,6 @@ def save_preempted(trainer: Trainer) -> str | None:
     folder = getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir
     path = os.path.join(folder, CHECKPOINT_NAME)
     trainer.save_checkpoint(path)
+    trainer.strategy.checkpoint_io.wait()
     trainer.print(f"The run was asked to end. Saved {path!r}; fit(ckpt_path='last') goes on from it.")
     return path

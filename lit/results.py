@@ -203,7 +203,13 @@ class Results:
         entry = self._entries.get(key)
         if entry is None or entry.arguments != arguments:
             entry = self._entries[key] = self._register(entry, hook, name, arguments)
-        if type(value) is not float and type(value) is not int:
+        kind = type(value)
+        if kind is Tensor and self.read_at_once:
+            try:
+                value = value.item()
+            except (RuntimeError, ValueError):
+                raise _not_a_number(name, value) from None
+        elif kind is not float and kind is not int:
             if is_metric(value):
                 self._log_metric(entry, name, value)
                 return
@@ -254,10 +260,7 @@ class Results:
             try:
                 return value.item() if self.read_at_once else value.detach().reshape(()).clone()
             except (RuntimeError, ValueError):
-                raise ValueError(
-                    f"self.log({name!r}, value): expected a single number, got a Tensor of shape {tuple(value.shape)}."
-                    " HINT: reduce it first, for example with .mean()."
-                ) from None
+                raise _not_a_number(name, value) from None
         if isinstance(value, numbers.Number) and not isinstance(value, complex):
             return value.item() if hasattr(value, "item") else value
         hint = "use self.log_dict(...) for a dict" if isinstance(value, Mapping) else "log a number or a 0-d Tensor"
@@ -355,6 +358,13 @@ class Results:
             entry.metric = metrics.get(saved.get("metric"))  # type: ignore[arg-type]
             self._entries[(hook, name, self.dataloader_idx)] = entry
         self.dataloader_idx = None
+
+
+def _not_a_number(name: str, value: Tensor) -> ValueError:
+    return ValueError(
+        f"self.log({name!r}, value): expected a single number, got a Tensor of shape {tuple(value.shape)}."
+        " HINT: reduce it first, for example with .mean()."
+    )
 
 
 def _checked_batch_size(name: str, batch_size: int) -> int:

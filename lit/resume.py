@@ -68,10 +68,6 @@ class Resumed:
     rng: State
     saved: State
 
-    @property
-    def rng_at_epoch_start(self) -> State | None:
-        return self.saved["rng_at_epoch_start"]
-
 
 class BeforeValidation:
     """What to put back where a validation that is cut short has to be done again from its beginning.
@@ -119,7 +115,7 @@ def fit_state(trainer: Trainer) -> State:
         "progress": {**state.state_dict(), "point": str(point)},
         "metrics": trainer.reporting.state_dict(),
         "loggers": _loggers(trainer),
-        "rng_at_epoch_start": loop.rng_at_epoch_start,
+        "rng_at_epoch_start": _rng_at_epoch_start(trainer, point),
         "train_data": loop.data.state_dict(inside=point not in BETWEEN_EPOCHS, fetched=point == Point.BATCH_START),
         "validation": trainer.val_loop.state_dict(inside=point == Point.VALIDATING),
         "gradients": _gradients(trainer, point),
@@ -128,6 +124,13 @@ def fit_state(trainer: Trainer) -> State:
         "batch": _batch(trainer) if point == Point.BATCH_START else None,
         "seconds_since_validation": time.monotonic() - state.last_validation_time if trainer.val_check_seconds else 0.0,
     }
+
+
+def _rng_at_epoch_start(trainer: Trainer, point: Point) -> State | None:
+    """For a run that starts the loaders of this epoch again."""
+    streams = trainer.fit_loop.rng_at_epoch_start
+    over = point in BETWEEN_EPOCHS and not trainer.state.epoch_cut_short
+    return None if streams is None or over else streams.state_dict()
 
 
 def _loggers(trainer: Trainer) -> list[State]:
@@ -192,7 +195,8 @@ def restore_fit(trainer: Trainer, saved: State, rng: State) -> None:
     trainer.reporting.load_state_dict(saved["metrics"])
     if state.point != Point.VALIDATING:
         trainer.reporting.evaluation.reset()
-    trainer.fit_loop.rng_at_epoch_start = saved["rng_at_epoch_start"]
+    streams = saved["rng_at_epoch_start"]
+    trainer.fit_loop.rng_at_epoch_start = None if streams is None else Streams.from_state_dict(streams)
     trainer.fit_loop.resumed = Resumed(rng, saved)
     trainer.fit_loop.data.load_state_dict(saved["train_data"])
     trainer.val_loop.load_state_dict(saved["validation"])

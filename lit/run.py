@@ -117,6 +117,14 @@ def _report_exception(trainer: Trainer, exception: BaseException) -> None:
         trainer.hooks.call_on(callback, "on_exception", trainer, trainer.lightning_module, exception)
     if trainer.datamodule is not None:
         trainer.hooks.call_on(trainer.datamodule, "on_exception", exception)
+    try:
+        trainer.strategy.checkpoint_io.teardown()
+    except Exception as failure:  # the run ends with `exception`
+        warnings.warn(
+            f"[W126] A checkpoint could not be made durable: {type(failure).__name__}: {failure}."
+            " HINT: look at the disk it is on; fit(ckpt_path='last') takes the newest file that is whole.",
+            stacklevel=4,
+        )
     trainer.reporting.tell_loggers(lambda logger: logger.finalize("failed"))
     _release(trainer)
 
@@ -180,6 +188,7 @@ def _finish(trainer: Trainer) -> None:
     if fn == TrainerFn.FITTING:
         hooks.call("on_fit_end")
     hooks.call("teardown", stage=str(fn))
+    trainer.strategy.checkpoint_io.teardown()
     trainer.reporting.tell_loggers(lambda logger: logger.finalize("success"))
     _release(trainer)
     trainer.state.status = TrainerStatus.FINISHED

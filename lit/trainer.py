@@ -62,7 +62,8 @@ class Trainer(TrainerView):
         inference_mode: evaluate under ``inference_mode`` instead of ``no_grad``.
         use_distributed_sampler, sync_batchnorm: accepted; they concern several processes.
         profiler: "simple", "advanced" or "pytorch" (operators), or a Profiler of ``lit.profilers``: report where the time went.
-        plugins, model_registry: not supported.
+        plugins: a ``lit.plugins.CheckpointIO``: how checkpoints are written; ``AsyncCheckpointIO()`` writes beside training.
+        model_registry: not supported.
         detect_anomaly: stop at the first NaN in the loss or in a gradient, and say where it came from.
         barebones: turn off everything that costs time beside the training itself.
         reload_dataloaders_every_n_epochs: ask for new loaders every n epochs.
@@ -139,7 +140,7 @@ class Trainer(TrainerView):
             )
             logger = enable_checkpointing = enable_progress_bar = enable_model_summary = False
             num_sanity_val_steps = log_every_n_steps = 0
-        flags.refuse_unsupported(plugins, model_registry)
+        flags.refuse_unsupported(model_registry)
         flags.check_clipping(gradient_clip_val, gradient_clip_algorithm)
         flags.check_counts(
             max_epochs=max_epochs,
@@ -150,7 +151,7 @@ class Trainer(TrainerView):
             accumulate_grad_batches=accumulate_grad_batches,
             reload_dataloaders_every_n_epochs=reload_dataloaders_every_n_epochs,
         )
-        self.strategy = choose_strategy(accelerator, devices, strategy, num_nodes)
+        self.strategy = choose_strategy(accelerator, devices, strategy, num_nodes, plugins)
         self.precision, self.profiler = choose_precision(precision), choose_profiler(profiler)
         self.precision_plugin = Precision(self.precision, self.strategy.root_device.type)
         self.max_steps, self.min_steps = max_steps, min_steps
@@ -308,11 +309,18 @@ class Trainer(TrainerView):
     ) -> None:
         """Write a checkpoint of this moment to ``filepath``; ``weights_only`` leaves the training state out.
 
+        A file of a new name is whole when this returns. During a run, the disk is waited for in the background: at the
+        next checkpoint, and at the end.
+
+        Args:
+            storage_options: handed to the ``CheckpointIO`` of ``Trainer(plugins=...)``.
+
         Raises:
             AttributeError: no model is attached yet.
-            OSError: the file cannot be written; an older file of that name is still whole.
+            OSError: the file, or the one before it, cannot be written; an older file of that name is still whole.
         """
-        profiled(self.profiler, "save_checkpoint", save_checkpoint)(self, filepath, bool(weights_only))
+        save = profiled(self.profiler, "save_checkpoint", save_checkpoint)
+        save(self, filepath, bool(weights_only), storage_options)
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print without tearing the progress bar apart."""

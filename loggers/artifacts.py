@@ -24,6 +24,11 @@ class CheckpointUploads:
         self._waiting: dict[int, Any] = {}
         self._sent: dict[str, float] = {}
 
+    @property
+    def wanted(self) -> bool:
+        """Whether any file is handed over."""
+        return bool(self._log_model)
+
     def due_now(self, callback: Any) -> bool:
         """Whether the files of ``callback`` are handed over now; if not, they may be at the end."""
         if self._log_model == "all" or (self._log_model is True and getattr(callback, "save_top_k", 1) == -1):

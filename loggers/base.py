@@ -95,4 +95,9 @@ class Logger(ABC):
         """``fit(ckpt_path="last")`` goes on with the run of this state: take its place, unless one was chosen."""
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:  # noqa: B027 (optional)
-        """``checkpoint_callback`` has just written a checkpoint."""
+        """``checkpoint_callback`` has just written a checkpoint; with ``reads_checkpoints`` its file is there."""
+
+    @property
+    def reads_checkpoints(self) -> bool:
+        """Whether ``after_save_checkpoint`` reads the file, which with ``AsyncCheckpointIO`` is still on its way."""
+        return False

@@ -147,6 +147,11 @@ class MLFlowLogger(Logger):
         for start in range(0, len(found), PARAMETERS_PER_CALL):
             self.experiment.log_batch(self.run_id, params=found[start : start + PARAMETERS_PER_CALL], **self._how)
 
+    @property
+    def reads_checkpoints(self) -> bool:
+        """Whether checkpoints are handed over."""
+        return self._uploads.wanted
+
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Hand the new checkpoint over, if ``log_model`` says so."""
         if self._uploads.due_now(checkpoint_callback):

@@ -204,14 +204,17 @@ def _writer_class() -> type[SummaryWriter]:
     class ArrayWriter(SummaryWriter):
         """tensorboardX itself takes NumPy arrays, and tensors of libraries that it knows by name.
 
-        It hands events to a thread, and its ``flush`` does not wait for that. A checkpoint says where the file ends, so
-        here every event is in the file, or in its buffer, when the call returns.
+        It hands events to a thread, and its ``flush`` does not wait for that, but for the disk. A checkpoint says where
+        the file ends, so here every event is in the file, or in its buffer, when the call returns, and ``flush`` empties
+        the buffer: what is logged outlives the process.
         """
 
         def _get_file_writer(self) -> Any:
             file_writer = super()._get_file_writer()
             event_writer = file_writer.event_writer
             event_writer.add_event = event_writer._ev_writer.write_event
+            records = event_writer._ev_writer._py_recordio_writer
+            records.flush = records._writer.flush
             return file_writer
 
     for name in ("histogram", "image", "images", "image_with_boxes", "video", "audio", "embedding", "pr_curve", "mesh"):

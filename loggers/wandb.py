@@ -182,6 +182,11 @@ class WandbLogger(Logger):
 
     # ------------------------------------------------------------------ checkpoints
 
+    @property
+    def reads_checkpoints(self) -> bool:
+        """Whether checkpoints are handed over."""
+        return self._uploads.wanted
+
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
         """Hand the new checkpoint over, if ``log_model`` says so."""
         if self._uploads.due_now(checkpoint_callback):

@@ -158,10 +158,10 @@ class TQDMProgressBar(ProgressBar):
 
     def _begin(self, bar: Bar, desc: str, total: float) -> None:
         """Start a bar at 0 of ``total``."""
-        bar.reset()
+        bar.set_description(desc, refresh=False)
         bar.total = None if math.isinf(total) else total
         bar.initial = 0
-        bar.set_description(desc)
+        bar.reset()
         self._wait(bar)
 
     def _show(self, bar: Bar, batches_done: int) -> None:

@@ -114,6 +114,14 @@ class enable_grad(_Mode):
         self._enter(True, state.inference)
 
 
+def recording(function: Callable[[], Any]) -> Any:
+    """What `function()` returns, called under `enable_grad` unless graphs are recorded anyway: an optimizer's closure."""
+    if state.grad:
+        return function()
+    with enable_grad():
+        return function()
+
+
 class inference_mode(_Mode):
     """`no_grad` for code that never needs a gradient; `mode=False` switches recording on again.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine import backend
-from engine.autograd.modes import enable_grad
+from engine.autograd.modes import recording
 from engine.optim._flat import number
 from engine.optim._storage import as_real
 from engine.optim.optimizer import Optimizer
@@ -52,8 +52,7 @@ class EachOptimizer(Optimizer):
         """
         loss = None
         if closure is not None:
-            with enable_grad():
-                loss = closure()
+            loss = recording(closure)
         before = backend.hush()  # infinities and NaN pass silently, as in every operator
         try:
             for group in self.param_groups:

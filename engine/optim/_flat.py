@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine import backend
-from engine.autograd.modes import enable_grad
+from engine.autograd.modes import recording
 from engine.coo import Coo
 from engine.errors import not_supported
 from engine.optim._blocks import Constants, Member, Update, cut
@@ -176,8 +176,7 @@ class FlatOptimizer(Optimizer):
         """
         loss = None
         if closure is not None:
-            with enable_grad():
-                loss = closure()
+            loss = recording(closure)
         before = backend.hush()  # infinities and NaN pass silently, as in every operator
         try:
             for index, group in enumerate(self.param_groups):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine import backend
-from engine.autograd.modes import enable_grad
+from engine.autograd.modes import recording
 from engine.coo import Coo
 from engine.optim._each import zeros_like
 from engine.optim._flat import number
@@ -64,8 +64,7 @@ class SparseAdam(Optimizer):
         """Update what the gradients name. `closure` computes the loss anew; its result is returned."""
         loss = None
         if closure is not None:
-            with enable_grad():
-                loss = closure()
+            loss = recording(closure)
         for group in self.param_groups:
             for p in group["params"]:
                 if p._grad is not None:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO
 
+Later = Callable[[Callable[[], None]], None]
+
+BUFFER = 1 << 20  # bytes: a small file is written in one piece
 _numbers = itertools.count()
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike, later: Later | None = None) -> Iterator[BinaryIO]:
     """A binary file open for writing that becomes `path` when the block ends without an exception.
 
     The bytes go to a temporary file in the same directory (a rename across file systems would not be atomic), which is
     flushed to the disk, renamed over `path`, and the directory entry flushed too. When anything fails, the temporary
     file is removed and `path` is what it was.
+
+    Waiting for the disk takes longer than writing. With `later`, a file of a new name is there at once, and what makes
+    it durable is handed to that function instead of being called; a file that is replaced is waited for in any case.
 
     Raises:
         IsADirectoryError: `path` is a directory.
@@ -31,18 +38,26 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     if not os.path.isdir(folder):
         raise RuntimeError(f"cannot save to {os.fspath(path)!r}: parent directory {folder} does not exist.")
     _remove_leftovers(folder, name)
+    waits = later is None or os.path.lexists(target)
+    handles: list[int] = []
     temporary = os.path.join(folder, f"{_stem(name)}{os.getpid()}.{next(_numbers)}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "xb", buffering=BUFFER) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if waits:
+                os.fsync(file.fileno())
+            else:
+                handles = [os.dup(file.fileno())]
         os.replace(temporary, target)
     except BaseException:
         if os.path.exists(temporary):
             os.remove(temporary)
         raise
-    flush_folder(folder)
+    if later is None or waits:
+        flush_folder(folder)
+    else:
+        later(partial(_flush, handles + _opened_folder(folder)))
 
 
 def _stem(name: str) -> str:
@@ -72,10 +87,21 @@ def _is_running(pid: int) -> bool:
 
 def flush_folder(folder: str) -> None:
     """Make a rename in `folder` durable. Only POSIX systems let a directory be opened for that."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
+    _flush(_opened_folder(folder))
+
+
+def _opened_folder(folder: str) -> list[int]:
+    return [os.open(folder, os.O_RDONLY)] if os.name == "posix" else []
+
+
+def _flush(handles: list[int]) -> None:
+    """Make what is open as `handles` durable, in this order, and close it.
+
+    Nothing else is done here: in a thread beside a training, every call that waits takes the interpreter from it once.
+    """
     try:
-        os.fsync(handle)
+        for handle in handles:
+            os.fsync(handle)
     finally:
-        os.close(handle)
+        for handle in handles:
+            os.close(handle)

@@ -6,7 +6,8 @@
     data      the arrays, without gaps, in the order of their offsets
 
 Format: https://huggingface.co/docs/safetensors (section "Format"). Ours adds two checksums to the metadata, written
-last into places kept for them: one of the data section, and one of the header with its own place blank.
+last into places kept for them: one of the data section (checksum.py; version 1 had one SHA-256 of all of it), and one
+of the header with its own place blank.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from engine import backend, dtypes
-from engine.serialization.atomic import replacing
+from engine.serialization.atomic import Later, replacing
+from engine.serialization.checksum import CHUNK, Checksum
 from engine.serialization.errors import CheckpointError, EmptyFileError
 
 METADATA = "__metadata__"
 RESERVED = "__litengine__"
-DATA_SUM = f"{RESERVED}.data_sha256"
+DATA_SUM = f"{RESERVED}.data_sha256_tree"
+DATA_SUM_OF_VERSION_1 = f"{RESERVED}.data_sha256"
 HEADER_SUM = f"{RESERVED}.header_sha256"
 BLANK_SUM = "0" * 64
 MAX_HEADER = 100_000_000  # the safetensors package refuses longer ones too
@@ -87,21 +90,23 @@ class Header:
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
-def write(file: str | os.PathLike | BinaryIO, pieces: dict[str, Piece], metadata: dict[str, str]) -> None:
+def write(
+    file: str | os.PathLike | BinaryIO, pieces: dict[str, Piece], metadata: dict[str, str], later: Later | None = None
+) -> None:
     """Write `pieces` by name, brought to the CPU one at a time, and `metadata`; see `writable`."""
-    with writable(file) as handle:
+    with writable(file, later) as handle:
         _write_to(handle, pieces, metadata)
 
 
 @contextmanager
-def writable(file: str | os.PathLike | BinaryIO) -> Iterator[BinaryIO]:
+def writable(file: str | os.PathLike | BinaryIO, later: Later | None = None) -> Iterator[BinaryIO]:
     """Something to write to that can seek.
 
-    A path is replaced atomically (see atomic.py). A file object is written at its position; one that cannot seek gets
-    the bytes in one piece at the end.
+    A path is replaced atomically (see atomic.py, for `later` too). A file object is written at its position; one that
+    cannot seek gets the bytes in one piece at the end.
     """
     if isinstance(file, (str, os.PathLike)):
-        with replacing(file) as handle:
+        with replacing(file, later) as handle:
             yield handle
     elif getattr(file, "seekable", lambda: False)():
         yield file
@@ -123,19 +128,33 @@ def _write_to(file: BinaryIO, pieces: dict[str, Piece], metadata: dict[str, str]
         end = position + piece.nbytes
         header[name] = {"dtype": CODE_OF[piece.dtype], "shape": list(piece.shape), "data_offsets": [position, end]}
         position = end
+    text = _header_bytes(header)
     start = file.tell()
-    file.write(_header_bytes(header))
-    digest = hashlib.sha256()
-    for name in names:
-        data = pieces[name].bytes()
-        digest.update(data)
-        file.write(data)
+    file.write(text)
+    with Checksum() as checksum:
+        for name in names:
+            data = pieces[name].bytes()
+            for begin in range(0, len(data), CHUNK):  # by turns, so that both threads find the bytes in the cache
+                checksum.update(data[begin : begin + CHUNK])
+                file.write(data[begin : begin + CHUNK])
+        text = _with_sum(text, DATA_SUM, checksum.hexdigest())
+    text = _with_sum(text, HEADER_SUM, hashlib.sha256(text[8:]).hexdigest())
     finish = file.tell()
-    header[METADATA][DATA_SUM] = digest.hexdigest()
-    header[METADATA][HEADER_SUM] = hashlib.sha256(_header_bytes(header)[8:]).hexdigest()
     file.seek(start)
-    file.write(_header_bytes(header))
+    file.write(text)
     file.seek(finish)
+
+
+def _place_of_sum(text: bytes, key: str) -> slice:
+    """Where the text of a checksum stands in the header; an empty place if it is not there."""
+    mark = f'"{key}":"'.encode()
+    begin = text.find(mark) + len(mark)
+    return slice(begin, begin + len(BLANK_SUM)) if begin >= len(mark) else slice(0, 0)
+
+
+def _with_sum(text: bytes, key: str, value: str) -> bytes:
+    place = _place_of_sum(text, key)
+    return text[: place.start] + value.encode() + text[place.stop :]
 
 
 def _header_bytes(header: dict[str, Any]) -> bytes:
@@ -268,14 +287,13 @@ def _checked_metadata(source: Source, value: Any) -> dict[str, str]:
 
 def _check_header_sum(source: Source, raw: bytes, metadata: dict[str, str]) -> None:
     expected = metadata.get(HEADER_SUM)
-    if expected is None or DATA_SUM not in metadata:
+    if expected is None or not {DATA_SUM, DATA_SUM_OF_VERSION_1} & set(metadata):
         if any(name.startswith(RESERVED) for name in metadata):
             raise source.fail("its checksums are missing")
         return  # written by other software
-    place = raw.find(f'"{HEADER_SUM}":"{expected}"'.encode())
-    begin = place + len(HEADER_SUM) + 4
-    blank = raw[:begin] + BLANK_SUM.encode() + raw[begin + len(expected) :]
-    if place < 0 or hashlib.sha256(blank).hexdigest() != expected:
+    place = _place_of_sum(raw, HEADER_SUM)
+    blank = _with_sum(raw, HEADER_SUM, BLANK_SUM)
+    if raw[place] != expected.encode() or hashlib.sha256(blank).hexdigest() != expected:
         raise source.fail("its header was changed after it was written (the checksum does not match)")
 
 
@@ -320,18 +338,21 @@ def in_order(entries: dict[str, Entry]) -> list[tuple[str, Entry]]:
 
 def read_arrays(source: Source, header: Header) -> dict[str, np.ndarray]:
     """All arrays, each in memory of its own, with the checksum of the data compared where the file has one."""
-    digest = hashlib.sha256()
     arrays = {}
-    for name, entry in in_order(header.entries):
-        try:
-            array = np.empty(entry.shape, entry.dtype)
-        except (ValueError, MemoryError) as error:
-            raise source.fail(f"{name!r} of shape {list(entry.shape)} cannot be made ({error})") from error
-        digest.update(source.fill(array))
-        arrays[name] = _checked_bool(source, name, array)
-    expected = header.metadata.get(DATA_SUM)
-    if expected is not None and digest.hexdigest() != expected:
-        raise source.fail("its data was changed after it was written (the checksum does not match)")
+    with Checksum() as checksum:
+        taken = hashlib.sha256() if DATA_SUM_OF_VERSION_1 in header.metadata else checksum
+        for name, entry in in_order(header.entries):
+            try:
+                array = np.empty(entry.shape, entry.dtype)
+            except (ValueError, MemoryError) as error:
+                raise source.fail(f"{name!r} of shape {list(entry.shape)} cannot be made ({error})") from error
+            view = source.fill(array)
+            if HEADER_SUM in header.metadata:
+                taken.update(view)
+            arrays[name] = _checked_bool(source, name, array)
+        expected = header.metadata.get(DATA_SUM, header.metadata.get(DATA_SUM_OF_VERSION_1))
+        if expected is not None and taken.hexdigest() != expected:
+            raise source.fail("its data was changed after it was written (the checksum does not match)")
     return arrays
 
 

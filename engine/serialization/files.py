@@ -13,6 +13,7 @@ from engine.devices import as_device, place
 from engine.serialization import kinds, modules  # noqa: F401  (they register the kinds of objects)
 from engine.serialization.container import (
     DATA_SUM,
+    DATA_SUM_OF_VERSION_1,
     HEADER_SUM,
     RESERVED,
     Header,
@@ -27,7 +28,7 @@ from engine.serialization.errors import CheckpointError, SaveError
 from engine.serialization.tree import Reader, Writer
 from engine.tensor import wrap
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 VERSION = f"{RESERVED}.version"
 STRUCTURE = f"{RESERVED}.structure"
 
@@ -42,6 +43,7 @@ def save(
     metadata: dict[str, str] | None = None,
     pickle_module: Any = None,
     pickle_protocol: Any = None,
+    flush_later: Callable[[Callable[[], None]], None] | None = None,
 ) -> None:
     """Write an object to a file: a safetensors file that `load`, and for its tensors any safetensors reader, can read.
 
@@ -58,6 +60,8 @@ def save(
             by the dotted path to it.
         metadata: texts for the file's own table, found again by `read_metadata`.
         pickle_module, pickle_protocol: accepted for torch's sake and without effect.
+        flush_later: a file of a new name is there at once, whole, and what makes it durable is handed to this function
+            instead of being waited for. A file that is replaced is waited for in any case.
 
     Raises:
         SaveError: (a TypeError) something cannot be written; the message says what and where.
@@ -81,7 +85,7 @@ def save(
     table = _checked_metadata(metadata)
     table[VERSION] = str(FORMAT_VERSION)
     table[STRUCTURE] = json.dumps(structure, allow_nan=False, separators=(",", ":"))
-    write(f, pieces, table)
+    write(f, pieces, table, flush_later)
 
 
 def check_storable(obj: Any) -> None:
@@ -188,7 +192,7 @@ def read_metadata(f: File) -> dict[str, Any]:
     with opened(f) as source:
         header = read_header(source)
         structure = _structure(source, header)
-    ours = {VERSION, STRUCTURE, DATA_SUM, HEADER_SUM}
+    ours = {VERSION, STRUCTURE, DATA_SUM, DATA_SUM_OF_VERSION_1, HEADER_SUM}
     return {
         "version": None if structure is None else int(header.metadata[VERSION]),
         "metadata": {key: text for key, text in header.metadata.items() if key not in ours},

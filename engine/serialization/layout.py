@@ -29,10 +29,14 @@ class Held:
     high: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.dtype = dtypes.from_numpy_dtype(self.array.dtype)
-        first = address(self.array)
-        below, above = reach(self.array.shape, self.array.strides)
-        self.low, self.high = first + below, first + above + self.array.itemsize
+        array = self.array
+        self.dtype = dtypes.from_numpy_dtype(array.dtype)
+        first = address(array)
+        if array.flags.c_contiguous:
+            below, above = 0, array.nbytes - array.itemsize
+        else:
+            below, above = reach(array.shape, array.strides)
+        self.low, self.high = first + below, first + above + array.itemsize
 
     def layout(self) -> tuple:
         first = address(self.array)
@@ -66,7 +70,8 @@ def plan(held: list[Held]) -> tuple[dict[str, Piece], list[dict[str, Any]]]:
     references: list[dict[str, Any]] = [{} for _ in held]
     for cluster in clusters(held):
         members = [held[i] for i in cluster]
-        if len({member.layout() for member in members}) == 1 and members[0].fits():
+        alone = len(members) == 1 or len({member.layout() for member in members}) == 1
+        if alone and members[0].fits():
             name = _store(pieces, members[0])
             for i in cluster:
                 references[i] = _whole(name, held[i])

@@ -76,10 +76,10 @@ class Writer:
     def value(self, value: Any, path: Path) -> Any:
         """The JSON form of one object, met at `path`."""
         kind = type(value)
-        if value is None or kind is bool or kind is str:
+        if kind in WORDS or (kind is int and -SMALL_INT <= value <= SMALL_INT):
             return value
         if kind is int:
-            return value if -SMALL_INT <= value <= SMALL_INT else {"$int": hex(value)}
+            return {"$int": hex(value)}
         if kind is float:
             return value if math.isfinite(value) else {"$float": repr(value)}
         if id(value) in self.known:  # tensors and modules may be met again, even inside themselves
@@ -96,7 +96,10 @@ class Writer:
         if kind is list:
             return self.values(value, path)
         if kind is dict and set(map(type, value)) <= {str} and not any(map(_is_tag, value)):
-            return {key: self.value(item, (*path, key)) for key, item in value.items()}
+            # Most items of a checkpoint are words, and most checkpoints are small: their time goes here.
+            return {
+                key: item if type(item) in WORDS else self.value(item, (*path, key)) for key, item in value.items()
+            }
         card = EXACT.get(kind) or next((card for card in FAMILIES if isinstance(value, card.matches)), None)
         if card is None:
             raise refusal(value, path)

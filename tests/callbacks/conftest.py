@@ -13,6 +13,18 @@ import pytest
 Metrics = dict[str, float]
 
 
+class Disk:
+    """A `CheckpointIO` that waits for nothing."""
+
+    def wait(self) -> None: ...
+
+    def afterwards(self, job: Callable[[], None]) -> None:
+        job()
+
+    def remove_checkpoint(self, path: str) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
 class FakeTrainer:
     """The public attributes that callbacks read, a loop that calls them, and a `save_checkpoint` that writes JSON."""
 
@@ -20,6 +32,7 @@ class FakeTrainer:
         self.default_root_dir = str(root)
         self.callbacks = callbacks
         self.hooks = SimpleNamespace(afterwards=lambda function: function())
+        self.strategy = SimpleNamespace(checkpoint_io=Disk())
         self.state = SimpleNamespace(fn="fit", batches_that_stepped=0)
         self.callback_metrics: dict[str, Any] = {}
         self.progress_bar_metrics: dict[str, Any] = {}

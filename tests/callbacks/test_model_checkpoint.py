@@ -208,6 +208,8 @@ def test_state_of_another_folder_gives_the_best_path_only(make_trainer, tmp_path
 
 def test_loggers_hear_of_every_save(make_trainer) -> None:
     class Listener:
+        reads_checkpoints = True
+
         name, version, save_dir = "", "", None
 
         def __init__(self) -> None:

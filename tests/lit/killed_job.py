@@ -255,6 +255,14 @@ KINDS: dict[str, Kind] = {
         Automatic, lambda: pl.utilities.CombinedLoader([shuffled(14), shuffled(6)], "max_size_cycle"),
         lambda: shuffled(9), lambda folder: [SaveEverywhere(folder)], {},
     ),
+    "asynchronous": (
+        Automatic, lambda: shuffled(22), lambda: shuffled(9),
+        lambda folder: [
+            pl.callbacks.ModelCheckpoint(folder / "best", monitor="val_loss_epoch", save_top_k=2),
+            pl.callbacks.ModelCheckpoint(folder / "often", every_n_train_steps=2, save_last="link"),
+        ],
+        {"plugins": pl.plugins.AsyncCheckpointIO()},
+    ),
 }  # fmt: skip
 
 

@@ -235,7 +235,7 @@ def test_metadata_is_read_without_the_data(path: Path) -> None:
     raw[-1] ^= 1  # damage in the data does not matter here
     path.write_bytes(raw)
     facts = read_metadata(path)
-    assert facts["version"] == 1 and facts["metadata"] == {"who": "me"}
+    assert facts["version"] == 2 and facts["metadata"] == {"who": "me"}
     assert facts["structure"]["epoch"] == 7
     assert facts["tensors"]["a.weight"] == {"dtype": "float32", "shape": [2, 3]}
     for bad in ({1: "a"}, {"a": 1}, {"__litengine__.version": "9"}):
@@ -390,7 +390,7 @@ def test_headers_that_do_not_fit_are_refused(header: Any, text: str, tmp_path: P
 @pytest.mark.parametrize(
     ("metadata", "text"),
     [
-        ({files.VERSION: "2"}, "version 2 of the format.*reads up to 1"),
+        ({files.VERSION: "3"}, "version 3 of the format.*reads up to 2"),
         ({files.VERSION: "one"}, "format version is 'one'"),
         ({files.VERSION: "1"}, "structure is damaged"),
         ({files.VERSION: "1", files.STRUCTURE: "[1]"}, "structure is damaged"),
