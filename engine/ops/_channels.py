@@ -1,4 +1,4 @@
-"""Batch normalisation of raw arrays in few passes: sums by channel, then one multiple and shift by channel.
+"""Batch and group normalisation of raw arrays in few passes: sums by channel, then one multiple and shift by channel.
 
 Blocks of channels run on the pool where arrays are large, compiled (engine/fast/channels.py) with the extra `fast`.
 """
@@ -11,7 +11,8 @@ from .. import fast
 from ..pool import scratch, spans
 from ._blocked import is_large, ndarray, run_blocks
 
-BLOCK = 1 << 17  # elements of the channels worked on at a time
+COMPILED = 1 << 17  # elements of the channels worked on at a time
+BLOCK = 1 << 19  # the same without kernels: of 1 << 17, two threads were slower than one, because they wait for the interpreter
 
 
 class Channels:
@@ -23,9 +24,9 @@ class Channels:
         self.count = first.size // max(channels, 1)  # elements of a channel
         self.shape = (n, channels, self.count // max(n, 1))
         self.arrays = [a.reshape(self.shape) for a in arrays]
-        self.blocks = spans(channels, max(1, BLOCK // max(self.count, 1)))
         self.large = is_large(first)
         self.kernels = fast.kernels("channels") if self.large and fast.fits(*self.arrays) else None
+        self.blocks = spans(channels, max(1, (COMPILED if self.kernels else BLOCK) // max(self.count, 1)))
 
     def run(self, kernel: str, plain: Any, *arrays: Any) -> None:
         """Call the compiled `kernel` on blocks of channels of arrays (N, C, L) and (C), or `plain` on their parts."""
@@ -130,3 +131,63 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, mean: Any, rstd: Any, training: b
             channels.run("scale", _scale, channels.arrays[0], factor, xp.zeros_like(factor), gx)
         gx = gx.reshape(g.shape)
     return gx, product if needs[1] else None, total if needs[2] else None
+
+
+class Groups:
+    """Arrays (N, C, *) as (1, N * C, L), whose channels are normalised in groups, and values by group as values by channel."""
+
+    def __init__(self, xp: Any, x: Any, groups: int) -> None:
+        self.xp, self.n, self.channels = xp, x.shape[0], x.shape[1]
+        self.total, self.each = self.n * groups, self.channels // groups
+        self.length = x.size // max(self.n * self.channels, 1)
+        self.count = self.each * self.length  # elements of a group
+
+    def by_channel(self, x: Any) -> Any:
+        """`x` as (1, N * C, L)."""
+        return x.reshape(1, self.n * self.channels, self.length)
+
+    def by_group(self, x: Any) -> Any:
+        """`x` as (1, N * groups, L)."""
+        return x.reshape(1, self.total, self.count)
+
+    def spread(self, values: Any) -> Any:
+        """Values by group, for every channel."""
+        return self.xp.repeat(values, self.each)
+
+    def tile(self, values: Any) -> Any:
+        """Weights or biases (C) or None, for every image."""
+        return None if values is None else self.xp.tile(values, self.n)
+
+    def means(self, values: Any) -> Any:
+        """The sums of values by channel over a group, divided by its number of elements; for every channel."""
+        return self.spread(values.reshape(self.total, self.each).sum(axis=1) / values.dtype.type(max(self.count, 1)))
+
+
+def normalise_groups(xp: Any, x: Any, w: Any, b: Any, groups: int, eps: float) -> tuple:
+    """(normalised, scaled and shifted; mean and 1 / std by image and group)."""
+    parts = Groups(xp, x, groups)
+    mean, square, count = moments(xp, parts.by_group(x))
+    rstd = 1 / xp.sqrt(square / x.dtype.type(max(count, 1)) + x.dtype.type(eps))
+    out = normalise(xp, parts.by_channel(x), parts.tile(w), parts.tile(b), parts.spread(mean), parts.spread(rstd))
+    return out.reshape(x.shape), (mean, rstd)
+
+
+def group_gradients(xp: Any, g: Any, x: Any, w: Any, mean: Any, rstd: Any, groups: int, needs: tuple) -> tuple:
+    """Gradients of input, weight and bias of a group norm."""
+    if x is None:
+        return None, None, g.sum(axis=(0, *range(2, g.ndim))) if needs[2] else None
+    parts = Groups(xp, x, groups)
+    channels = Channels(xp, parts.by_channel(g), parts.by_channel(x))
+    mean, rstd, weights = parts.spread(mean), parts.spread(rstd), parts.tile(w)
+    total, product = found = channels.by_channel(2)
+    channels.run("gradient_sums", _gradient_sums, *channels.arrays, mean, *found)
+    product *= rstd
+    gx = None
+    if needs[0]:
+        gx, factor = channels.like(), rstd if weights is None else rstd * weights
+        slope = -rstd * rstd * parts.means(product if weights is None else product * weights)
+        shift = -rstd * parts.means(total if weights is None else total * weights) - slope * mean
+        channels.run("combine", _combine, *channels.arrays, factor, slope, shift, gx)
+        gx = gx.reshape(g.shape)
+    gb, gw = found.reshape(2, parts.n, parts.channels).sum(axis=1)
+    return gx, gw if needs[1] else None, gb if needs[2] else None

@@ -20,7 +20,7 @@ from ..dtypes import F32
 from ..pool import scratch, spans
 from ._blocked import LARGE, run_blocks
 
-BLOCK = 1 << 17  # elements laid out at a time
+BLOCK = 1 << 18  # elements laid out at a time; with fewer, threads wait for the interpreter
 
 
 class Layout:

@@ -6,7 +6,10 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
+
 from ..tensor import Tensor
+from ._blocked import LARGE, by_rows, is_large
 from ._windows import windows_of
 from .average_pooling import AvgPool
 from .base import FUNCTIONAL, Op, expect_tensor, install, op
@@ -19,6 +22,36 @@ def _bounds(n: int, m: int) -> list[tuple[int, int]]:
     return [(j * n // m, -(-(j + 1) * n // m)) for j in range(m)]
 
 
+def _means(xp: Any, x: Any, out: tuple) -> Any:
+    """Means over windows, to sizes `out`, one dimension after the other."""
+    for i, m in enumerate(out):
+        axis = x.ndim - len(out) + i
+        means = xp.empty((*x.shape[:axis], m, *x.shape[axis + 1 :]), x.dtype)
+        after = (slice(None),) * (len(out) - 1 - i)
+        for j, (lo, hi) in enumerate(_bounds(x.shape[axis], m)):
+            total = means[(..., j, *after)]
+            xp.copyto(total, x[(..., lo, *after)])
+            for k in range(lo + 1, hi):  # windows are short, and adding slices is faster than reducing them
+                total += x[(..., k, *after)]
+            total /= hi - lo
+        x = means
+    return x
+
+
+def _spread(xp: Any, g: Any, spatial: tuple) -> Any:
+    """The adjoint of `_means`, to sizes `spatial`."""
+    nd = len(spatial)
+    for i in reversed(range(nd)):
+        axis = g.ndim - nd + i
+        wide = xp.zeros((*g.shape[:axis], spatial[i], *g.shape[axis + 1 :]), g.dtype)
+        for j, (lo, hi) in enumerate(_bounds(spatial[i], g.shape[axis])):
+            after = (slice(None),) * (nd - 1 - i)
+            region = wide[(..., slice(lo, hi), *after)]
+            region += g[(..., slice(j, j + 1), *after)] / (hi - lo)
+        g = wide
+    return g
+
+
 @op("_adaptive_avg_pool", function=False, method=False)
 class AdaptiveAvgPool(Op):
     """Means over windows that differ in size, one dimension after the other, to sizes `out`."""
@@ -28,14 +61,8 @@ class AdaptiveAvgPool(Op):
     @staticmethod
     def forward(xp: Any, x: Any, out: tuple) -> Any:
         spatial = x.shape[x.ndim - len(out) :]
-        for i, m in enumerate(out):
-            axis = x.ndim - len(out) + i
-            means = xp.empty((*x.shape[:axis], m, *x.shape[axis + 1 :]), x.dtype)
-            for j, (lo, hi) in enumerate(_bounds(x.shape[axis], m)):
-                after = (slice(None),) * (len(out) - 1 - i)
-                x[(..., slice(lo, hi), *after)].mean(axis=axis, out=means[(..., j, *after)])
-            x = means
-        return x, spatial
+        pooled = by_rows(lambda x: _means(xp, x, out), (x,)) if is_large(x) and x.ndim > len(out) else _means(xp, x, out)
+        return pooled, spatial
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -50,16 +77,10 @@ class AdaptiveAvgPoolGrad(Op):
 
     @staticmethod
     def forward(xp: Any, g: Any, spatial: tuple) -> Any:
-        nd, out = len(spatial), g.shape[g.ndim - len(spatial) :]
-        for i in reversed(range(nd)):
-            axis = g.ndim - nd + i
-            wide = xp.zeros((*g.shape[:axis], spatial[i], *g.shape[axis + 1 :]), g.dtype)
-            for j, (lo, hi) in enumerate(_bounds(spatial[i], g.shape[axis])):
-                after = (slice(None),) * (nd - 1 - i)
-                region = wide[(..., slice(lo, hi), *after)]
-                region += g[(..., slice(j, j + 1), *after)] / (hi - lo)
-            g = wide
-        return g, out
+        nd = len(spatial)
+        large = type(g) is np.ndarray and g.size // max(math.prod(g.shape[-nd:]), 1) * math.prod(spatial) >= LARGE
+        wide = by_rows(lambda g: _spread(xp, g, spatial), (g,)) if large and g.ndim > nd else _spread(xp, g, spatial)
+        return wide, g.shape[g.ndim - nd :]
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
+from ._blocked import by_rows, is_large
 from ._windows import Windows, key, many
 from .applying import row_major
 from .base import FUNCTIONAL, Op, composite, expect_tensor, install, op
@@ -30,15 +31,43 @@ def _divisor(windows: Windows, padding: tuple, include_pad: bool, override: int 
     return int(total.flat[0]) if (total == total.flat[0]).all() else total
 
 
+def _is_whole(windows: Windows) -> bool:
+    """Whether there is one window, the whole image."""
+    return windows.kernel == windows.spatial and windows.count == 1 and not windows.is_padded
+
+
+def _sums(xp: Any, x: Any, windows: Windows) -> Any:
+    """The sum of every window; always a new array."""
+    if not _is_whole(windows):
+        return along_axes(windows.pad(xp, x), windows, xp.add)
+    lead = x.shape[: x.ndim - len(windows.out)]
+    return x.reshape(*lead, -1).sum(axis=-1).reshape(*lead, *windows.out)
+
+
+def _spread(xp: Any, g: Any, windows: Windows) -> Any:
+    """The adjoint of `_sums`."""
+    if not _is_whole(windows):
+        return spread_axes(xp, g, windows)
+    out = xp.empty((*g.shape[: g.ndim - len(windows.out)], *windows.spatial), g.dtype)
+    out[...] = g
+    return out
+
+
 @op("_avg_pool", function=False, method=False, node="AvgPoolBackward0")
 class AvgPool(Op):
     """The sum of every window over a divisor (a number or an array of the output's spatial shape)."""
 
     @staticmethod
     def forward(xp: Any, x: Any, windows: Windows, divisor: Any) -> Any:
-        out = along_axes(windows.pad(xp, row_major(xp, x)), windows, xp.add)
-        out /= divisor if isinstance(divisor, int) else xp.asarray(divisor, dtype=x.dtype)
-        return out
+        x = row_major(xp, x)
+        by = divisor if isinstance(divisor, int) else xp.asarray(divisor, dtype=x.dtype)
+
+        def images(x: Any) -> Any:
+            out = _sums(xp, x, windows)
+            out /= by
+            return out
+
+        return by_rows(images, (x,)) if is_large(x) else images(x)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -51,8 +80,12 @@ class AvgPoolGrad(Op):
 
     @staticmethod
     def forward(xp: Any, g: Any, windows: Windows, divisor: Any) -> Any:
-        g = g / (divisor if isinstance(divisor, int) else xp.asarray(divisor, dtype=g.dtype))
-        return spread_axes(xp, g, windows)
+        by = divisor if isinstance(divisor, int) else xp.asarray(divisor, dtype=g.dtype)
+
+        def images(g: Any) -> Any:
+            return _spread(xp, g / by, windows)
+
+        return by_rows(images, (g,)) if is_large(g) or _is_whole(windows) else images(g)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

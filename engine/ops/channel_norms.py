@@ -10,17 +10,8 @@ from typing import Any
 from ..tensor import Tensor
 from . import _channels
 from .base import CARDS, Op, composite, expect_tensor, op
-from .normalization import input_gradient, standardise, traced_standardise
+from .normalization import input_gradient, traced_standardise
 from .samples import samples_for
-
-
-def _affine(normal: Any, w: Any, b: Any, ndim: int) -> Any:
-    """Scale and shift by channel (dimension 1); always a new array."""
-    shape = (-1, *[1] * (ndim - 2))
-    out = normal * w.reshape(shape) if w is not None else normal.copy()
-    if b is not None:
-        out += b.reshape(shape)
-    return out
 
 
 def _channel_gradients(xp: Any, s: Any, g: Any, normal: Any, finish: Any) -> tuple:
@@ -181,14 +172,12 @@ class GroupNorm(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, b: Any, groups: int, eps: float) -> Any:
-        grouped = x.reshape(x.shape[0], groups, x.size // max(x.shape[0] * groups, 1))
-        normal, rstd = standardise(xp, grouped, (2,), grouped.shape[2], eps)
-        normal = normal.reshape(x.shape)
-        return _affine(normal, w, b, x.ndim), (normal, rstd)
+        return _channels.normalise_groups(xp, x, w, b, groups, eps)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        return GroupNorm.gradients(xp, s, g, *s.aux)
+        (x, w, _), (mean, rstd) = s.inputs, s.aux
+        return _channels.group_gradients(xp.np, g, x, w, mean, rstd, s.params[0], s.needs)
 
     @classmethod
     def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:

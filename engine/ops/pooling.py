@@ -114,15 +114,16 @@ def _compiled_gradient(g: Any, x: Any, best: Any, windows: Windows) -> Any:
     kernels = fast.kernels("pooling") if len(windows.out) < 3 and fast.fits(g, x, best) else None
     if not kernels:
         return None
+    apart = windows.kernel == windows.stride and not windows.is_padded and set(windows.dilation) == {1}
+    gx = (np.empty if apart else np.zeros)(x.shape, g.dtype)
     flat = len(windows.out) == 1  # an image of one row
-    lows = tuple([low for low, _ in windows.pads])
-    geometry = [windows.kernel, windows.stride, windows.dilation, lows]
+    geometry = [windows.kernel, windows.stride, windows.dilation, tuple([low for low, _ in windows.pads])]
     if flat:
-        geometry = [(1, *windows.kernel), (1, *windows.stride), (1, *windows.dilation), (0, *lows)]
-    gx = np.zeros(x.shape, g.dtype)
+        geometry = [(one, *values) for one, values in zip((1, 1, 1, 0), geometry)]
     planes = [a.reshape(-1, 1 if flat else a.shape[-2], a.shape[-1]) for a in (x, best, g, gx)]
     blocks = row_blocks(len(planes[0]), math.prod(windows.spatial))
-    parallel_for(lambda i: kernels.max_pool_backward(*[a[blocks[i]] for a in planes], *geometry), len(blocks))
+    kernel, more = (kernels.max_pool_backward_apart, geometry[:1]) if apart else (kernels.max_pool_backward, geometry)
+    parallel_for(lambda i: kernel(*[a[blocks[i]] for a in planes], *more), len(blocks))
     return gx
 
 
