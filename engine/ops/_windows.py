@@ -14,7 +14,7 @@ import numpy as np
 from ..pool import spans
 
 ONE_BLOCK = 1 << 18  # elements of columns up to which one block takes them all
-SHARES = 8  # blocks that larger ones are cut into at least, for so many threads
+SHARES = 4  # blocks that larger ones are cut into at least; of more and shorter ones, threads wait for the interpreter
 SHORT_ROW = 16  # elements; copies of shorter rows are slow, so that images lie innermost there instead
 BLOCK = 1 << 20  # elements of gathered columns worked on at a time: 4 MB of float32 stay in the second-level cache
 
