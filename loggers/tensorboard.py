@@ -155,10 +155,7 @@ class TensorBoardLogger(FolderLogger):
                 stacklevel=2,
             )
             return
-        from loggers.graph import graph_event
-
-        writer = self.experiment
-        writer.file_writer.add_event(graph_event(model, inputs))
+        self.experiment.add_graph(model, inputs)
 
     def save(self) -> None:
         """Flush what was logged to disk."""
@@ -217,15 +214,24 @@ def _writer_class() -> type[SummaryWriter]:
             records.flush = records._writer.flush
             return file_writer
 
-    for name in ("histogram", "image", "images", "image_with_boxes", "video", "audio", "embedding", "pr_curve", "mesh"):
+        def add_graph(self, model: Any, input_to_model: Any = None, verbose: bool = False, **kwargs: Any) -> None:
+            """Which module feeds which, on TensorBoard's GRAPHS page, after a run of `model` on `input_to_model`."""
+            from loggers.graph import graph_event
+
+            self._get_file_writer().event_writer.add_event(graph_event(model, input_to_model))
+
+    for name in ("scalar", "scalars", "hparams", "histogram", "image", "images", "image_with_boxes", "video", "audio",
+                 "embedding", "pr_curve", "mesh"):  # fmt: skip
         setattr(ArrayWriter, f"add_{name}", _with_arrays(getattr(SummaryWriter, f"add_{name}")))
     return ArrayWriter
 
 
 def _with_arrays(method: Callable[..., Any]) -> Callable[..., Any]:
-    """``method`` with every argument that can be read as an array turned into one."""
+    """``method`` with every argument that can be read as an array, or holds one, turned into one."""
 
     def read(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: read(item) for name, item in value.items()}
         if hasattr(value, "detach"):  # a tensor, which may require grad and be on a GPU
             value = value.detach().cpu()
         return np.asarray(value) if hasattr(value, "__array__") else value

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
+from engine.errors import not_supported
 from engine.tensor import Tensor
 
 __all__ = ["SummaryWriter"]
@@ -47,6 +48,10 @@ class SummaryWriter(_Writer):
     >>> writer.add_scalar("loss", torch.tensor(0.5), 0)
     >>> writer.close()
     """
+
+    def add_graph(self, model: Any, input_to_model: Any = None, verbose: bool = False, **kwargs: Any) -> NoReturn:
+        """NotImplementedError: the graph of modules is drawn by `lit.loggers.TensorBoardLogger`."""
+        raise not_supported("SummaryWriter.add_graph", "lit.loggers.TensorBoardLogger(...).experiment.add_graph(model, inputs)")
 
 
 def _accept_tensors(name: str) -> None:

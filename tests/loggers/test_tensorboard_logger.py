@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import engine
 from loggers import TensorBoardLogger
 
 
@@ -120,9 +121,13 @@ def test_the_experiment_takes_arrays_of_any_kind(tmp_path: Path) -> None:
     logger.experiment.add_histogram("weights", Ours(), 1)
     logger.experiment.add_image("cat", img_tensor=Ours(), global_step=1)
     logger.experiment.add_text("note", "hello", 1)
+    logger.experiment.add_scalar("loss", engine.tensor(0.5, requires_grad=True), 1)
+    logger.experiment.add_scalars("both", {"a": engine.tensor(1.0), "b": 2.0}, 1)
+    logger.experiment.add_graph(engine.nn.Linear(2, 3), engine.ones(1, 2))
     logger.finalize("success")
     tags = read(logger.log_dir).Tags()
-    assert tags["histograms"] == ["weights"] and tags["images"] == ["cat"]
+    assert tags["histograms"] == ["weights"] and tags["images"] == ["cat"] and tags["graph"]
+    assert read(logger.log_dir).Scalars("loss")[0].value == 0.5
 
 
 def test_nothing_is_written_before_something_is_logged(tmp_path: Path) -> None:
