@@ -7,7 +7,7 @@ Moves of 16 floats may write too much; where they do, what comes after it in mem
 from __future__ import annotations
 
 from .jit import kernel
-from .moves import LANES, TILE, clear, clear_tile, move, move_even, move_one, move_tile, transpose
+from .moves import LANES, TILE, clear, clear_tile, fetch, move, move_even, move_one, move_tile, transpose
 
 STEP, SPAN = 4 * LANES, 4 * TILE  # bytes of a move, and of an element of TILE images
 WIDTH = 64  # positions of a panel
@@ -217,6 +217,21 @@ def _store_run(source, to, length, apart):  # type: ignore[no-untyped-def]
             move(to + j, source + j)
     for j in range(done, length):
         move_one(to + 4 * j * apart, source + 4 * j)
+
+
+@kernel
+def expect(o0, o1, runs, count, apart, box, out):  # type: ignore[no-untyped-def]
+    """Ask for the memory that `store` will write: its pieces are too short for the processor to see them coming."""
+    between = out.strides[0]
+    copies = TILE if box[12] else 1
+    for o in range(o0, o1):
+        plane = out.ctypes.data + box[0] * between + o * out.strides[1]
+        for i in range(count):
+            length = 4 * (runs[i, 5] // copies) * apart
+            for n in range(copies):
+                to = plane + n * between + 4 * runs[i, 0]
+                for j in range(0, length, 64):
+                    fetch(to + j)
 
 
 @kernel

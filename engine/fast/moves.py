@@ -127,6 +127,20 @@ def clear(typingctx, to):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def fetch(typingctx, to):  # type: ignore[no-untyped-def]
+    """Ask for the cache line at an address, which will be written."""
+
+    def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
+        builder.call(function, [builder.inttoptr(args[0], byte), word(1), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), call
+
+
+@intrinsic
 def transpose(typingctx, to, to_stride, source, source_stride):  # type: ignore[no-untyped-def]
     """Copy TILE rows of TILE floats as columns."""
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .blas import PLAIN, SMALL, sgemm
 from .jit import inline, kernel
-from .layouts import WIDTH, gather, lay, source_runs, store, tap_offsets, target_runs, turn
+from .layouts import WIDTH, expect, gather, lay, source_runs, store, tap_offsets, target_runs, turn
 from .moves import LANES, TILE, transpose
 
 LONG = 256  # positions of a panel of a weight gradient
@@ -45,7 +45,8 @@ def correlate(where, x, w, bias, out, groups, box, low, step, planes, reach, tap
     depend on the phase: (its first tap, behind its last, its weights' start, 3 times first, 3 times a range). A phase's weights
     in the flat `w` are (groups, outputs, channels, taps).
     """
-    images, first, count = box[1] - box[0], box[10], box[11] - box[10]
+    images, first, last = box[1] - box[0], box[10], box[11]
+    count = last - first
     channels, outputs = x.shape[1] // groups, out.shape[1] // groups
     size, q = np.empty(3, np.int64), np.empty(6, np.int64)
     for i in range(3):
@@ -73,6 +74,7 @@ def correlate(where, x, w, bias, out, groups, box, low, step, planes, reach, tap
                     width = cuts[k, 0] = min(WIDTH, total - p)
                     cuts[k, 1] = source_runs(p, width, q, box, size, sources[k])
                     cuts[k, 2] = target_runs(p, width, q, box[12], out, phase[3:6], out_step, targets[k])
+                    expect(b * outputs + first, b * outputs + last, targets[k], cuts[k, 2], out_step[2], box, out)
                     for o in range(count):
                         acc[k, o] = bias[b * outputs + first + o]
                 for r in range(0, depth, DEPTH):

@@ -10,7 +10,7 @@ import numpy as np
 
 from .blas import PLAIN, SMALL, set_sgemm, sgemm
 from .jit import kernel
-from .layouts import WIDTH, lay, source_runs, store, tap_offsets, turn
+from .layouts import WIDTH, expect, lay, source_runs, store, tap_offsets, turn
 from .moves import LANES, TILE
 from .tiles import (
     gradient_tiles,
@@ -62,10 +62,16 @@ def finish_kernels(totals, c0, c1, gw):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def _sixteen(size):  # type: ignore[no-untyped-def]
+    """Memory for 16 matrices of `size` numbers; their elements must not compete for the same places of a cache."""
+    return np.empty((16, (size // 1024 + 1) * 1024 + LANES), np.float32)
+
+
+@kernel
 def _transform(laid, offsets, apart, c0, c1, runs, count, v):  # type: ignore[no-untyped-def]
-    """The tiles of a panel, of channels c0 to c1, to `v` (16, channels, ROW)."""
+    """The tiles of a panel, of channels c0 to c1, to rows of ROW in `v` (16, ...)."""
     for c in range(c0, c1):
-        to, source = v.ctypes.data + (c - c0) * v.strides[1], laid.ctypes.data + 4 * c * apart
+        to, source = v.ctypes.data + 4 * (c - c0) * ROW, laid.ctypes.data + 4 * c * apart
         for i in range(count):
             for j in range(0, 4 * runs[i, 5], 4 * LANES):
                 input_tiles(to + 4 * runs[i, 4] + j, v.strides[0], source + 4 * runs[i, 0] + j, offsets.ctypes.data)
@@ -98,13 +104,15 @@ def correlate(where, x, u, bias, out, box, low, step, planes, reach, taps):  # t
     laid = np.empty(4 * channels * apart + LANES, np.float32)
     turned = np.empty(TILE * x.shape[3] * x.shape[4] if box[12] else 0, np.float32)
     offsets, sources, targets = np.empty(16, np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
-    v, m = np.empty((16, CHUNK, ROW), np.float32), np.empty((16, count, ROW), np.float32)
+    v, m = _sixteen(min(CHUNK, channels) * ROW), _sixteen(count * ROW)
     pixels = np.empty((2, count, PIXELS), np.float32)
     tap_offsets(taps, 0, 16, channels, box, size, offsets)
     lay(x, box, 0, channels, low, step, planes, size, turned, laid)
     for p in range(0, total, WIDTH):
         width = min(WIDTH, total - p)
         cuts = source_runs(p, width, q, box, size, sources)
+        for r in range(2):
+            expect(first, first + count, targets, _pixel_runs(sources, cuts, r, box[12], out, targets), 1, box, out)
         for c in range(0, channels, CHUNK):
             depth = min(CHUNK, channels - c)
             _transform(laid, offsets, apart, c, c + depth, sources, cuts, v)
@@ -112,7 +120,7 @@ def correlate(where, x, u, bias, out, box, low, step, planes, reach, taps):  # t
             for k in range(16):
                 for o in range(0, count, tile):
                     a = u.ctypes.data + 4 * ((k * outputs + first + o) * channels + c)
-                    b, to = v.ctypes.data + k * v.strides[0], m.ctypes.data + 4 * (k * count + o) * ROW
+                    b, to = v.ctypes.data + k * v.strides[0], m.ctypes.data + k * m.strides[0] + 4 * o * ROW
                     rows = min(tile, count - o)
                     if c:
                         sgemm(where, PLAIN, rows, width, depth, a, channels, b, ROW, to, ROW)
@@ -121,7 +129,7 @@ def correlate(where, x, u, bias, out, box, low, step, planes, reach, taps):  # t
         for o in range(count):
             shift = bias.ctypes.data + 4 * (first + o)
             for i in range(cuts):
-                to, source = pixels[0, o].ctypes.data + 8 * sources[i, 4], m[0, o].ctypes.data + 4 * sources[i, 4]
+                to, source = pixels[0, o].ctypes.data + 8 * sources[i, 4], m.ctypes.data + 4 * (o * ROW + sources[i, 4])
                 for j in range(0, 4 * sources[i, 5], 4 * LANES):
                     if box[12]:
                         output_tiles_within(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
@@ -145,8 +153,8 @@ def add_weight_gradient(where, g, x, total, box, low, step, planes, reach, taps)
     larger = max(x.shape[3] * x.shape[4], g.shape[3] * g.shape[4])
     turned = np.empty(TILE * larger if box[12] else 0, np.float32)
     offsets, sources, targets = np.empty(16, np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
-    v, panels = np.empty((16, count, ROW), np.float32), (outputs + WIDTH - 1) // WIDTH
-    parts, z = np.empty((4, panels, WIDTH, WIDTH), np.float32), np.empty((16, panels, WIDTH, WIDTH), np.float32)
+    panels = (outputs + WIDTH - 1) // WIDTH
+    v, z, parts = _sixteen(count * ROW), _sixteen(panels * WIDTH * WIDTH), np.empty((4, panels, WIDTH, WIDTH), np.float32)
     tap_offsets(taps, 0, 16, count, box, size, offsets)
     lay(x, box, first, first + count, low, step, planes, size, turned, laid)
     lay(g, box, 0, outputs, (0, 0, 0), step, planes, plain, turned, pixels)
@@ -158,12 +166,13 @@ def add_weight_gradient(where, g, x, total, box, low, step, planes, reach, taps)
         for k in range(4):
             turn(pixels.ctypes.data + 4 * k * outputs * between, 4 * between, 0, 1, outputs, targets, runs, WIDTH, parts[k])
         for s in range(panels):
-            columns, to, source = min(WIDTH, outputs - s * WIDTH), z[0, s].ctypes.data, parts[0, s].ctypes.data
+            columns, to = min(WIDTH, outputs - s * WIDTH), z.ctypes.data + 4 * s * WIDTH * WIDTH
+            source = parts[0, s].ctypes.data
             for t in range(0, 4 * width * WIDTH, 4 * WIDTH):
                 for o in range(t, t + 4 * columns, 4 * LANES):
                     gradient_tiles(to + o, z.strides[0], source + o, parts.strides[0])
             for k in range(16):
                 for c in range(0, count, tile):
-                    to = total.ctypes.data + 4 * ((k * total.shape[1] + first + c) * outputs + s * WIDTH)
-                    a, b = v.ctypes.data + k * v.strides[0] + 4 * c * ROW, z[k, s].ctypes.data
-                    sgemm(where, PLAIN, min(tile, count - c), columns, width, a, ROW, b, WIDTH, to, outputs)
+                    a, b = v.ctypes.data + k * v.strides[0] + 4 * c * ROW, to + k * z.strides[0]
+                    into = total.ctypes.data + 4 * ((k * total.shape[1] + first + c) * outputs + s * WIDTH)
+                    sgemm(where, PLAIN, min(tile, count - c), columns, width, a, ROW, b, WIDTH, into, outputs)
