@@ -16,6 +16,7 @@ from callbacks.model_summary import ModelSummary
 from callbacks.on_exception_checkpoint import OnExceptionCheckpoint
 from callbacks.prediction_writer import BasePredictionWriter
 from callbacks.progress import ProgressBar, TQDMProgressBar
+from callbacks.pruning import ModelPruning
 from callbacks.spike_detection import SpikeDetection
 from callbacks.stochastic_weight_averaging import StochasticWeightAveraging
 from callbacks.throughput_monitor import ThroughputMonitor
@@ -39,6 +40,7 @@ __all__ = [
     "LearningRateMonitor",
     "MisconfigurationException",
     "ModelCheckpoint",
+    "ModelPruning",
     "ModelSummary",
     "OnExceptionCheckpoint",
     "ProgressBar",
