@@ -15,8 +15,9 @@ from callbacks.model_checkpoint import ModelCheckpoint
 from callbacks.model_summary import ModelSummary
 from callbacks.on_exception_checkpoint import OnExceptionCheckpoint
 from callbacks.prediction_writer import BasePredictionWriter
-from callbacks.progress import ProgressBar, TQDMProgressBar
+from callbacks.progress import ProgressBar, RichProgressBar, TQDMProgressBar
 from callbacks.pruning import ModelPruning
+from callbacks.rich_model_summary import RichModelSummary
 from callbacks.spike_detection import SpikeDetection
 from callbacks.stochastic_weight_averaging import StochasticWeightAveraging
 from callbacks.throughput_monitor import ThroughputMonitor
@@ -44,6 +45,8 @@ __all__ = [
     "ModelSummary",
     "OnExceptionCheckpoint",
     "ProgressBar",
+    "RichModelSummary",
+    "RichProgressBar",
     "SpikeDetection",
     "StochasticWeightAveraging",
     "TQDMProgressBar",

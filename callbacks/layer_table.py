@@ -24,13 +24,15 @@ class Layer:
     mode: str
     in_size: Any = UNKNOWN_SIZE
     out_size: Any = UNKNOWN_SIZE
+    flops: int = 0  # of a forward pass; 0 where there is no example input
 
 
 class LayerTable:
     """The layers of ``model`` down to ``max_depth`` levels (-1: all), and sums over the whole model.
 
     If the model has an ``example_input_array`` that is not None, it is run once on it, in eval mode, without gradients
-    and without touching random streams, to find the layers' input and output sizes.
+    and without touching random streams, to find the layers' input and output sizes and to count the floating-point
+    operations of their matrix products (``engine.utils.flop_counter``).
 
     Args:
         model: the module.
@@ -44,6 +46,8 @@ class LayerTable:
         total_parameters, trainable_parameters: numbers of parameters, shared ones counted once.
         model_size: size of the parameters in MB (10^6 bytes).
         other_parameters: number of parameters that belong to none of the layers shown.
+        total_flops: floating-point operations of the whole forward pass; 0 without an example input.
+        columns: (header, cells) of the table; sums: the lines below it.
 
     Example:
         >>> from callbacks.layer_table import LayerTable
@@ -73,6 +77,7 @@ class LayerTable:
             Layer(name, type(module).__name__, _count(module.parameters()), "train" if module.training else "eval")
             for name, module in modules.items()
         ]
+        self.total_flops = 0
         self._has_sizes = getattr(model, "example_input_array", None) is not None
         if self._has_sizes:
             self._find_sizes(model, list(modules.values()))
@@ -96,37 +101,58 @@ class LayerTable:
                 layer.out_size = _size(output)
 
             handles.append(module.register_forward_hook(note, with_kwargs=True))
+        from engine.utils.flop_counter import FlopCounterMode
+
+        counter = FlopCounterMode(display=False)
         try:
-            _run_example(model)
+            with counter:
+                _run_example(model)
         finally:
             for handle in handles:
                 handle.remove()
+        self.total_flops = counter.get_total_flops()
+        counts = counter.get_flop_counts()
+        for layer in self.layers:
+            layer.flops = sum(counts.get(f"{type(model).__name__}.{layer.name}", {}).values())
 
-    def __str__(self) -> str:
+    @property
+    def columns(self) -> list[tuple[str, list[str]]]:
+        """The table by columns: header and cells."""
+        layers = self.layers
         columns = [
-            ["", *map(str, range(len(self.layers)))],
-            ["Name", *(layer.name for layer in self.layers)],
-            ["Type", *(layer.kind for layer in self.layers)],
-            ["Params", *(readable_count(layer.parameters) for layer in self.layers)],
-            ["Mode", *(layer.mode for layer in self.layers)],
+            (" ", [str(number) for number in range(len(layers))]),
+            ("Name", [layer.name for layer in layers]),
+            ("Type", [layer.kind for layer in layers]),
+            ("Params", [readable_count(layer.parameters) for layer in layers]),
+            ("Mode", [layer.mode for layer in layers]),
         ]
         if self._has_sizes:
-            columns.append(["In sizes", *(str(layer.in_size) for layer in self.layers)])
-            columns.append(["Out sizes", *(str(layer.out_size) for layer in self.layers)])
+            columns += [
+                ("FLOPs", [readable_count(layer.flops) for layer in layers]),
+                ("In sizes", [str(layer.in_size) for layer in layers]),
+                ("Out sizes", [str(layer.out_size) for layer in layers]),
+            ]
         if self.other_parameters:
-            leftover = ["", "other params", NOT_APPLICABLE, readable_count(self.other_parameters)]
+            leftover = [" ", "other params", NOT_APPLICABLE, readable_count(self.other_parameters)]
             leftover += [NOT_APPLICABLE] * (len(columns) - len(leftover))
-            for column, text in zip(columns, leftover, strict=True):
-                column.append(text)
-        widths = [max(1, *map(len, column)) for column in columns]
+            for (_, cells), text in zip(columns, leftover, strict=True):
+                cells.append(text)
+        return columns
+
+    def __str__(self) -> str:
+        columns = [[header, *cells] for header, cells in self.columns]
+        widths = [max(map(len, column)) for column in columns]
         rows = [
             " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
             for row in zip(*columns, strict=True)
         ]
         rule = "-" * max(map(len, rows))
-        return "\n".join([rows[0], rule, *rows[1:], rule, *self._sums()])
+        sums = [f"{value:<10}{what}" for what, value in self.sums.items()]
+        return "\n".join([rows[0], rule, *rows[1:], rule, *sums])
 
-    def _sums(self) -> list[str]:
+    @property
+    def sums(self) -> dict[str, str]:
+        """What stands below the table."""
         fixed = self.total_parameters - self.trainable_parameters
         sums = {
             "Trainable params": readable_count(self.trainable_parameters),
@@ -136,7 +162,7 @@ class LayerTable:
             "Modules in train mode": str(self.modules_in_train_mode),
             "Modules in eval mode": str(self.modules_in_eval_mode),
         }
-        return [f"{value:<10}{what}" for what, value in sums.items()]
+        return {**sums, "Total FLOPs": readable_count(self.total_flops)} if self._has_sizes else sums
 
 
 def readable_count(number: int) -> str:

@@ -17,7 +17,8 @@ class ModelSummary(Callback):
     Args:
         max_depth: levels of nesting to show: 1 the module's own layers, -1 all, 0 no table at all.
 
-    If the module sets ``self.example_input_array``, the table has the layers' input and output sizes.
+    If the module sets ``self.example_input_array``, the table has the layers' input and output sizes and the
+    floating-point operations of their matrix products.
     ``callbacks.layer_table.LayerTable`` makes the same table without a Trainer.
 
     Raises:
@@ -40,4 +41,8 @@ class ModelSummary(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the table."""
         if self._max_depth:
-            trainer.print(f"\n{LayerTable(pl_module, self._max_depth)}")
+            self.show(LayerTable(pl_module, self._max_depth), trainer)
+
+    def show(self, table: LayerTable, trainer: Trainer) -> None:
+        """Print ``table``. Override it to print it your way."""
+        trainer.print(f"\n{table}")

@@ -298,7 +298,9 @@ class ModelPruning(Callback):
                 (module, name) for name in names for module in modules
                 if isinstance(getattr(module, name, None), nn.Parameter)
             ]  # fmt: skip
-        if not all(len(pair) == 2 and isinstance(pair[0], nn.Module) and isinstance(pair[1], str) for pair in parameters_to_prune):
+        pairs = [pair for pair in parameters_to_prune if len(pair) == 2]
+        are_pairs = all(isinstance(module, nn.Module) and isinstance(name, str) for module, name in pairs)
+        if not are_pairs or len(pairs) != len(parameters_to_prune):
             raise MisconfigurationException(
                 f"ModelPruning(parameters_to_prune={parameters_to_prune!r}): expected pairs (module, name)."
             )

@@ -115,6 +115,8 @@ class LightningOptimizer:
             yield
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_optimizer":  # a copy that is being made has none yet
+            raise AttributeError(name)
         return getattr(self._optimizer, name)
 
     def __repr__(self) -> str:

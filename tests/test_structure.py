@@ -48,7 +48,7 @@ STRANGERS = {("optim", "nn"), ("amp", "nn")}
 
 HEAVY = (
     "tqdm", "tensorboardX", "safetensors", "torch", "scipy", "sklearn", "multiprocessing", "yaml", "numba", "cupy",
-    "unittest", "threadpoolctl",
+    "unittest", "threadpoolctl", "rich",
 )  # fmt: skip
 
 

@@ -70,7 +70,10 @@ def test_an_example_input_gives_sizes_and_changes_nothing() -> None:
     modes = [module.training for module in net.modules()]
     mean = net.body[1].running_mean.clone()
     stream = engine.get_rng_state()
-    layers = {layer.name: (layer.in_size, layer.out_size) for layer in LayerTable(net, -1).layers}
+    table = LayerTable(net, -1)
+    assert {layer.name: layer.flops for layer in table.layers if layer.flops} == {"body": 320, "body.0": 320, "head": 160}
+    assert table.total_flops == 480 and str(table).splitlines()[-1] == "480       Total FLOPs"
+    layers = {layer.name: (layer.in_size, layer.out_size) for layer in table.layers}
     assert layers["body.0"] == ([5, 4], [5, 8]) and layers["head"] == ([5, 8], [5, 2])
     assert [module.training for module in net.modules()] == modes
     assert engine.equal(net.body[1].running_mean, mean) and engine.equal(engine.get_rng_state(), stream)
@@ -93,6 +96,7 @@ def test_sizes_of_many_inputs_and_of_layers_not_used() -> None:
             return self.sum(a, b=b)
 
     used, unused = LayerTable(Two()).layers
+    assert (used.flops, LayerTable(Two()).total_flops) == (0, 0)
     assert used.in_size == [[5, 2], [2]] and used.out_size == [5, 2]
     assert (unused.in_size, unused.out_size) == ("?", "?")
     assert "In sizes" in str(LayerTable(Two()))
