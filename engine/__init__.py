@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from . import autograd, dtypes, memory, ops, random
@@ -29,6 +30,11 @@ from .dtypes import (
     complex128,
     dtype,
     finfo,
+    float8_e4m3fn,
+    float8_e4m3fnuz,
+    float8_e5m2,
+    float8_e5m2fnuz,
+    float8_e8m0fnu,
     float16,
     float32,
     float64,
@@ -72,9 +78,10 @@ has_mkl = has_openmp = False
 inf, nan, pi, e = dtypes.INF, dtypes.NAN, dtypes.PI, dtypes.E
 
 # Sub-packages and what lives in them, loaded on first use.
-_LAZY_MODULES = ("accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed", "distributions", "fft",
-                 "func", "futures", "hub", "jit", "legacy", "linalg", "multiprocessing", "nn", "onnx", "optim", "profiler",
-                 "serialization", "settings", "signal", "sparse", "special", "testing", "types", "utils", "version")
+_LAZY_MODULES = ("_C", "__config__", "_dynamo", "accelerator", "amp", "backends", "compiler", "cpu", "cuda", "distributed",
+                 "distributions", "export", "fft", "func", "futures", "fx", "hub", "jit", "legacy", "library", "linalg",
+                 "multiprocessing", "nn", "onnx", "optim", "profiler", "serialization", "settings", "signal", "sparse",
+                 "special", "testing", "types", "utils", "version")
 _LAZY_NAMES = {
     name: module
     for module, names in {
@@ -112,11 +119,11 @@ _LAZY_NAMES = {
 
 __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "can_cast", "cdouble", "cfloat", "channels_last",
-    "channels_last_3d", "complex128", "complex64", "contiguous_format", "default_generator", "device", "double",
-    "dtype", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64", "get_default_device",
-    "get_default_dtype", "get_rng_state", "half", "has_lapack", "has_mkl", "has_openmp", "has_spectral", "iinfo",
-    "inf", "inference_mode", "initial_seed", "int", "int16",
-    "int32", "int64", "int8", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
+    "channels_last_3d", "complex128", "complex64", "contiguous_format", "default_generator", "device", "double", "dtype",
+    "e", "enable_grad", "finfo", "float", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
+    "float8_e8m0fnu", "float16", "float32", "float64", "get_default_device", "get_default_dtype", "get_rng_state", "half",
+    "has_lapack", "has_mkl", "has_openmp", "has_spectral", "iinfo", "inf", "inference_mode", "initial_seed", "int",
+    "int16", "int32", "int64", "int8", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
     "is_inference_mode_enabled", "is_tensor", "layout", "long", "manual_seed", "memory_format", "nan", "newaxis",
     "no_grad", "ops", "pi", "preserve_format", "promote_types", "random", "seed", "set_anomaly_enabled",
     "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short",
@@ -124,6 +131,7 @@ __all__ = [
 ]
 
 globals().update(ops.FUNCTIONS)
+torch = sys.modules[__name__]  # as in torch itself; libraries write torch.torch by mistake
 memory.keep_freed()
 
 

@@ -87,16 +87,26 @@ def to_numpy(array: Any) -> np.ndarray:
     return np.asarray(array) if isinstance(array, (Batched, Coo)) else gpu().asnumpy(array)
 
 
+def strided(array: Any, shape: Any, strides: Any) -> Any:
+    """`as_strided` (strides in bytes), also of element types that NumPy's does not know."""
+    if isinstance(array, Batched):
+        inner = array.inner
+        return Batched(strided(inner, (inner.shape[0], *shape), (inner.strides[0], *strides)), array.level)
+    bits = array.view(np.uint8) if array.itemsize == 1 else array
+    return namespace(array).lib.stride_tricks.as_strided(bits, shape, strides).view(array.dtype)
+
+
 def memory_of(array: Any) -> tuple[Any, int]:
     """(all the memory that `array` is a part of, as a 1-D array of its dtype, where in it `array` begins)."""
+    if isinstance(array, Batched):  # a sample is taken for an array of its own
+        return array.reshape(-1), 0
     owner, base = array, array.base
     while base is not None:  # NumPy's as_strided puts an object of its own between a view and its base
         if is_array(base):
             owner = base
         base = getattr(base, "base", None)
-    xp = namespace(owner)
     span = sum((n - 1) * step for n, step in zip(owner.shape, owner.strides)) // owner.itemsize + 1 if owner.size else 0
-    flat = xp.lib.stride_tricks.as_strided(owner, (span,), (owner.itemsize,)).view(array.dtype)
+    flat = strided(owner, (span,), (owner.itemsize,)).view(array.dtype)
     return flat, (address(array) - address(owner)) // array.itemsize
 
 

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["compile", "disable", "is_compiling", "notice_once"]
+__all__ = ["allow_in_graph", "assume_constant_result", "compile", "cudagraph_mark_step_begin", "disable", "is_compiling",
+           "is_dynamo_compiling", "is_exporting", "notice_once", "reset", "set_stance", "substitute_in_graph"]
 
 _said: set[str] = set()
 
@@ -44,3 +45,43 @@ def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str |
 def is_compiling() -> bool:
     """Always False."""
     return False
+
+
+is_dynamo_compiling = is_exporting = is_compiling
+
+
+def allow_in_graph(fn: Any) -> Any:
+    """`fn` itself."""
+    return fn
+
+
+assume_constant_result = allow_in_graph
+
+
+def substitute_in_graph(original_fn: Any, **kwargs: Any) -> Callable:
+    """A decorator that changes nothing: there is no graph."""
+    return lambda traceable: traceable
+
+
+def reset() -> None:
+    """Without effect: nothing is compiled."""
+
+
+def cudagraph_mark_step_begin() -> None:
+    """Without effect: nothing is captured."""
+
+
+class set_stance:  # noqa: N801 - torch's name
+    """Without effect, as a function, a context or a decorator: nothing is compiled."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def __call__(self, fn: Any) -> Any:
+        return fn

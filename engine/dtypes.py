@@ -73,10 +73,18 @@ float64 = dtype("float64", np.float64, 2)
 complex64 = dtype("complex64", np.complex64, 3)
 complex128 = dtype("complex128", np.complex128, 3)
 
+# For storage: what is loaded, converted and saved. Arithmetic is done in a wider type.
+float8_e4m3fn = dtype("float8_e4m3fn", ml_dtypes.float8_e4m3fn, 2)
+float8_e4m3fnuz = dtype("float8_e4m3fnuz", ml_dtypes.float8_e4m3fnuz, 2)
+float8_e5m2 = dtype("float8_e5m2", ml_dtypes.float8_e5m2, 2)
+float8_e5m2fnuz = dtype("float8_e5m2fnuz", ml_dtypes.float8_e5m2fnuz, 2)
+float8_e8m0fnu = dtype("float8_e8m0fnu", ml_dtypes.float8_e8m0fnu, 2)
+
+FLOAT8 = (float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu)
 ALL = (bool_, uint8, int8, int16, int32, int64, uint16, uint32, uint64,
        float16, bfloat16, float32, float64, complex64, complex128)
 
-_FROM_NP: dict[Any, dtype] = {d.np: d for d in ALL}
+_FROM_NP: dict[Any, dtype] = {d.np: d for d in (*ALL, *FLOAT8)}
 _FROM_NP.update({np.dtype(np.longlong): int64, np.dtype(np.ulonglong): uint64})
 
 # Singletons that the hot path compares by identity.
@@ -85,6 +93,7 @@ F64 = float64.np
 BF16 = bfloat16.np
 F16 = float16.np
 HALVES = (BF16, F16)
+UNKNOWN_TO_NUMPY = frozenset({BF16, *(d.np for d in FLOAT8)})
 
 _SIGNED = (int8, int16, int32, int64)
 _UNSIGNED = (uint8, uint16, uint32, uint64)
@@ -108,6 +117,8 @@ def from_numpy_dtype(np_dtype: Any) -> dtype:
 def _promote(a: dtype, b: dtype) -> dtype:
     if a is b:
         return a
+    if a in FLOAT8 or b in FLOAT8:
+        raise RuntimeError(f"Promotion for Float8 Types is not supported, attempted to promote {a} and {b}")
     if a.category > b.category:
         a, b = b, a
     if a.category != b.category:
@@ -132,6 +143,13 @@ for _a in ALL:
     for _b in ALL:
         with contextlib.suppress(RuntimeError):  # pairs that torch refuses too
             _TABLE[_a, _b] = _promote(_a, _b)
+
+
+def cast(array: Any, np_dtype: Any) -> Any:
+    """A raw array of another dtype. As in torch, what float8_e4m3fn cannot hold becomes its largest number."""
+    if np_dtype is float8_e4m3fn.np and array.dtype.kind in "fV":
+        array = np.clip(array.astype(np.float32), -448, 448)
+    return array.astype(np_dtype)
 
 
 def promote_types(type1: dtype, type2: dtype) -> dtype:
@@ -258,7 +276,7 @@ class finfo:
         self.bits = d.to_real().itemsize * 8
         for key in ("eps", "max", "min", "tiny", "smallest_normal"):
             setattr(self, key, float(getattr(info, key)))
-        self.resolution = float(f"1e-{info.precision}")
+        self.resolution = float(f"1e-{info.precision}") if self.bits > 8 else 1.0  # torch counts no digit there
 
     def __repr__(self) -> str:
         return (f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "

@@ -41,6 +41,12 @@ class TensorType:
     def __instancecheck__(self, value: object) -> bool:
         return isinstance(value, Tensor) and value.dtype == self.dtype
 
+    def __or__(self, other: Any) -> Any:  # in annotations: FloatTensor | None
+        return Tensor | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | Tensor
+
     def __repr__(self) -> str:
         return f"<class 'torch.{self.__name__}'>"
 

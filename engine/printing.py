@@ -133,7 +133,7 @@ def array_text(array: Any, indent: int = 0) -> str:
     a = backend.to_numpy(array)
     if not a.size:
         return "[]"
-    if a.dtype.itemsize == 2 and a.dtype.kind not in "iu":
+    if a.dtype.itemsize <= 2 and a.dtype.kind in "fV":
         a = a.astype(np.float32)
     summarize = a.size > OPTIONS.threshold
     form = (_Complex if a.dtype.kind == "c" else _Real)(_edges(a) if summarize else a)

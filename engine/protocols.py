@@ -28,12 +28,12 @@ class PythonProtocols:
         """The single element as a Python number. RuntimeError for more or fewer than one element."""
         if self._array.size != 1:
             raise RuntimeError(f"a Tensor with {self._array.size} elements cannot be converted to Scalar")
-        return self._array.item() if self._array.dtype is not dtypes.BF16 else float(self._array.reshape(()))
+        return self._array.item() if self._array.dtype not in dtypes.UNKNOWN_TO_NUMPY else float(self._array.reshape(()))
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
         array = backend.to_numpy(self._array)
-        return (array.astype(np.float32) if array.dtype is dtypes.BF16 else array).tolist()
+        return (array.astype(np.float32) if array.dtype in dtypes.UNKNOWN_TO_NUMPY else array).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """A NumPy array that shares this tensor's memory. `force=True` detaches and copies from a GPU first.
@@ -150,8 +150,8 @@ class PythonProtocols:
                                "detach() on the tensor before serializing (e.g., putting it on the queue).")
         bits = backend.to_numpy(self._array)
         name = self.dtype.name
-        if bits.dtype is dtypes.BF16:
-            bits = bits.view(np.uint16)
+        if bits.dtype in dtypes.UNKNOWN_TO_NUMPY:
+            bits = bits.view(f"u{bits.itemsize}")
         return _rebuild, (type(self), bits, name, str(self.device), self._requires_grad, self.__dict__ or None)
 
 

@@ -15,9 +15,9 @@ from engine.autograd import grad as gradients
 from engine.autograd.graph import AccumulateGrad
 from engine.autograd.modes import enable_grad, state
 from engine.errors import not_supported
-from engine.func._trees import flatten, map_tree, same_structure
 from engine.func.mapping import vmap
 from engine.tensor import Tensor
+from engine.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_structure, tree_unflatten
 
 __all__ = ["functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
 
@@ -30,7 +30,7 @@ class _Point:
         recording = state.grad
         self.chosen = range(len(args)) if traced is None else traced
         self.inputs: list[Tensor] = []
-        given = [map_tree(self._alias, a) if i in self.chosen else a for i, a in enumerate(args)]
+        given = [tree_map(self._alias, a) if i in self.chosen else a for i, a in enumerate(args)]
         self.chosen_args = [given[i] for i in self.chosen]
         with enable_grad():
             result = func(*given)
@@ -39,15 +39,15 @@ class _Point:
             if not isinstance(result, tuple) or len(result) != 2:
                 raise RuntimeError(f"{api}: output of function f should be a tuple: (output, aux) if has_aux is True")
             result, aux = result
-            self.aux = map_tree(lambda t: t.detach() if isinstance(t, Tensor) and not recording else t, aux)
+            self.aux = tree_map(lambda t: t.detach() if isinstance(t, Tensor) and not recording else t, aux)
         self.output = result
-        self.outputs, self.rebuild = flatten(result)
+        self.outputs, self.spec = tree_flatten(result)
         for t in self.outputs:
             if not isinstance(t, Tensor):
                 raise RuntimeError(f"{api}: Expected f to return only tensors, got unsupported type {type(t)}")
         self.outer = recording and _reaches_outside(self.outputs, self.inputs)
         if has_aux and not self.outer:
-            self.aux = map_tree(lambda t: t.detach() if isinstance(t, Tensor) else t, self.aux)
+            self.aux = tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, self.aux)
 
     def _alias(self, t: Any) -> Tensor:
         if not isinstance(t, Tensor):
@@ -58,7 +58,7 @@ class _Point:
 
     def value(self) -> Any:
         """What the function returned, with a graph only if something outside can be differentiated."""
-        return self.rebuild([t if self.outer else t.detach() for t in self.outputs])
+        return tree_unflatten([t if self.outer else t.detach() for t in self.outputs], self.spec)
 
     def pull(self, cotangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
         """w^T J for every input."""
@@ -123,8 +123,7 @@ def _argnums(argnums: Any, count: int) -> tuple[int, ...]:
 
 def _regrouped(values: list, like: list, argnums: Any) -> Any:
     """A flat list put into the structure of the chosen arguments: one tree for an int, else a tuple of trees."""
-    _, rebuild = flatten(tuple(like))
-    trees = rebuild(values)
+    trees = tree_unflatten(values, tree_structure(tuple(like)))
     return trees[0] if isinstance(argnums, int) else trees
 
 
@@ -160,8 +159,8 @@ def _by_argument(values: list, trees: list, order: list, argnums: Any) -> Any:
     grouped: list = [None] * len(trees)
     start = 0
     for place in order:
-        leaves, rebuild = flatten(trees[place])
-        grouped[place] = rebuild(values[start : start + len(leaves)])
+        leaves, spec = tree_flatten(trees[place])
+        grouped[place] = tree_unflatten(values[start : start + len(leaves)], spec)
         start += len(leaves)
     return grouped[0] if isinstance(argnums, int) else tuple(grouped)
 
@@ -211,10 +210,10 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
                                f"dtype {t.dtype}")
 
     def pull(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> tuple:
-        if not same_structure(cotangents, point.output):
+        if tree_structure(cotangents) != tree_structure(point.output):
             raise RuntimeError("Expected pytree structure of cotangents to be the same as pytree structure of outputs to the "
                                "function.")
-        weights, _ = flatten(cotangents)
+        weights = tree_leaves(cotangents)
         traced = state.grad and (point.outer or any(w.requires_grad for w in weights))
         return _regrouped(point.pull(weights, traced if create_graph is None else create_graph), point.chosen_args, ())
 
@@ -224,13 +223,13 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
 def _check_primals(api: str, primals: Any, tangents: Any) -> None:
     if not isinstance(primals, tuple):
         raise RuntimeError(f"{api}: Expected primals to be a tuple. E.g. it should be valid to call f(*primals).")
-    if not same_structure(primals, tangents):
+    if tree_structure(primals) != tree_structure(tangents):
         raise RuntimeError(f"{api}: Expected primals and tangents to have the same python structure. For example, if primals "
                            "is a tuple of 3 tensors, tangents also must be.")
-    leaves = flatten(primals)[0]
+    leaves = tree_leaves(primals)
     if not leaves:
         raise RuntimeError(f"{api}: Expected primals to contain at least one Tensor.")
-    for a, b in zip(leaves, flatten(tangents)[0]):
+    for a, b in zip(leaves, tree_leaves(tangents)):
         if not isinstance(a, Tensor) or not isinstance(b, Tensor):
             raise RuntimeError(f"{api}: Expected primals to only contain Tensors, got {type(a)} and {type(b)}")
         if a.shape != b.shape:
@@ -254,7 +253,7 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     if strict and not all(t.requires_grad for t in point.outputs):
         raise RuntimeError("jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not "
                            "allowed with strict=True.")
-    slope = point.rebuild(point.pusher()(flatten(tangents)[0]))
+    slope = tree_unflatten(point.pusher()(tree_leaves(tangents)), point.spec)
     return (point.value(), slope, point.aux) if has_aux else (point.value(), slope)
 
 
@@ -267,14 +266,14 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
         >>> push(torch.tensor(2.))
         tensor(2.)
     """
-    if not flatten(primals)[0]:
+    if not tree_leaves(primals):
         raise RuntimeError("linearize(f, *primals): Expected primals to contain at least one Tensor.")
     point = _Point("linearize(f, *primals)", func, primals, False)
     push = point.pusher()
 
     def jvp_fn(*tangents: Any) -> Any:
         _check_primals("linearize(f, *primals)", primals, tangents)
-        return point.rebuild(push(flatten(tangents)[0]))
+        return tree_unflatten(push(tree_leaves(tangents)), point.spec)
 
     return point.value(), jvp_fn
 
@@ -316,7 +315,7 @@ def jacrev(func: Callable, argnums: Any = 0, *, has_aux: bool = False, chunk_siz
             columns = vmap(pull, chunk_size=chunk_size)(_basis(out.detach()))
             shaped = [c.reshape(*out.shape, *t.shape) for c, t in zip(columns, point.inputs)]
             rows.append(_by_argument(shaped, point.chosen_args, order, argnums))
-        result = point.rebuild(rows)
+        result = tree_unflatten(rows, point.spec)
         return (result, point.aux) if has_aux else result
 
     return wrapper
@@ -347,7 +346,7 @@ def jacfwd(func: Callable, argnums: Any = 0, has_aux: bool = False, *, randomnes
             blocks.append([c.reshape(*o.shape, *t.shape) for c, o in zip(columns, point.outputs)])
         rows = [_by_argument([block[k] for block in blocks], point.chosen_args, order, argnums)
                 for k in range(len(point.outputs))]
-        result = point.rebuild(rows)
+        result = tree_unflatten(rows, point.spec)
         return (result, point.aux) if has_aux else result
 
     return wrapper

@@ -12,8 +12,8 @@ import engine
 from engine import random
 from engine.batched import Batched, Level, NoRule
 from engine.func._boundary import Inside, enter, leave
-from engine.func._trees import flatten, is_container, spread
 from engine.tensor import Tensor
+from engine.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_leaves, tree_structure, tree_unflatten
 
 __all__ = ["vmap"]
 
@@ -66,16 +66,16 @@ class _Call:
     def __init__(self, func: Callable, in_dims: Any, out_dims: Any, randomness: str, args: tuple, kwargs: dict) -> None:
         self.func, self.out_dims, self.randomness, self.kwargs = func, out_dims, randomness, kwargs
         self.title = f"vmap({_name(func)}, in_dims={in_dims}, ...)(<inputs>): "
-        if not isinstance(in_dims, int) and not is_container(in_dims):
+        if not isinstance(in_dims, int) and tree_structure(in_dims).is_leaf():
             raise ValueError(f"{self.title}expected `in_dims` to be int or a (potentially nested) tuple matching the structure "
                              f"of inputs, got: {type(in_dims)}.")
         keys = list(kwargs)  # keyword arguments are mapped over their first dimension
-        self.leaves, self.rebuild = flatten((args, tuple(kwargs.values())))
+        self.leaves, self.spec = tree_flatten((args, tuple(kwargs.values())))
         self.keys = keys
         if not self.leaves:
             raise ValueError(f"vmap({_name(func)})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying "
                              "to vmap over a function with no inputs. The latter is unsupported.")
-        dims = spread(in_dims, args)
+        dims = _broadcast_to_and_flatten(in_dims, tree_structure(args))
         if dims is None:
             raise ValueError(f"{self.title}in_dims is not compatible with the structure of `inputs`. in_dims has structure "
                              f"{in_dims} but inputs has structure {[type(a).__name__ for a in args]}.")
@@ -125,10 +125,10 @@ class _Call:
 
     def _call(self, leaves: list) -> tuple[list, list, Callable]:
         """The function's results: leaves, the batch dimension of each, and how to put them together."""
-        args, values = self.rebuild(leaves)
+        args, values = tree_unflatten(leaves, self.spec)
         output = self.func(*args, **dict(zip(self.keys, values)))
-        found, rebuild = flatten(output)
-        dims = spread(self.out_dims, output)
+        found, spec = tree_flatten(output)
+        dims = _broadcast_to_and_flatten(self.out_dims, spec)
         if dims is None and isinstance(output, Tensor) and isinstance(self.out_dims, (tuple, list)) and len(self.out_dims) == 1:
             dims = list(self.out_dims)
         if dims is None:
@@ -143,13 +143,13 @@ class _Call:
                 raise ValueError(f"vmap({_name(self.func)}, ..., out_dims={self.out_dims}): `out_dims` must be an int, None or "
                                  "a python collection of ints representing where in the outputs the vmapped dimension should "
                                  "appear.")
-        return found, dims, rebuild
+        return found, dims, spec
 
     def _together(self, leaves: list, size: int) -> Any:
         level = Level(size, 0)
         with Inside(level) as inside:
             entered = [x if d is None else enter(x, level, d) for x, d in zip(leaves, self.dims)]
-            found, dims, rebuild = self._call(entered)
+            found, dims, spec = self._call(entered)
         for value, dim in zip(found, dims):
             if dim is None and isinstance(value, Tensor) and isinstance(value._array, Batched) and value._array.level is level:
                 raise ValueError(f"vmap({_name(self.func)}, ...): `{_name(self.func)}` can not return a BatchedTensor when "
@@ -157,7 +157,7 @@ class _Call:
         places = [i for i, dim in enumerate(dims) if dim is not None]
         for i, value in zip(places, leave(inside, [(found[i], dims[i]) for i in places])):
             found[i] = value
-        return rebuild(found)
+        return tree_unflatten(found, spec)
 
     def _one_by_one(self, leaves: list, size: int) -> Any:
         results = []
@@ -168,14 +168,16 @@ class _Call:
             results.append(self._call([x if d is None else x.select(d, i) for x, d in zip(leaves, self.dims)]))
         if not results:
             raise ValueError("vmap: expected at least one sample, got a batch of size 0")
-        _, dims, rebuild = results[0]
+        _, dims, spec = results[0]
         columns = list(zip(*[found for found, _, _ in results]))
-        return rebuild([column[0] if dim is None else engine.stack(column, dim) for column, dim in zip(columns, dims)])
+        stacked = [column[0] if dim is None else engine.stack(column, dim) for column, dim in zip(columns, dims)]
+        return tree_unflatten(stacked, spec)
 
     def concatenated(self, parts: list) -> Any:
         """The results of several chunks as one."""
-        dims = spread(self.out_dims, parts[0])
+        spec = tree_structure(parts[0])
+        dims = _broadcast_to_and_flatten(self.out_dims, spec)
         assert dims is not None
-        columns = list(zip(*[flatten(part)[0] for part in parts]))
-        _, rebuild = flatten(parts[0])
-        return rebuild([column[0] if dim is None else engine.cat(column, dim) for column, dim in zip(columns, dims)])
+        columns = list(zip(*[tree_leaves(part) for part in parts]))
+        joined = [column[0] if dim is None else engine.cat(column, dim) for column, dim in zip(columns, dims)]
+        return tree_unflatten(joined, spec)

@@ -54,6 +54,7 @@ _PATHS = {
     "utils": _sizes,
 }
 
+__path__: list[str] = []
 for _name, _module in _PATHS.items():
     globals()[_name] = _module
     sys.modules[f"{__name__}.{_name}"] = _module

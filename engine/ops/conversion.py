@@ -24,7 +24,7 @@ class ToDtype(Op):
     def forward(xp: Any, x: Any, np_dtype: Any) -> Any:
         if x.dtype.kind == "c" and np_dtype.kind != "c":
             x = x.real
-        return x.astype(np_dtype)
+        return dtypes.cast(x, np_dtype)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -196,19 +196,19 @@ def array_from(data: Any, dtype: dtypes.dtype | None) -> Any:
     if isinstance(data, Tensor):
         data = data._array
     if backend.is_array(data):
-        return data.astype((dtype or dtypes.from_numpy_dtype(data.dtype)).np)
+        return dtypes.cast(data, (dtype or dtypes.from_numpy_dtype(data.dtype)).np)
     if isinstance(data, (list, tuple)) and _holds_tensors(data):
         data = _plain(data)
     try:
         array = np.array(data)
     except ValueError as error:
         raise ValueError(f"expected nested sequences of equal lengths to make a tensor of: {error}") from None
-    if array.dtype.kind in "OUSV" and array.dtype is not dtypes.BF16:
+    if array.dtype.kind in "OUSV" and array.dtype not in dtypes.UNKNOWN_TO_NUMPY:
         raise _not_numbers(data)
     if dtype is not None:
         if array.dtype.kind in "if" and array.size and dtype.np.kind in "iu":
             _check_range(array, dtype)
-        return array.astype(dtype.np)
+        return dtypes.cast(array, dtype.np)
     if isinstance(data, (np.generic, np.ndarray)) or isinstance(_first(data), np.generic):
         return array.astype(dtypes.from_numpy_dtype(array.dtype).np)
     kinds = {"f": dtypes.get_default_dtype(), "c": dtypes.get_default_dtype().to_complex(), "i": dtypes.int64}

@@ -231,7 +231,7 @@ class AsStrided(Op):
     def forward(xp: Any, x: Any, size: tuple, stride: tuple, offset: int) -> Any:
         flat, start = backend.memory_of(x)
         strides = tuple([n * x.itemsize for n in stride])
-        out = xp.lib.stride_tricks.as_strided(flat[start + offset :], size, strides)
+        out = backend.strided(flat[start + offset :], size, strides)
         return out, (x.shape, tuple([n // x.itemsize for n in x.strides]), start, flat.size)
 
     @staticmethod

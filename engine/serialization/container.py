@@ -26,7 +26,7 @@ import numpy as np
 from engine import backend, dtypes
 from engine.serialization.atomic import Later, replacing
 from engine.serialization.checksum import CHUNK, Checksum
-from engine.serialization.errors import CheckpointError, EmptyFileError
+from engine.serialization.errors import CheckpointError, EmptyFileError, SaveError
 
 METADATA = "__metadata__"
 RESERVED = "__litengine__"
@@ -42,7 +42,8 @@ CODES: dict[str, np.dtype] = {
     "U16": np.dtype(np.uint16), "I16": np.dtype(np.int16), "U32": np.dtype(np.uint32), "I32": np.dtype(np.int32),
     "U64": np.dtype(np.uint64), "I64": np.dtype(np.int64),
     "F16": np.dtype(np.float16), "BF16": dtypes.bfloat16.np, "F32": np.dtype(np.float32), "F64": np.dtype(np.float64),
-    "C64": np.dtype(np.complex64),
+    "C64": np.dtype(np.complex64), "F8_E4M3": dtypes.float8_e4m3fn.np, "F8_E5M2": dtypes.float8_e5m2.np,
+    "F8_E8M0": dtypes.float8_e8m0fnu.np,
 }  # fmt: skip
 CODE_OF = {np_dtype: code for code, np_dtype in CODES.items()}
 
@@ -126,6 +127,9 @@ def _write_to(file: BinaryIO, pieces: dict[str, Piece], metadata: dict[str, str]
     for name in names:
         piece = pieces[name]
         end = position + piece.nbytes
+        if piece.dtype not in CODE_OF:
+            raise SaveError(f"cannot save {name!r}: safetensors files hold no {piece.dtype}. "
+                            "HINT: save_torch(), or convert it.")
         header[name] = {"dtype": CODE_OF[piece.dtype], "shape": list(piece.shape), "data_offsets": [position, end]}
         position = end
     text = _header_bytes(header)

@@ -139,9 +139,8 @@ def memory_of(members: list[Held], low: int, high: int) -> Any:
     """The bytes [low, high) that the members touch together, as one array that copies nothing."""
     array = next(m for m in members if m.low == low).array
     corner = tuple(slice(n - 1, n) if step < 0 else slice(0, 1) for n, step in zip(array.shape, array.strides))
-    tricks = backend.namespace(array).lib.stride_tricks
-    one = tricks.as_strided(array[(..., *corner)], (1,), (array.itemsize,)).view(np.uint8)
-    return tricks.as_strided(one, (high - low,), (1,))
+    one = backend.strided(array[(..., *corner)], (1,), (array.itemsize,)).view(np.uint8)
+    return backend.strided(one, (high - low,), (1,))
 
 
 def find(entries: dict[str, Any], reference: dict[str, Any]) -> Any:
@@ -174,13 +173,12 @@ def _strided(entry: Any, reference: dict[str, Any]) -> Any:
     if offset + below < 0 or offset + above + size > entry.nbytes or math.gcd(offset, *strides, size) != size:
         raise ValueError(f"the view {reference} reaches out of its entry of {entry.nbytes} bytes")
     memory = entry.reshape(-1).view(np.uint8)[offset + below : offset + below + span].view(kind.np)
-    tricks = backend.namespace(entry).lib.stride_tricks
-    return tricks.as_strided(memory[-below // size :], shape, strides)
+    return backend.strided(memory[-below // size :], shape, strides)
 
 
 def dtype_named(name: Any) -> dtypes.dtype:
     """The element type of that name. ValueError where there is none."""
-    for candidate in dtypes.ALL:
+    for candidate in (*dtypes.ALL, *dtypes.FLOAT8):
         if candidate.name == name:
             return candidate
     raise ValueError(f"there is no element type {name!r}")

@@ -90,7 +90,7 @@ STORAGES = {
 UNTYPED = StorageKind(None)
 
 # Names that stand for a value: element types and classes of storages.
-VALUES: dict[str, Any] = {f"torch.{dtype.name}": dtype for dtype in dtypes.ALL}
+VALUES: dict[str, Any] = {f"torch.{dtype.name}": dtype for dtype in (*dtypes.ALL, *dtypes.FLOAT8)}
 VALUES.update({f"torch.{alias}": VALUES[f"torch.{name}"] for alias, name in {
     "float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16",
     "cfloat": "complex64", "cdouble": "complex128"}.items()})  # fmt: skip
@@ -132,8 +132,7 @@ def _view(memory: Any, offset: Any, size: Any, stride: Any, metadata: Any) -> Te
     elif last >= memory.size:
         raise ValueError(f"a tensor of size {shape} reaches out of its storage of {memory.size} elements")
     else:
-        tricks = backend.namespace(memory).lib.stride_tricks
-        array = tricks.as_strided(memory[offset:], shape, tuple(step * memory.itemsize for step in strides))
+        array = backend.strided(memory[offset:], shape, tuple(step * memory.itemsize for step in strides))
     return _resolved(wrap(array), memory, metadata)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from . import data
 
-__all__ = ["benchmark", "checkpoint", "data", "dlpack", "flop_counter", "hooks", "tensorboard"]
+__all__ = ["benchmark", "checkpoint", "data", "dlpack", "flop_counter", "hooks", "model_zoo", "tensorboard"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("_pytree", "benchmark", "checkpoint", "dlpack", "flop_counter", "hooks", "tensorboard"):
+    if name in ("_pytree", "benchmark", "checkpoint", "dlpack", "flop_counter", "hooks", "model_zoo", "tensorboard"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -17,8 +17,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["LeafSpec", "TreeSpec", "register_pytree_node", "tree_all", "tree_any", "tree_flatten", "tree_iter", "tree_leaves",
-           "tree_map", "tree_map_", "tree_map_only", "tree_structure", "tree_unflatten"]  # fmt: skip
+__all__ = ["Context", "GetAttrKey", "LeafSpec", "MappingKey", "PyTree", "SequenceKey", "TreeSpec", "keystr",
+           "register_pytree_node", "tree_all", "tree_any", "tree_flatten", "tree_flatten_with_path", "tree_is_leaf",
+           "tree_iter", "tree_leaves", "tree_map", "tree_map_", "tree_map_only", "tree_map_with_path", "tree_structure",
+           "tree_unflatten"]  # fmt: skip
+
+PyTree = Context = Any
 
 # type -> (take apart: children and what else is needed, put together)
 _NODES: dict[type, tuple[Callable[[Any], tuple[list, Any]], Callable[[Iterable, Any], Any]]] = {
@@ -65,6 +69,64 @@ def register_pytree_node(cls: type, flatten_fn: Callable, unflatten_fn: Callable
     _NODES[cls] = (lambda t: (list(flatten_fn(t)[0]), flatten_fn(t)[1]), unflatten_fn)
 
 
+_register_pytree_node = register_pytree_node
+
+
+@dataclass(frozen=True)
+class SequenceKey:
+    """Where a leaf is in a sequence."""
+
+    idx: int
+
+    def __str__(self) -> str:
+        return f"[{self.idx}]"
+
+
+@dataclass(frozen=True)
+class MappingKey:
+    """Where a leaf is in a mapping."""
+
+    key: Any
+
+    def __str__(self) -> str:
+        return f"[{self.key!r}]"
+
+
+@dataclass(frozen=True)
+class GetAttrKey:
+    """Where a leaf is among the fields of a named tuple."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f".{self.name}"
+
+
+def keystr(kp: Iterable[Any]) -> str:
+    """A path as text, like ``['a'][0]``."""
+    return "".join(map(str, kp))
+
+
+def _keys(kind: type, context: Any, count: int) -> list:
+    if hasattr(kind, "_fields"):
+        return [GetAttrKey(name) for name in kind._fields]
+    if issubclass(kind, dict):
+        return [MappingKey(key) for key in (context[1] if kind is defaultdict else context)]
+    return [SequenceKey(i) for i in range(count)]
+
+
+def _dict_flatten(d: dict) -> tuple[list, list]:
+    return list(d.values()), list(d)
+
+
+def _dict_flatten_with_keys(d: dict) -> tuple[list, list]:
+    return [(MappingKey(key), value) for key, value in d.items()], list(d)
+
+
+def _dict_unflatten(values: Iterable, context: list) -> dict:
+    return dict(zip(context, values))
+
+
 def _is_named(tree: Any) -> bool:
     return isinstance(tree, tuple) and hasattr(tree, "_fields")
 
@@ -90,6 +152,52 @@ def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tup
         leaves += more
         specs.append(spec)
     return leaves, TreeSpec(node[0], node[2], specs)
+
+
+def tree_is_leaf(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
+    """Whether `tree` is not looked into."""
+    return _apart(tree, is_leaf) is None
+
+
+def tree_flatten_with_path(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list, TreeSpec]:
+    """([(the keys that lead to it, leaf), ...], the spec)."""
+    leaves, spec = tree_flatten(tree, is_leaf)
+    return list(zip(_paths(spec), leaves)), spec
+
+
+def _paths(spec: TreeSpec) -> list[tuple]:
+    if spec.type is None:
+        return [()]
+    keys = _keys(spec.type, spec.context, spec.num_children)
+    return [(key, *path) for key, child in zip(keys, spec.children_specs) for path in _paths(child)]
+
+
+def tree_map_with_path(func: Callable, tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """`tree_map` of `func(path, leaf, ...)`."""
+    leaves, spec = tree_flatten(tree, is_leaf)
+    columns = [leaves, *(tree_leaves(rest, is_leaf) for rest in rests)]
+    return tree_unflatten([func(path, *row) for path, row in zip(_paths(spec), zip(*columns))], spec)
+
+
+def _broadcast_to_and_flatten(tree: Any, treespec: TreeSpec, is_leaf: Callable[[Any], bool] | None = None) -> list | None:
+    """One value of `tree` for every leaf of `treespec`: a value at a node's place counts for all leaves below.
+
+    None if the structures do not fit; a list fits a tuple.
+    """
+    node = _apart(tree, is_leaf)
+    if node is None:
+        return [tree] * treespec.num_leaves
+    if treespec.type is None or treespec.num_children != len(node[1]):
+        return None
+    if node[0] is not treespec.type and not (issubclass(node[0], (list, tuple)) and issubclass(treespec.type, (list, tuple))):
+        return None
+    out: list = []
+    for child, spec in zip(node[1], treespec.children_specs):
+        below = _broadcast_to_and_flatten(child, spec, is_leaf)
+        if below is None:
+            return None
+        out += below
+    return out
 
 
 def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:

@@ -61,3 +61,19 @@ def test_in_place_forms_take_the_number_first_as_old_programs_write_it() -> None
     assert t.tolist() == [5.0, 5.0]
     with pytest.raises(TypeError):
         t.add_(2, 3)
+
+
+@pytest.mark.parametrize("tree", [t for t in TREES if not isinstance(t, deque)], ids=repr)
+def test_paths_are_torchs(tree) -> None:
+    theirs = pytest.importorskip("torch").utils._pytree
+    names = [[(lib.keystr(path), leaf) for path, leaf in lib.tree_flatten_with_path(tree)[0]] for lib in (pytree, theirs)]
+    assert names[0] == names[1]
+    assert pytree.tree_map_with_path(lambda path, x: x, tree) == tree
+
+
+@pytest.mark.parametrize("dims", [0, (0, 1), (None, (1, 2)), (0, (1, 2, 3)), (1, {"a": 2})])
+def test_one_value_for_every_leaf_below(dims) -> None:
+    theirs = pytest.importorskip("torch").utils._pytree
+    tree = (5, (6, 7))
+    assert (pytree._broadcast_to_and_flatten(dims, pytree.tree_structure(tree))
+            == theirs._broadcast_to_and_flatten(dims, theirs.tree_structure(tree)))

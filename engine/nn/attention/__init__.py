@@ -1,7 +1,10 @@
-"""MultiheadAttention."""
+"""MultiheadAttention, and the choice of attention kernels, which there is none of."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
 from typing import Any
 
 import engine
@@ -12,7 +15,33 @@ from engine.nn.module import Module
 from engine.nn.parameter import Parameter
 from engine.tensor import Tensor
 
-__all__ = ["MultiheadAttention"]
+__all__ = ["MultiheadAttention", "SDPBackend", "sdpa_kernel"]
+
+
+class SDPBackend(IntEnum):
+    """Kernels of `scaled_dot_product_attention` in torch. Here is one, which counts as MATH and as FLASH_ATTENTION."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+@contextmanager
+def sdpa_kernel(backends: list[SDPBackend] | SDPBackend, set_priority: bool = False) -> Iterator[dict]:
+    """A context that chooses kernels; there is one, so nothing changes. AssertionError for anything but SDPBackends.
+
+    >>> from engine.nn.attention import SDPBackend, sdpa_kernel
+    >>> with sdpa_kernel(SDPBackend.MATH):
+    ...     nn.functional.scaled_dot_product_attention(torch.ones(1, 2), torch.ones(1, 2), torch.ones(1, 2))
+    tensor([[1., 1.]])
+    """
+    if not isinstance(backends, (list, SDPBackend)):
+        raise AssertionError("Backend must be an instance of SDPBackend or a list of SDPBackend instances, got "
+                             f"{type(backends).__name__}")
+    yield {}
 
 
 class NonDynamicallyQuantizableLinear(Linear):
