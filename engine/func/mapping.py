@@ -13,7 +13,14 @@ from engine import random
 from engine.batched import Batched, Level, NoRule
 from engine.func._boundary import Inside, enter, leave
 from engine.tensor import Tensor
-from engine.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_leaves, tree_structure, tree_unflatten
+from engine.utils._pytree import (
+    TreeSpec,
+    _broadcast_to_and_flatten,
+    tree_flatten,
+    tree_leaves,
+    tree_structure,
+    tree_unflatten,
+)
 
 __all__ = ["vmap"]
 
@@ -123,7 +130,7 @@ class _Call:
                                "'different' randomness flags on vmap or perform the randomness operation out of vmap")
         return result
 
-    def _call(self, leaves: list) -> tuple[list, list, Callable]:
+    def _call(self, leaves: list) -> tuple[list, list, TreeSpec]:
         """The function's results: leaves, the batch dimension of each, and how to put them together."""
         args, values = tree_unflatten(leaves, self.spec)
         output = self.func(*args, **dict(zip(self.keys, values)))

@@ -52,7 +52,7 @@ class BlockMask:
 
 def noop_mask(batch: Tensor, head: Tensor, token_q: Tensor, token_kv: Tensor) -> Tensor:
     """A mask function that hides nothing."""
-    return token_q == token_q
+    return token_q.eq(token_q)
 
 
 def and_masks(*mask_mods: Callable) -> Callable:
