@@ -8,14 +8,23 @@ on a virtual machine, where faults are dear). A training step frees and takes th
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
+import threading
+from typing import Any
 
-__all__ = ["keep_freed"]
+import numpy as np
+
+__all__ = ["empty", "is_sole_view", "keep_freed"]
 
 # From glibc's malloc.h. The first is as large as glibc allows: larger blocks are always the system's own.
 _MMAP_THRESHOLD, _MMAP_LARGEST = -3, 1 << 25
 _TRIM_THRESHOLD, _KEPT = -1, 1 << 30  # bytes that may lie unused at the end of the heap
+_SPARE = 1 << 28  # bytes of larger blocks that may lie unused
+
+_blocks: list[np.ndarray] = []  # larger blocks, in use or not, the latest ones last
+_lock = threading.Lock()
 
 
 def keep_freed() -> bool:
@@ -30,4 +39,50 @@ def keep_freed() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # a C library without this function
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _MMAP_LARGEST)) and bool(mallopt(_TRIM_THRESHOLD, _KEPT))
+    global _keeps
+    _keeps = bool(mallopt(_MMAP_THRESHOLD, _MMAP_LARGEST)) and bool(mallopt(_TRIM_THRESHOLD, _KEPT))
+    return _keeps
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """`np.empty`, for arrays that a step makes anew each time.
+
+    Blocks that are too large for the C library to keep (the logits of a language model, say) are kept here: the array is then
+    a view of a block that nobody uses any more, or of a new one.
+    """
+    size, dtype = math.prod(shape), np.dtype(dtype)
+    if size * dtype.itemsize < _MMAP_LARGEST or not _keeps:
+        return np.empty(shape, dtype)
+    with _lock:
+        unused = [k for k in range(len(_blocks)) if _users(_blocks, k) == _UNUSED]
+        for k in unused:
+            if _blocks[k].size == size and _blocks[k].dtype == dtype:
+                block = _blocks.pop(k)
+                break
+        else:
+            spare = sum(_blocks[k].nbytes for k in unused)
+            for k in unused:
+                if spare > _SPARE:  # the oldest go first
+                    spare -= _blocks[k].nbytes
+                    _blocks[k] = np.empty(0)
+            _blocks[:] = [block for block in _blocks if block.size]
+            block = np.empty(size, dtype)
+        _blocks.append(block)
+        return block.reshape(shape)
+
+
+def is_sole_view(array: np.ndarray) -> bool:
+    """Whether an array from `empty` is all that uses its block: it is then as good as one that owns its memory."""
+    if array.nbytes < _MMAP_LARGEST:
+        return False
+    with _lock:
+        k = next((k for k in range(len(_blocks)) if _blocks[k] is array.base), -1)
+        return k >= 0 and _blocks[k].nbytes == array.nbytes and _users(_blocks, k) == _UNUSED + 1
+
+
+def _users(blocks: list, k: int) -> int:
+    return sys.getrefcount(blocks[k])
+
+
+_UNUSED = _users([np.empty(0)], 0)
+_keeps = False

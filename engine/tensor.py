@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import backend, devices, dtypes, layouts
+from . import backend, devices, dtypes, layouts, memory
 from .autograd import backward
 from .autograd.graph import AccumulateGrad, Handle, Hooks, Node, Version
 from .autograd.modes import state
@@ -274,7 +274,7 @@ class Tensor(PythonProtocols):
         if traced:
             self._grad = g if before is None else before + g
         elif before is None:
-            own = (type(g) is np.ndarray and g.base is None and g.flags.c_contiguous
+            own = (type(g) is np.ndarray and (g.base is None or memory.is_sole_view(g)) and g.flags.c_contiguous
                    and sys.getrefcount(g) <= _UNSHARED)
             self._grad = wrap(g if own else g.copy(order="C"))
         elif before._requires_grad or type(g) is Coo or type(before._array) is Coo:

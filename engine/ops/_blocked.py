@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import fast
+from ..memory import empty
 from ..pool import LARGE, blas_limit, map_blocks, parallel_for, spans
 
 ndarray = np.ndarray
@@ -64,7 +65,7 @@ def _flat_blocks(fn: Callable, arrays: list, blocks: list[slice], shape: tuple) 
         return [a[blocks[i]] if type(a) is ndarray and a.ndim else a for a in arrays]
 
     head = fn(*part(0))  # also says which dtype comes out
-    whole = np.empty(shape, head.dtype)
+    whole = empty(shape, head.dtype)
     flat = whole.reshape(-1)
 
     def run(i: int) -> None:
@@ -122,7 +123,7 @@ def by_rows(fn: Callable, arrays: Sequence, longest: int = 0, split: Sequence[bo
 
     head = fn(*part(blocks[0]))  # also says which dtypes and shapes come out
     many = type(head) is tuple
-    outs = [np.empty((rows, *h.shape[1:]), h.dtype) for h in (head if many else (head,))]
+    outs = [empty((rows, *h.shape[1:]), h.dtype) for h in (head if many else (head,))]
     in_place = isinstance(fn, np.ufunc)
 
     def run(i: int) -> None:
@@ -160,7 +161,7 @@ def lines(name: str, fn: Callable, dim: int, *arrays: Any) -> Any:
         fn = getattr(kernels, name)
     elif not is_large(first):
         return None
-    out = np.empty(first.shape, first.dtype)
+    out = empty(first.shape, first.dtype)
     flat = [a.reshape(-1, first.shape[-1]) for a in (*arrays, out)]
     blocks = row_blocks(*flat[0].shape)
 
@@ -182,7 +183,7 @@ def elements(name: str, *arrays: Any, params: tuple = ()) -> Any:
     if kernels is None:
         return None
     kernel = getattr(kernels, name)
-    out = np.empty(first.shape, first.dtype)
+    out = empty(first.shape, first.dtype)
     flat = [a.reshape(-1) for a in (*arrays, out)]
     blocks = row_blocks(first.size, 1)
     numbers = [np.float32(p) for p in params]
@@ -215,7 +216,7 @@ def products(*pairs: tuple, bias: Any = None) -> list:
     if total <= _QUIET or not _is_blas(pairs[0][0]) or any(a.shape[1] != b.shape[0] for a, b in pairs):
         outs = [_small_product(a, b) for a, b in pairs]
         return outs if bias is None else [np.add(out, bias, out=out) for out in outs]
-    outs = [np.empty((a.shape[0], b.shape[1]), a.dtype) for a, b in pairs]
+    outs = [empty((a.shape[0], b.shape[1]), a.dtype) for a, b in pairs]
     each = [_pieces(a, b, out, bias) for (a, b), out in zip(pairs, outs)]
     pieces = [piece for group in zip_longest(*each) for piece in group if piece is not None]  # the first of each, the second
 
@@ -266,7 +267,7 @@ def _product_of_batches(a: Any, b: Any) -> Any:
     if count < _PROCESSORS and a.ndim == b.ndim and a.shape[:-2] == b.shape[:-2]:
         each = products(*[(a[i], b[i]) for i in np.ndindex(*batch)])
         return np.stack(each).reshape(*batch, a.shape[-2], b.shape[-1])
-    out = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+    out = empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
     at = next((i for i, size in enumerate(batch) if size > 1), 0)
     lead = (slice(None),) * at
     blocks = spans(batch[at], max(1, -(-batch[at] * _LEAST // total)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, fast
+from ..memory import empty
 from ..pool import parallel_for
 from ..tensor import Tensor, wrap
 from ._blocked import by_rows, is_large, row_blocks
@@ -279,7 +280,7 @@ def _gradient_from_logs(z: Any, t: Any, logs: Any, g: Any) -> Any:
         dx = np.exp(z - logs[:, None]) * factors[:, None]
         dx[np.arange(len(t)), t] -= factors
         return dx
-    arrays = z, np.array(t), logs, factors, np.empty(z.shape, z.dtype)
+    arrays = z, np.array(t), logs, factors, empty(z.shape, z.dtype)
     blocks = row_blocks(len(z), z.shape[1])
     parallel_for(lambda i: kernels.cross_entropy_backward(*[a[blocks[i]] for a in arrays]), len(blocks))
     return arrays[-1]
