@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class CSVLogger(FolderLogger):
         >>> logger.save()
         >>> print(Path(logger.log_dir, "metrics.csv").read_text(), end="")
         step,loss,val_acc
-        0,0.5
+        0,0.5,
         1,,0.9
     """
 
@@ -94,11 +95,10 @@ class CSVLogger(FolderLogger):
 class ExperimentWriter:
     """Appends rows to ``log_dir/metrics.csv``.
 
-    The columns are ``step`` and then the metrics in the order of their first appearance. New ones come last, so rows
-    written before a metric existed stay valid as they are: CSV readers (pandas, ``csv.DictReader``) fill what is
-    missing at the end of a row. A new metric thus changes the header only. The file with the longer header is made as
-    a copy beside the old one and renamed over it: one copy each time new names appear (usually twice in a run: with the
-    first training and the first validation metrics), and never one because of more rows.
+    The columns are ``step`` and then the metrics in the order of their first appearance. New ones come last, and rows
+    written before a metric existed get empty fields at their end. The wider file is made as a copy beside the old one
+    and renamed over it: one copy each time new names appear (usually twice in a run: with the first training and the
+    first validation metrics), and never one because of more rows.
 
     Example:
         >>> from loggers.csv_logs import ExperimentWriter
@@ -116,7 +116,7 @@ class ExperimentWriter:
         self.metrics_file_path = os.path.join(self.log_dir, self.NAME_METRICS_FILE)
         self.metrics_keys: list[str] = ["step"]
         self._known = {"step"}
-        self._lines: list[str] = []  # rows that are not in the file yet
+        self._lines: list[tuple[str, int]] = []  # rows that are not in the file yet, and how many fields they have
         self.row_count = 0
         os.makedirs(self.log_dir, exist_ok=True)
         self._header = ""
@@ -130,8 +130,7 @@ class ExperimentWriter:
             if key not in self._known:
                 self._known.add(key)
                 self.metrics_keys.append(key)
-        # As text at once: the file must not depend on when rows are written out.
-        self._lines.append(_csv_line([row.get(key) for key in self.metrics_keys]))
+        self._lines.append((_csv_line([row.get(key) for key in self.metrics_keys]), len(self.metrics_keys)))
         self.row_count += 1
 
     def save(self) -> None:
@@ -145,12 +144,21 @@ class ExperimentWriter:
         header = _csv_line(self.metrics_keys)
         if header != self._header:
             self._write_header(header)
-        append_text(self.metrics_file_path, "".join(self._lines))
+        width = len(self.metrics_keys)
+        append_text(self.metrics_file_path, "".join([_widened(line, width - fields) for line, fields in self._lines]))
         self._lines = []
 
     def _write_header(self, header: str) -> None:
-        old = self.metrics_file_path if os.path.exists(self.metrics_file_path) else None
-        replace_file(self.metrics_file_path, header, tail_of=old, skip=len(self._header.encode("utf-8")))
+        new = len(self.metrics_keys) - len(next(csv.reader([self._header]), []))
+
+        def parts() -> Iterator[str]:
+            yield header
+            if self._header:
+                with open(self.metrics_file_path, encoding="utf-8", newline="") as file:
+                    file.readline()
+                    yield from (_widened(line, new) for line in file)
+
+        replace_file(self.metrics_file_path, parts())
         self._header = header
 
     def _continue_file(self, quietly: bool) -> None:
@@ -182,9 +190,13 @@ class ExperimentWriter:
 def cut_rows(path: Path, columns: list[str], rows: int) -> None:
     """Keep the first ``rows`` rows of a file, under a header of ``columns``."""
     with open(path, encoding="utf-8", newline="") as file:
-        file.readline()
-        kept = "".join(itertools.islice(file, rows))
-    replace_file(path, (_csv_line(columns) if columns else "") + kept)
+        later = len(next(csv.reader([file.readline()]), [])) - len(columns)
+        kept = [line.rstrip("\n").removesuffix("," * later) + "\n" for line in itertools.islice(file, rows)]
+    replace_file(path, [_csv_line(columns) if columns else "", *kept])
+
+
+def _widened(line: str, fields: int) -> str:
+    return line.rstrip("\n") + "," * fields + "\n" if fields else line
 
 
 def _csv_line(values: list[Any]) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def replace_file(path: str | Path, head: str, tail_of: str | Path | None = None, skip: int = 0) -> None:
-    """Put ``head``, then the bytes of the file ``tail_of`` from offset ``skip`` on, at ``path``: whole or not at all.
+def replace_file(path: str | Path, text: str | Iterable[str]) -> None:
+    """Put a text, or its parts one after the other, at ``path``: whole or not at all.
 
-    The text goes to a temporary file beside ``path``, which is flushed to disk and then renamed over it.
+    It goes to a temporary file beside ``path``, which is flushed to disk and then renamed over it.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full; ``path`` is then as it was before.
@@ -25,11 +25,8 @@ def replace_file(path: str | Path, head: str, tail_of: str | Path | None = None,
     temporary = path.with_name(f".{path.name}.part")  # one name: what a killed run left is written over
     try:
         with open(temporary, "wb") as file:
-            file.write(head.encode("utf-8"))
-            if tail_of is not None:
-                with open(tail_of, "rb") as source:
-                    source.seek(skip)
-                    shutil.copyfileobj(source, file)
+            for part in [text] if isinstance(text, str) else text:
+                file.write(part.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -40,7 +40,7 @@ def test_a_column_that_appears_later_loses_nothing(tmp_path: Path) -> None:
     logger.log_metrics({"loss": 4.0, "val_acc": 0.75}, 4)
     logger.save()
     assert rows(metrics_file(logger)) == [
-        *({"step": str(step), "loss": f"{step}.0", "val_acc": None} for step in range(3)),
+        *({"step": str(step), "loss": f"{step}.0", "val_acc": ""} for step in range(3)),
         {"step": "3", "loss": "", "val_acc": "0.5"},
         {"step": "4", "loss": "4.0", "val_acc": "0.75"},
     ]
