@@ -16,6 +16,7 @@ from .coo import Coo
 
 ndarray = np.ndarray
 _cupy: Any = None
+devices_in_use = False  # that some array was put on a GPU: until then nobody has to look for one
 _cuda_ok: bool | None = None
 
 
@@ -50,7 +51,9 @@ def gpu() -> Any:
 
 def require_cuda() -> Any:
     """cupy, after checking that a GPU is really there."""
+    global devices_in_use
     module = gpu()
+    devices_in_use = True
     if not cuda_available():
         raise RuntimeError(
             "Found no NVIDIA driver or GPU on this system: CUDA tensors cannot be made. "
@@ -71,6 +74,75 @@ def namespace(array: Any) -> Any:
 def is_array(value: Any) -> bool:
     """Whether `value` is a raw array of either library."""
     return isinstance(value, (ndarray, Batched, Coo)) or (_cupy is not None and isinstance(value, _cupy.ndarray))
+
+
+def is_on_device(array: Any) -> bool:
+    """Whether a raw array, below any batch dimensions and sparse indices, is CuPy's."""
+    return _cupy is not None and isinstance(plain(array), _cupy.ndarray)
+
+
+def device_of(arrays: Any) -> Any:
+    """A context in which the GPU that holds `arrays` is the current one. ValueError if several GPUs hold them."""
+    places = {cuda_index(plain(a)) for a in arrays if is_on_device(a)}
+    if len(places) > 1:
+        raise ValueError("arrays on several devices")
+    return gpu().cuda.Device(places.pop())
+
+
+def scalar_on_device(array: np.ndarray, plain_number: bool) -> Any:
+    """A 0-d NumPy array for use among CuPy's: a NumPy scalar, or a 0-d array filled by a kernel, which needs no copy."""
+    if plain_number and array.dtype.kind != "V":
+        return array[()]
+    made = gpu().empty((), array.dtype)
+    made.fill(array.item())
+    return made
+
+
+def accumulate(ufunc: Any, array: Any, axis: int) -> Any:
+    """`ufunc.accumulate`; on a GPU, where CuPy has it for sums and products only, by doubling the distance combined."""
+    if not is_on_device(array):
+        return ufunc.accumulate(array, axis=axis)
+    out = array.copy()
+    lines, distance = out.swapaxes(axis, -1), 1
+    while distance < array.shape[axis]:
+        lines[..., distance:] = ufunc(lines[..., distance:], lines[..., :-distance])
+        distance *= 2
+    return out
+
+
+_ATOMIC = {np.dtype(t) for t in ("i4", "i8", "u4", "u8", "f2", "f4", "f8", "c8", "c16")}  # what CuPy adds without races
+
+
+def add_at(out: Any, index: Any, values: Any) -> None:
+    """`np.add.at`; on a GPU element types without atomic addition go through a wider one."""
+    if not is_on_device(out) or out.dtype in _ATOMIC:
+        namespace(out).add.at(out, index, values)
+        return
+    wide = out.astype(np.int32 if out.dtype.kind in "iub" else np.float32)
+    _cupy.add.at(wide, index, values.astype(wide.dtype))
+    out[...] = wide.astype(out.dtype)
+
+
+def combine_at(name: str, out: Any, index: tuple, values: Any) -> None:
+    """`np.<name>.at(out, index, values)`; CuPy has no products of that kind, so they are formed on the host."""
+    if name != "multiply" or not is_on_device(out):
+        getattr(namespace(out), name).at(out, index, values)
+        return
+    host = to_numpy(out)
+    np.multiply.at(host, tuple([to_numpy(i) if is_array(i) else i for i in index]), to_numpy(values))
+    out[...] = _cupy.asarray(host)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """`a @ b`; on a GPU batched half-precision products, which CuPy gets wrong or slow, one matrix at a time."""
+    if not is_on_device(a) or max(a.ndim, b.ndim) < 3 or a.dtype.itemsize != 2:
+        return a @ b
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    out = _cupy.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype)
+    a, b = (_cupy.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (a, b))
+    for i in np.ndindex(*lead):
+        out[i] = a[i] @ b[i]
+    return out
 
 
 def plain(array: Any) -> Any:

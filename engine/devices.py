@@ -87,6 +87,8 @@ def place(array: Any, where: device) -> Any:
     if not isinstance(array, backend.ndarray) and backend.cuda_index(array) == index:
         return array
     with gpu.cuda.Device(index):
+        if isinstance(array, backend.ndarray) and not array.ndim:
+            return backend.scalar_on_device(array, False)
         return gpu.array(array)
 
 

@@ -21,6 +21,12 @@ POOL_THREAD_PREFIXES = ("engine", "pytest_timeout")
 SECONDS_TO_FINISH = 5.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--device`: what the tests in tests/device run on."""
+    parser.addoption("--device", choices=("fake-cuda", "cuda"), default="fake-cuda",
+                     help="a stand-in for CuPy on NumPy, which needs no GPU (default), or a real GPU")
+
+
 def _leftovers(threads_before: set[threading.Thread]) -> list[str]:
     """Names of non-daemon threads and child processes that were not there before."""
     found = [

@@ -34,6 +34,7 @@ class Hooks:
     cast: Any  # (space, gradient, numpy dtype) -> gradient of that dtype
     raw: Any  # numpy/cupy module -> the array reading of the operator vocabulary
     traced: Any  # the Tensor reading of the operator vocabulary
+    move: Any  # (tensor, an array on a GPU) -> the tensor on that GPU, recorded
     retry: Any  # (card, level, arrays, parameters) -> forward's result on batched arrays
     batched: Any  # (node, gradient) -> gradients of the inputs, where something is batched
 

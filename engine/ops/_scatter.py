@@ -21,7 +21,7 @@ def add_rows(xp: Any, out: Any, index: Any, rows: Any) -> None:
     if not out.size or not rows.size:
         return
     if xp is not np or not out.flags.c_contiguous:
-        xp.add.at(out, index, rows)
+        backend.add_at(out, index, rows)
         return
     index = index.astype(np.int64, copy=False)
     count = len(out)
@@ -59,7 +59,7 @@ def add_at(xp: Any, out: Any, index: Any, values: Any) -> None:
         places = np.arange(out.size).reshape(out.shape)[index]  # flat: add.at is fast on 1-D only
         np.add.at(out.reshape(-1), places.reshape(-1), np.broadcast_to(values, places.shape).reshape(-1))
     else:
-        xp.add.at(out, index, values)
+        backend.add_at(out, index, values)
 
 
 def scatter_axis(xp: Any, g: Any, index: Any, size: int, axis: int) -> Any:

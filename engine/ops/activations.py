@@ -21,6 +21,8 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804
 
 def _relu(x: Any) -> Any:
     d = x.dtype
+    if type(x) is not np.ndarray:
+        return np.maximum(x, 0)
     return np.maximum(x, _ZERO32 if d is F32 else _ZERO64 if d is F64 else 0)
 
 

@@ -155,6 +155,8 @@ def apply(card: Any, tensors: Sequence, params: Sequence = ()) -> Any:
                 track = True
         else:
             arrays.append(t)
+    if backend.devices_in_use:
+        tensors = _together(tensors, arrays)
     if card.promote or card.to_float:
         arrays = common_arrays(card, arrays)
         if half is not None:
@@ -165,10 +167,13 @@ def apply(card: Any, tensors: Sequence, params: Sequence = ()) -> Any:
         half = None
     quiet = None if card.moves else hush()
     try:
-        if card.n < 0:
-            out = card.forward(_space(arrays), arrays, *params)
+        space = _space(arrays)
+        if space is not np:
+            out = _on_device(card, space, arrays, params)
+        elif card.n < 0:
+            out = card.forward(np, arrays, *params)
         else:
-            out = card.forward(_space(arrays), *arrays, *params)
+            out = card.forward(np, *arrays, *params)
     except (ValueError, TypeError, NoRule) as error:
         level = top((arrays, params))
         if level is None:
@@ -189,15 +194,40 @@ def apply(card: Any, tensors: Sequence, params: Sequence = ()) -> Any:
     return _result(card, tensors, params, out)
 
 
+def _together(tensors: Sequence, arrays: list) -> Sequence:
+    """0-d tensors of the CPU among those of a GPU are moved there, recorded; `arrays` then holds what they became."""
+    where = next((a for a in arrays if a is not None and backend.is_on_device(a)), None)
+    if where is None:
+        return tensors
+    moved = list(tensors)
+    for i, (t, a) in enumerate(zip(tensors, arrays)):
+        if type(a) is ndarray and not a.ndim and isinstance(t, Tensor):
+            moved[i] = Hooks.move(t, where)
+            arrays[i] = moved[i]._array
+    return moved
+
+
 def _space(arrays: Sequence) -> Any:
-    if type(arrays[0]) is ndarray:
-        return np
+    """The library of the inputs. NumPy's 0-d arrays go with those of any device; others are refused there."""
+    host = False
     for a in arrays:
         if type(a) is ndarray:
-            return np
-        if a is not None and backend.is_array(a):
-            return backend.namespace(a)
+            if a.ndim:
+                return np
+            host = True
+        elif a is not None and backend.is_array(a):
+            return backend.namespace(a) if not host or backend.is_on_device(a) else np
     return np
+
+
+def _on_device(card: Any, space: Any, arrays: list, params: Sequence) -> Any:
+    """A card's forward on arrays that are not NumPy's: those of a GPU are computed on theirs."""
+    first = next(a for a in arrays if a is not None and type(a) is not ndarray and backend.is_array(a))
+    if not backend.is_on_device(first):
+        return card.forward(space, arrays, *params) if card.n < 0 else card.forward(space, *arrays, *params)
+    with backend.device_of(arrays):
+        arrays = [backend.scalar_on_device(a, card.scalars) if type(a) is ndarray and not a.ndim else a for a in arrays]
+        return card.forward(space, arrays, *params) if card.n < 0 else card.forward(space, *arrays, *params)
 
 
 def _result(card: Any, tensors: Sequence, params: Sequence, out: Any) -> Tensor:
@@ -312,7 +342,9 @@ def keep_inputs(node: Any, users: Sequence, tensors: Sequence) -> None:
 def _number(value: Any, others: Sequence) -> Tensor:
     """A Python scalar among an operator's inputs as a 0-d tensor of the common dtype, float32 for 16-bit ones."""
     dtype = dtypes.result_dtype([t for t in others if t is not None]).np
-    return wrap(scalar_array(value, F32 if dtype is BF16 or dtype is F16 else dtype))
+    number = scalar_array(value, F32 if dtype is BF16 or dtype is F16 else dtype)
+    like = next((t for t in others if isinstance(t, Tensor) and t.is_cuda), None) if backend.devices_in_use else None
+    return wrap(number) if like is None else Hooks.move(wrap(number), like._array)
 
 
 def trace(node: Any) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import namespace
+
 EULER = 0.57721566490153286
 _FAR = 25.0  # asymptotic series of J and Y are used from here on
 _START = 90  # Miller's recurrence begins at this order: J_90(25) is below 1e-50
@@ -23,7 +25,7 @@ def in_float64(values: Callable) -> Callable:
     """`values(x)` computed in float64 and returned in the dtype of `x`, shape kept."""
 
     def computed(x: Any) -> Any:
-        return np.asarray(values(np.atleast_1d(x.astype(np.float64)))).reshape(x.shape).astype(x.dtype)
+        return values(x.reshape(x.shape or (1,)).astype(np.float64)).reshape(x.shape).astype(x.dtype)
 
     return computed
 
@@ -112,7 +114,7 @@ def scaled_bessel_k(order: int) -> Callable:
             harmonic += 1 / (k + 1)
         log = np.log(near / 2)
         small = inner - log * i_value if order == 0 else 1 / near + log * i_value * near / 2 - near / 4 * inner
-        t = np.arange(0, 56) * 0.125
+        t = namespace(x).arange(0, 56) * 0.125
         weights = np.where(t == 0, 0.5, 1.0) * 0.125 * np.cosh(order * t)
         large = (np.exp(-far[..., None] * (np.cosh(t) - 1)) * weights).sum(-1)
         series = part = np.ones_like(far)
@@ -152,7 +154,7 @@ def airy(derivative: bool) -> Callable:
     def values(x: Any) -> Any:
         middle = np.clip(x, -_AIRY_FAR, _AIRY_FAR)
         c = np.sqrt(np.maximum(middle, 0.4))[..., None]
-        t = np.arange(-400, 401) * 0.02 + 1j * c
+        t = namespace(x).arange(-400, 401) * 0.02 + 1j * c
         integrand = np.exp(1j * (t**3 / 3 + middle[..., None] * t))
         inner = ((integrand * 1j * t if derivative else integrand).real.sum(-1)) * 0.02 / (2 * math.pi)
         far = np.maximum(np.abs(x), _AIRY_FAR)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices, dtypes
+from ..autograd.graph import Hooks
 from ..autograd.modes import state
 from ..tensor import Tensor, wrap
 from .base import Op, composite, expect_tensor, op, scalar_array
@@ -114,6 +115,9 @@ def to_device(input: Tensor, where: devices.device) -> Tensor:
     if here.type == where.type and where.index in (None, here.index):
         return input
     return ToDevice.apply(input, where)
+
+
+Hooks.move = staticmethod(lambda t, like: ToDevice.apply(t, devices.device_of(like)))
 
 
 @composite("to", function=False)

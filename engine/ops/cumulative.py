@@ -183,11 +183,11 @@ def _running(name: str, ufunc: Any, doc: str) -> None:
         if not input.ndim:
             pair = kind(input.clone(), wrap(xp.zeros((), np.int64)))  # type: ignore[attr-defined]
         else:
-            best = ufunc.accumulate(a, axis=d)
+            best = backend.accumulate(ufunc, a, d)
             shape = [1] * a.ndim
             shape[d] = -1
             here = xp.where((a == best) | (a != a), xp.arange(a.shape[d]).reshape(shape), 0)
-            index = np.maximum.accumulate(here, axis=d)
+            index = backend.accumulate(np.maximum, here, d)
             pair = kind(apply(CARDS["_take_along"], (input, wrap(index)), (d,)), wrap(index))
         return pair if out is None else kind(*[write_out(o, r) for o, r in zip(out, pair)])
 
@@ -226,6 +226,8 @@ class LogCumSumExp(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:
+        if backend.is_on_device(x):
+            return backend.accumulate(xp.logaddexp, x, dim)
         return _accumulated(xp, xp.logaddexp, x, dim) if x.ndim else x
 
     @staticmethod

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..dtypes import as_dtype, complex128, float64, result_dtype
 from ..tensor import Tensor, wrap
 from .base import CARDS, Op, apply, composite, expect_tensor, op, scalar_array
@@ -328,13 +329,13 @@ class Lerp(Op):
     tensor([ 2.5000, 12.5000])
     """
 
-    n, promote, wide_numbers = 3, True, True
+    n, promote, wide_numbers, scalars = 3, True, True, True
     keep = {0: (2,), 1: (2,), 2: (0, 1)}
 
     @staticmethod
     def forward(xp: Any, a: Any, b: Any, w: Any) -> Any:
         d = b - a
-        if w.ndim == 0:  # from the nearer end, so that weight 1 gives `end` exactly
+        if w.ndim == 0 and not backend.is_on_device(w):  # from the nearer end, so that weight 1 gives `end` exactly
             return a + w * d if abs(w) < 0.5 else b - d * (1 - w)
         return xp.where(abs(w) < 0.5, a + w * d, b - d * (1 - w))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..tensor import Tensor, check_dim, wrap
 from .base import CARDS, Op, apply, composite, expect_tensor, install, op
 from .inplace import write_out
@@ -64,7 +65,7 @@ class PutAlong(Op):
         if index.shape[dim] == 1:
             out[key] = x
         else:
-            xp.add.at(out, key, x)
+            backend.add_at(out, key, x)
         return out
 
     @staticmethod

@@ -389,7 +389,7 @@ def put(target: Tensor, key: Any, value: Tensor, accumulate: bool = False, what:
             raise RuntimeError(f"{what}(): {error}") from None
     try:
         if accumulate:
-            backend.namespace(target._array).add.at(target._array, key, value._array)
+            backend.add_at(target._array, key, value._array)
         else:
             target._array[key] = value._array
     except ValueError as error:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
+
 _BLOCK = 32  # columns that are eliminated one by one before a matrix product updates the rest
 
 
@@ -26,7 +28,7 @@ def factor(xp: Any, a: Any) -> tuple:
             _eliminate(xp, lu, j, stop, batch, pivots, info)
         if stop < n:
             lu[:, start:stop, stop:] = substitute(xp, lu[:, start:stop, start:stop], lu[:, start:stop, stop:], False, True)
-            lu[:, stop:, stop:] -= lu[:, stop:, start:stop] @ lu[:, start:stop, stop:]
+            lu[:, stop:, stop:] -= backend.matmul(lu[:, stop:, start:stop], lu[:, start:stop, stop:])
     return lu.reshape(a.shape), pivots.reshape(*lead, k), info.reshape(lead)
 
 
@@ -76,11 +78,11 @@ def substitute(xp: Any, a: Any, b: Any, upper: bool, unit: bool) -> Any:
         for i in range(start, stop):
             row = x[..., i : i + 1, :]
             if i > start:
-                row -= a[..., i : i + 1, start:i] @ x[..., start:i, :]
+                row -= backend.matmul(a[..., i : i + 1, start:i], x[..., start:i, :])
             if not unit:
                 row /= a[..., i, i][..., None, None]
         if stop < n:
-            x[..., stop:, :] -= a[..., stop:, start:stop] @ x[..., start:stop, :]
+            x[..., stop:, :] -= backend.matmul(a[..., stop:, start:stop], x[..., start:stop, :])
     return x
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..errors import LinAlgError
 from ..tensor import Tensor
 from .base import Op, composite, op
@@ -246,13 +247,14 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: Any =
 def cutoffs(largest: Any, shape: tuple, dtype: Any, atol: Any, rtol: Any) -> Any:
     """Below which singular values count as zero: max(atol, rtol * largest); rtol is max(m, n) * eps unless a positive
     atol is given."""
+    xp = backend.namespace(largest)
     absolute = 0.0 if atol is None else getattr(atol, "_array", atol)
     if rtol is None:
         default = max(shape[-2:]) * np.finfo(dtype).eps
-        relative = np.where(np.asarray(absolute) > 0, 0.0, default) if atol is not None else default
+        relative = xp.where(xp.asarray(absolute) > 0, 0.0, default) if atol is not None else default
     else:
         relative = getattr(rtol, "_array", rtol)
-    return np.maximum(absolute, relative * largest)
+    return np.maximum(xp.asarray(absolute), relative * largest)
 
 
 @op("_pinv", function=False, method=False, node="LinalgPinvBackward0")

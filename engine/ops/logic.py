@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..tensor import Tensor
 from .base import Op, apply, expect_tensor, op
 from .inplace import write_out
@@ -136,7 +137,8 @@ Tensor.__invert__ = _single("bitwise_not", np.invert, """Integers with all bits 
 
 def _test(name: str, reduce: Any, doc: str) -> None:
     def forward(xp: Any, x: Any, axes: Any, keepdim: bool) -> Any:
-        found = reduce(x, axis=axes, keepdims=keepdim)
+        reduced = getattr(xp, name) if backend.is_on_device(x) else reduce  # CuPy's ufuncs reduce by sum and product only
+        found = reduced(x, axis=axes, keepdims=keepdim)
         return found.astype(x.dtype) if x.dtype == np.uint8 else found
 
     def call(input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None) -> Tensor:

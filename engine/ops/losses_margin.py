@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..tensor import Tensor, wrap
 from .base import CARDS, composite
 from .distances import cosine_similarity, pairwise_distance
@@ -125,13 +126,14 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
         raise ValueError("only p == 1 and p == 2 supported")
     rows = input if input.ndim == 2 else input.reshape(1, -1)  # type: ignore[attr-defined]
     t = target._array.reshape(-1)
-    index = (np.arange(len(t)), t)
+    xp = backend.namespace(t)
+    index = (xp.arange(len(t)), t)
     right = CARDS["_gather_index"].apply(rows, index)
     slack = (margin - right.reshape(-1, 1) + rows).clamp_min(0)
     slack = slack * slack if p == 2 else slack
     if weight is not None:
         slack = slack * CARDS["_gather_index"].apply(weight, t).reshape(-1, 1)
-    others = np.ones(rows.shape, rows._array.dtype)
+    others = xp.ones(rows.shape, rows._array.dtype)
     others[index] = 0
     losses = (slack * wrap(others)).sum(1) / rows.shape[1]
     losses = losses if input.ndim == 2 else losses.reshape(())
@@ -149,11 +151,12 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | N
     rows = input if input.ndim == 2 else input.reshape(1, -1)  # type: ignore[attr-defined]
     t = target._array.reshape(rows.shape)
     n, classes = rows.shape
+    xp = backend.namespace(t)
     listed = np.cumprod(t >= 0, axis=1).astype(bool)
-    positive = np.zeros((n, classes), bool)
+    positive = xp.zeros((n, classes), bool)
     where = np.nonzero(listed)
     positive[where[0], t[where]] = True
-    label = CARDS["_gather_index"].apply(rows, (np.arange(n)[:, None], np.where(listed, t, 0)))
+    label = CARDS["_gather_index"].apply(rows, (xp.arange(n)[:, None], np.where(listed, t, 0)))
     slack = (1 - (label.unsqueeze(2) - rows.unsqueeze(1))).clamp_min(0)  # type: ignore[attr-defined]
     counts = wrap((listed[:, :, None] & ~positive[:, None, :]).astype(rows._array.dtype))
     losses = (slack * counts).sum((1, 2)) / classes

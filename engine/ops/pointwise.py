@@ -49,6 +49,7 @@ class Binary(Op):
 
     n = 2
     promote = True
+    scalars = True
     ufunc: Callable
     grads: tuple = (None, None)
     dunder: Callable  # the function as an operator method
@@ -108,14 +109,14 @@ def _unary_function(card: Any) -> Callable:
             expect_tensor(input, name)
         a = input._array
         d = a.dtype
-        if out is not None or not (d is F32 or d is F64):
+        if type(a) is not ndarray or out is not None or not (d is F32 or d is F64):
             result = apply(card, (input,))
             return result if out is None else write_out(out, result)
         if input._view is not None:
             input._sync()
         quiet = hush()
         try:
-            y = ufunc(a) if a.size < LARGE or type(a) is not ndarray else pointwise(ufunc, a, longest=SINGLE)
+            y = ufunc(a) if a.size < LARGE else pointwise(ufunc, a, longest=SINGLE)
         finally:
             unhush(quiet)
         t = _new(Tensor)
@@ -203,7 +204,7 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
         a = input._array
         b = other if scalar else other._array
         d = a.dtype
-        if not (d is F32 or d is F64) or not (scalar or b.dtype is d):
+        if type(a) is not ndarray or not (d is F32 or d is F64) or not (scalar or (b.dtype is d and type(b) is ndarray)):
             return _binary_slow(card, input, other, None, dunder)
         if input._view is not None:
             input._sync()
@@ -211,7 +212,7 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
             other._sync()
         token: Any = hush() if quiet else None
         try:
-            if a.size < LARGE or type(a) is not ndarray or (not scalar and type(b) is not ndarray):
+            if a.size < LARGE:
                 y = ufunc(a, b)
             else:
                 y = pointwise(ufunc, a, b, longest=SINGLE)
@@ -318,7 +319,7 @@ def inplace_function(card: Any, what: str) -> Callable:
         if simple and not kwargs and isinstance(ufunc, np.ufunc):
             a = input._array
             tracked = input.requires_grad or (isinstance(other, Tensor) and other.requires_grad)
-            if not (tracked and state.grad) and (a.dtype is F32 or a.dtype is F64):
+            if not (tracked and state.grad) and type(a) is ndarray and (a.dtype is F32 or a.dtype is F64):
                 return _write_ufunc(input, a, other, ufunc, what, recorded)
         return recorded(input, *args, **kwargs)
 

@@ -29,7 +29,7 @@ def polynomial(name: str, x: Any, n: Any) -> Any:
     x, n = np.broadcast_arrays(x, np.trunc(n))
     value = np.where(n < 0, 0, np.ones_like(x))
     before, here = np.ones_like(x), first(x).astype(x.dtype)
-    for k in range(1, int(n.max(initial=0)) + 1):
+    for k in range(1, int(n.max() if n.size else 0) + 1):
         value = np.where(n == k, here, value)
         before, here = here, step(x, k, here, before).astype(x.dtype)
     return value.astype(x.dtype)

@@ -233,7 +233,7 @@ class PutFlat(Op):
         size = math.prod(spatial)
         out = xp.zeros(rows * size, x.dtype)
         places = index.reshape(rows, -1) + (xp.arange(rows) * size)[:, None]
-        xp.add.at(out, places.reshape(-1), x.reshape(-1))
+        backend.add_at(out, places.reshape(-1), x.reshape(-1))
         return out.reshape(*x.shape[: x.ndim - len(spatial)], *spatial)
 
     @staticmethod

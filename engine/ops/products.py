@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import backend, dtypes
 from ..tensor import Tensor, check_dim
 from .base import CARDS, composite, expect_tensor
 from .casting import casting, lower
@@ -336,7 +336,7 @@ def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     if result is None:
         from ..tensor import wrap
 
-        eye = np.eye(input.shape[-1], dtype=input._array.dtype)
+        eye = backend.namespace(input._array).eye(input.shape[-1], dtype=input._array.dtype)
         result = (input * 0) + wrap(eye)  # type: ignore[operator]
     return _out(result, out)
 

@@ -40,9 +40,9 @@ class ScatterReduce(Op):
             info = np.finfo(x.dtype) if x.dtype.kind == "f" else np.iinfo(x.dtype)
             lowest, highest = (-np.inf, np.inf) if x.dtype.kind == "f" else (info.min, info.max)
             out[key] = {"sum": 0, "mean": 0, "prod": 1, "amax": lowest, "amin": highest}[reduce]
-        getattr(xp, _REDUCERS[reduce]).at(out, key, src)
+        backend.combine_at(_REDUCERS[reduce], out, key, src)
         if reduce == "mean":
-            xp.add.at(count, key, 1)
+            backend.add_at(count, key, xp.ones_like(src, dtype=count.dtype))
             count = xp.maximum(count, 1)
             out = out / count if x.dtype.kind == "f" else out // count
         return out, count
@@ -88,7 +88,7 @@ def _winners_share(xp: Any, g: Any, x: Any, src: Any, out: Any, key: tuple) -> t
     values, drawn, found = (getattr(t, "_array", t) for t in (x, src, out))
     own, theirs = values == found, drawn == found[key]
     count = own.astype(values.dtype)
-    backend.namespace(values).add.at(count, key, theirs.astype(values.dtype))
+    backend.add_at(count, key, theirs.astype(values.dtype))
     share = g / count
     return share * own.astype(values.dtype), xp._gather_index(share, key) * theirs.astype(values.dtype)
 
@@ -101,7 +101,7 @@ def _products_of_the_others(xp: Any, g: Any, x: Any, src: Any, out: Any, key: tu
     zero = drawn == 0
     space = backend.namespace(values)
     zeros = space.zeros(values.shape, np.int64)
-    space.add.at(zeros, key, zero)
+    backend.add_at(zeros, key, zero)
     single = zero & (zeros[key] == 1)
     whole = xp.scatter_reduce(x, xp.where(single, 0 * src + 1, src), key, "prod", include_self)
     through = xp._gather_index(g * out, key) / xp.where(zero, 0 * src + 1, src)

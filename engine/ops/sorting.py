@@ -212,14 +212,15 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
     ordered = sort(x, -1).values
     a = ordered._array
     n = a.shape[-1]
+    xp = backend.namespace(a)
     bad = np.isnan(a)
-    last = (~bad).sum(-1, keepdims=True) - 1 if skip_nan else np.full((*a.shape[:-1], 1), n - 1)
-    place = np.maximum(q_array.reshape(-1) * last, 0)  # (..., number of q)
+    last = (~bad).sum(-1, keepdims=True) - 1 if skip_nan else xp.full((*a.shape[:-1], 1), n - 1)
+    place = np.maximum(xp.asarray(q_array.reshape(-1)) * last, 0)  # (..., number of q)
     if interpolation == "nearest":
         place = np.round(place)
     low, high = np.floor(place).astype(np.int64), np.ceil(place).astype(np.int64)
     weight = {"lower": 0.0, "higher": 1.0, "midpoint": 0.5}.get(interpolation, place - low)
-    weight = wrap(np.asarray(np.where(low == high, 0.0, weight) if interpolation != "linear" else weight, a.dtype))
+    weight = wrap(xp.asarray(xp.where(low == high, 0.0, weight) if interpolation != "linear" else weight, a.dtype))
     take = CARDS["_take_along"]
     result = CARDS["lerp"].call(apply(take, (ordered, wrap(low)), (a.ndim - 1,)),
                                 apply(take, (ordered, wrap(high)), (a.ndim - 1,)), weight)

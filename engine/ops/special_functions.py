@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from .. import dtypes
+from .. import backend, dtypes
 from ..tensor import Tensor, wrap
 from .base import Op, composite, expect_tensor, op
 from .inplace import write_out
@@ -123,7 +121,7 @@ def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
     """
     if p < 1:
         raise RuntimeError(f"p has to be greater than or equal to 1, got {p}")
-    steps = wrap(np.arange(p) * -0.5).to(input.dtype if input.is_floating_point() else dtypes.get_default_dtype())  # type: ignore[attr-defined]
+    steps = wrap(backend.namespace(input._array).arange(p) * -0.5).to(input.dtype if input.is_floating_point() else dtypes.get_default_dtype())  # type: ignore[attr-defined]
     total = (input.unsqueeze(-1) + steps).lgamma().sum(-1)  # type: ignore[attr-defined]
     result = total + p * (p - 1) / 4 * math.log(math.pi)
     return result if out is None else write_out(out, result)

@@ -20,7 +20,7 @@ def find(root, sample):
     return fn
 
 
-def build(value, lib, dtype, leaves, grad=True):
+def build(value, lib, dtype, leaves, grad=True, device=None):
     """Replace every Array in `value` by a tensor of `lib`; collect those that take gradients in `leaves`."""
     if isinstance(value, Array):
         floating = value.values.dtype.kind in "fc"
@@ -28,24 +28,25 @@ def build(value, lib, dtype, leaves, grad=True):
         if floating:
             kind = dtype if value.values.dtype.kind == "f" else {"float64": "complex128"}.get(dtype, "complex64")
             t = t.to(getattr(lib, kind))
+        t = t if device is None else t.to(device)
         if floating and value.grad and grad:
             t.requires_grad_()
             leaves.append(t)
         return t.transpose(0, -1) if value.transposed else t
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(build(v, lib, dtype, leaves, grad) for v in value)
+        return type(value)(build(v, lib, dtype, leaves, grad, device) for v in value)
     if isinstance(value, dict):
-        return {k: build(v, lib, dtype, leaves, grad) for k, v in value.items()}
+        return {k: build(v, lib, dtype, leaves, grad, device) for k, v in value.items()}
     if isinstance(value, engine.dtype):
         return getattr(lib, value.name)
     return value
 
 
-def call(sample, lib, dtype="float64", grad=False):
-    """Run a sample; returns (outputs as a flat list, leaves)."""
+def call(sample, lib, dtype="float64", grad=False, device=None):
+    """Run a sample, with its tensors on `device`; returns (outputs as a flat list, leaves)."""
     leaves: list = []
-    args = build(sample.args, lib, dtype, leaves, grad and sample.grad)
-    kwargs = build(sample.kwargs, lib, dtype, leaves, grad and sample.grad)
+    args = build(sample.args, lib, dtype, leaves, grad and sample.grad, device)
+    kwargs = build(sample.kwargs, lib, dtype, leaves, grad and sample.grad, device)
     return flat(find(lib, sample)(*args, **kwargs)), leaves
 
 

@@ -1,0 +1,33 @@
+"""The device that the tests here run on: the stand-in for CuPy, or the real one with `pytest --device cuda`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from engine import backend
+from tests import fake_cupy
+
+
+@pytest.fixture(autouse=True)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """ "cuda", where a device is; the stand-in is taken away again after the test."""
+    if request.config.getoption("--device") == "cuda":
+        if not backend.cuda_available():
+            pytest.skip("there is no GPU")
+        yield "cuda"
+        return
+    monkeypatch.setattr(backend, "_cuda_ok", True)
+    monkeypatch.setattr(backend, "_cupy", fake_cupy.install())
+    fake_cupy.state.reset()
+    yield "cuda"
+    fake_cupy.uninstall()
+
+
+@pytest.fixture
+def events(request: pytest.FixtureRequest) -> dict:
+    """What the stand-in counted since the test began. Skips on a real GPU, which does not tell."""
+    if request.config.getoption("--device") == "cuda":
+        pytest.skip("only the stand-in counts")
+    return fake_cupy.state.events
