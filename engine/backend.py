@@ -53,12 +53,16 @@ def require_cuda() -> Any:
     """cupy, after checking that a GPU is really there."""
     global devices_in_use
     module = gpu()
-    devices_in_use = True
     if not cuda_available():
         raise RuntimeError(
             "Found no NVIDIA driver or GPU on this system: CUDA tensors cannot be made. "
             "HINT: check `nvidia-smi`, or keep tensors on 'cpu' (`torch.cuda.is_available()` tells which)."
         )
+    if not devices_in_use:
+        from .gpu import memory
+
+        memory.install(module)
+        devices_in_use = True
     return module
 
 

@@ -100,4 +100,21 @@ def module_for(where: device) -> Any:
         return numpy
     if where.type == "meta":
         raise NotImplementedError("the 'meta' device is not supported. HINT: build the module on 'cpu'.")
-    return backend.require_cuda()
+    gpu = backend.require_cuda()
+    return gpu if where.index in (None, gpu.cuda.Device().id) else _Elsewhere(gpu, where.index)
+
+
+class _Elsewhere:
+    """CuPy's functions, run with another GPU than the current one."""
+
+    def __init__(self, gpu: Any, index: int) -> None:
+        self._gpu, self._index = gpu, index
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._gpu, name)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self._gpu.cuda.Device(self._index):
+                return function(*args, **kwargs)
+
+        return run

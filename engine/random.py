@@ -11,10 +11,36 @@ from .rng import Generator
 __all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
 
 default_generator = Generator()
+_on_devices: dict[int, Generator] = {}  # the default generators of the GPUs, by index, made when they are first drawn from
+_device_seed: int | None = None  # what `manual_seed` gave before that
+
+
+def of_device(where: Any) -> Generator:
+    """The default generator of a device: the CPU's, or that of a GPU."""
+    if where.type == "cpu":
+        return default_generator
+    from . import backend
+    from .rng_device import generator_on
+
+    index = backend.require_cuda().cuda.Device().id if where.index is None else where.index
+    found = _on_devices.get(index)
+    if found is None:
+        found = _on_devices[index] = generator_on(index)
+        if _device_seed is not None:
+            found.manual_seed(_device_seed)
+    return found
+
+
+def seed_devices(seed: int) -> None:
+    """Seed the default generators of all GPUs, those to come as well. Without a GPU nothing is looked for."""
+    global _device_seed
+    _device_seed = seed
+    for generator in _on_devices.values():
+        generator.manual_seed(seed)
 
 
 def manual_seed(seed: Any) -> Generator:
-    """Seed the default generator, and return it. `seed` is anything `int()` takes, in [-2**63, 2**64).
+    """Seed the default generators of the CPU and of all GPUs, and return the CPU's. `seed` is anything `int()` takes, in [-2**63, 2**64).
 
     Raises ValueError for a seed out of that range.
 
@@ -22,12 +48,16 @@ def manual_seed(seed: Any) -> Generator:
     >>> torch.rand(2)
     tensor([0.4963, 0.7682])
     """
-    return default_generator.manual_seed(int(seed))
+    default_generator.manual_seed(int(seed))
+    seed_devices(int(seed))
+    return default_generator
 
 
 def seed() -> int:
     """Seed the default generator from the operating system's entropy; returns the seed."""
-    return default_generator.seed()
+    drawn = default_generator.seed()
+    seed_devices(drawn)
+    return drawn
 
 
 def initial_seed() -> int:
@@ -59,9 +89,9 @@ def set_rng_state(new_state: Any) -> None:
 
 @contextlib.contextmanager
 def fork_rng(devices: Any = None, enabled: bool = True, device_type: str | None = None) -> Iterator[None]:
-    """A context after which the default generator continues as if nothing had been drawn inside.
+    """A context after which the default generators continue as if nothing had been drawn inside.
 
-    One generator serves the CPU and all CUDA devices here, so `devices` and `device_type` are accepted and not needed.
+    Those of all GPUs in use are put back, or of those in `devices` (indices or devices).
 
     >>> with torch.random.fork_rng():
     ...     _ = torch.manual_seed(1)
@@ -71,8 +101,10 @@ def fork_rng(devices: Any = None, enabled: bool = True, device_type: str | None 
     if not enabled:
         yield
         return
-    state = default_generator.state_array()
+    chosen = set(_on_devices) if devices is None else {getattr(d, "index", d) for d in devices}
+    kept = [(g, g.state_array()) for g in (default_generator, *(g for i, g in _on_devices.items() if i in chosen))]
     try:
         yield
     finally:
-        default_generator.set_state_array(state)
+        for generator, state in kept:
+            generator.set_state_array(state)

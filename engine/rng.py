@@ -17,9 +17,10 @@ import numpy as np
 
 from . import rng_kernels as kernels
 from . import rng_rejection as rejection
+from .devices import as_device
 from .dtypes import BF16, F16, F32, F64
 from .pool import scratch
-from .rng_checks import check_multinomial, check_uniform
+from .rng_checks import check_multinomial, check_normal, check_uniform
 from .rng_source import Shape, Source, cast
 from .rng_words import BLOCK
 
@@ -56,7 +57,7 @@ def assign_in_memory_order(target: np.ndarray, values: np.ndarray) -> None:
 class Generator(Source):
     """A source of random numbers: MT19937, with torch's seeding, state layout and transformations.
 
-    On CUDA tensors the numbers come from the same stream (they are reproducible, but not torch's CUDA numbers).
+    `Generator("cuda")` draws on a GPU (`rng_device.py`): reproducible by seed, but not torch's CUDA numbers.
 
     >>> g = torch.Generator().manual_seed(0)
     >>> torch.rand(2, generator=g)
@@ -66,6 +67,13 @@ class Generator(Source):
     """
 
     __slots__ = ()
+
+    def __new__(cls, device: Any = "cpu") -> Generator:
+        if cls is Generator and device != "cpu" and as_device(device).type == "cuda":
+            from .rng_device import DeviceGenerator
+
+            return object.__new__(DeviceGenerator)
+        return object.__new__(cls)
 
     # ---- continuous distributions ------------------------------------------------------------------------------
 
@@ -112,8 +120,7 @@ class Generator(Source):
         ragged tail draws its last 16 anew. Otherwise pairs of doubles, the second one kept for the next call.
         Raises RuntimeError when std < 0.
         """
-        if not std >= 0:
-            raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+        check_normal(std)
         n = math.prod(shape)
         if n < 16:
             few = self._few_normals(n)

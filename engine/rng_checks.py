@@ -24,6 +24,12 @@ def check_uniform(dtype: np.dtype, low: float, high: float) -> None:
         )
 
 
+def check_normal(std: float) -> None:
+    """RuntimeError for std < 0."""
+    if not std >= 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+
+
 def check_multinomial(p: np.ndarray, num_samples: int, replacement: bool) -> None:
     """RuntimeError for weights or counts that `multinomial` cannot draw by."""
     if p.ndim not in (1, 2):

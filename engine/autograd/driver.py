@@ -126,7 +126,10 @@ class Run:
         first = g if type(g) is not list else next(x for x in g if x is not None)
         if type(first) is Batched:
             return Hooks.batched(node, g, first)
-        return node.run(g, Hooks.raw(backend.namespace(first)))
+        if not backend.is_on_device(first):
+            return node.run(g, Hooks.raw(backend.namespace(first)))
+        with backend.device_of((first,)):
+            return node.run(g, Hooks.raw(backend.namespace(first)))
 
     def _observe(self, node: Node, g: Any) -> Any:
         """Tensor hooks, retained gradients and captures; returns the gradient to go on with, or None to stop here."""

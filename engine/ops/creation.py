@@ -69,6 +69,8 @@ def filled(shape: tuple, value: Any, dtype: Any, device: Any) -> Any:
         return xp.empty(shape, d)
     if value is _ZERO:
         return xp.zeros(shape, d)
+    if xp is not np:
+        return xp.full(shape, value, d)
     if d.kind == "u" and isinstance(value, int) and value < 0:  # wraps around, as in torch
         value = xp.asarray(value).astype(d)
     array = xp.empty(shape, d)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, random
+from ..devices import device_of
 from ..rng import assign_in_memory_order
 from ..tensor import Tensor
 from .base import Op, composite, expect_tensor, install, op
@@ -22,8 +23,8 @@ _ALPHA = 1.7580993408473766  # minus SELU's limit at minus infinity: scale * alp
 def keep_mask(array: Any, p: float, shape: tuple | None = None) -> Any:
     """A boolean mask, True with probability 1 - p: laid out like `array`, or row-major of another `shape`."""
     if shape is not None or not isinstance(array, np.ndarray) or array.flags.c_contiguous:
-        mask = random.default_generator.bernoulli_scalar(1 - p, array.shape if shape is None else shape)
-        return mask if isinstance(array, np.ndarray) else backend.namespace(array).asarray(mask)
+        generator = random.of_device(device_of(array))
+        return generator.bernoulli_scalar(1 - p, array.shape if shape is None else shape)
     mask = np.empty_like(array, dtype=bool)
     assign_in_memory_order(mask, random.default_generator.bernoulli_scalar(1 - p, array.shape))
     return mask

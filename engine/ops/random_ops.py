@@ -1,6 +1,6 @@
 """Random tensors and in-place random fills: torch's numbers for the same seed on the CPU.
 
-On a GPU the numbers are CuPy's: reproducible by seed, but not torch's.
+On a GPU they come from its own generator (`rng_device.py`): reproducible by seed, but not torch's.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from .base import composite
 from .creation import _sizes, finish
 
 
-def source(generator: Generator | None) -> Generator:
-    """The generator to draw from."""
-    if generator is None:
+def source(generator: Generator | None, device: Any = None) -> Generator:
+    """The generator to draw numbers for a device from. RuntimeError for one of another kind of device."""
+    if device is None and generator is None and creation.on_cpu():
         return random.default_generator
+    where = creation.get_default_device() if device is None else devices.as_device(device)
+    if generator is None:
+        return random.of_device(where)
     if not isinstance(generator, Generator):
         raise TypeError(f"generator must be a torch.Generator, not {type(generator).__name__}")
+    if generator.device.type != where.type:
+        raise RuntimeError(f"Expected a '{where.type}' device type for generator but found '{generator.device.type}'")
     return generator
 
 
@@ -39,25 +44,25 @@ def _deliver(array: np.ndarray, device: Any, requires_grad: bool, out: Tensor | 
     return finish(devices.place(array, where), requires_grad, out)
 
 
-def _normals(shape: tuple, d: dtypes.dtype, generator: Generator | None, contiguous: bool = True) -> np.ndarray:
+def _normals(shape: tuple, d: dtypes.dtype, generator: Generator | None, device: Any, contiguous: bool = True) -> Any:
     if d is dtypes.float32:
-        return source(generator).normal(shape, F32, 0.0, 1.0, contiguous)
+        return source(generator, device).normal(shape, F32, 0.0, 1.0, contiguous)
     if d.is_complex:  # real and imaginary parts of variance 1/2
-        parts = source(generator).normal((*shape, 2), d.to_real().np, 0.0, 0.5**0.5)
+        parts = source(generator, device).normal((*shape, 2), d.to_real().np, 0.0, 0.5**0.5)
         return parts.view(d.np).reshape(shape)
     if not d.is_floating_point:
         raise RuntimeError(f"\"normal_kernel_cpu\" not implemented for '{d.name}'")
-    return source(generator).normal(shape, d.np, contiguous=contiguous)
+    return source(generator, device).normal(shape, d.np, contiguous=contiguous)
 
 
-def _uniforms(shape: tuple, d: dtypes.dtype, generator: Generator | None, contiguous: bool = True) -> np.ndarray:
+def _uniforms(shape: tuple, d: dtypes.dtype, generator: Generator | None, device: Any, contiguous: bool = True) -> Any:
     if d is dtypes.float32:
-        return source(generator).uniform(shape, F32)
+        return source(generator, device).uniform(shape, F32)
     if d.is_complex:
-        return source(generator).uniform((*shape, 2), d.to_real().np).view(d.np).reshape(shape)
+        return source(generator, device).uniform((*shape, 2), d.to_real().np).view(d.np).reshape(shape)
     if not d.is_floating_point:
         raise RuntimeError(f"\"check_uniform_bounds\" not implemented for '{d.name}'")
-    return source(generator).uniform(shape, d.np)
+    return source(generator, device).uniform(shape, d.np)
 
 
 @composite("rand", method=False)
@@ -70,7 +75,7 @@ def rand(*sizes: Any, size: Any = None, generator: Generator | None = None, out:
     tensor([0.4963, 0.7682])
     """
     shape = _sizes(sizes if size is None else (size,), "rand")
-    return _deliver(_uniforms(shape, _floating(dtype), generator), device, requires_grad, out)
+    return _deliver(_uniforms(shape, _floating(dtype), generator, device), device, requires_grad, out)
 
 
 @composite("randn", method=False)
@@ -83,13 +88,13 @@ def randn(*sizes: Any, size: Any = None, generator: Generator | None = None, out
     tensor([ 1.5410, -0.2934])
     """
     shape = _sizes(sizes if size is None else (size,), "randn")
-    return _deliver(_normals(shape, _floating(dtype), generator), device, requires_grad, out)
+    return _deliver(_normals(shape, _floating(dtype), generator, device), device, requires_grad, out)
 
 
-def _integers(low: int, high: int, shape: tuple, d: dtypes.dtype, generator: Generator | None) -> np.ndarray:
+def _integers(low: int, high: int, shape: tuple, d: dtypes.dtype, generator: Generator | None, device: Any) -> Any:
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    return source(generator).randint(shape, low, high, d.np)
+    return source(generator, device).randint(shape, low, high, d.np)
 
 
 @composite("randint", method=False)
@@ -112,7 +117,8 @@ def randint(low: Any, high: Any = None, size: Any = None, *, generator: Generato
     elif high is None:
         low, high = 0, low
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
-    return _deliver(_integers(int(low), int(high), _sizes((size,), "randint"), d, generator), device, requires_grad, out)
+    drawn = _integers(int(low), int(high), _sizes((size,), "randint"), d, generator, device)
+    return _deliver(drawn, device, requires_grad, out)
 
 
 @composite("randperm", method=False)
@@ -125,7 +131,7 @@ def randperm(n: int, *, generator: Generator | None = None, out: Tensor | None =
     """
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
-    array = source(generator).randperm(n)
+    array = source(generator, device).randperm(n)
     return _deliver(array if dtype is None else array.astype(dtypes.as_dtype(dtype).np), device, requires_grad, out)
 
 
@@ -134,8 +140,9 @@ def _like(name: str, draw: Callable) -> None:
              device: Any = None, requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False) -> Tensor:
         d = input.dtype if dtype is None else dtypes.as_dtype(dtype)
         rows = creation.in_rows(input)
-        drawn = creation.laid_out_as(input, draw(input._array.shape, d, generator, rows), memory_format)
-        return _deliver(drawn, input.device if device is None else device, requires_grad)
+        where = input.device if device is None else devices.as_device(device)
+        drawn = creation.laid_out_as(input, draw(input._array.shape, d, generator, where, rows), memory_format)
+        return _deliver(drawn, where, requires_grad)
 
     like.__doc__ = f"As `{name[:-5]}`, with the shape, dtype and device of `input`."
     composite(name, method=False)(like)
@@ -157,8 +164,8 @@ def randint_like(input: Tensor, low: int = 0, high: int | None = None, *, genera
     if high is None:
         low, high = 0, low
     d = input.dtype if dtype is None else dtypes.as_dtype(dtype)
-    return _deliver(_integers(low, high, input._array.shape, d, generator), input.device if device is None else device,
-                    requires_grad)
+    where = input.device if device is None else devices.as_device(device)
+    return _deliver(_integers(low, high, input._array.shape, d, generator, where), where, requires_grad)
 
 
 @composite("normal", method=False)
@@ -172,17 +179,17 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
     """
     if size is not None:
         d = _floating(dtype)
-        array = source(generator).normal(_sizes((size,), "normal"), d.np, float(mean), float(std))
+        array = source(generator, device).normal(_sizes((size,), "normal"), d.np, float(mean), float(std))
         return _deliver(array, device, requires_grad, out)
     like = mean if isinstance(mean, Tensor) else std
     if not isinstance(like, Tensor):
         raise TypeError("normal() needs tensors for mean or std, or a size=(...)")
     if isinstance(std, Tensor) and not bool((std._array >= 0).all()):
         raise RuntimeError("normal expects all elements of std >= 0.0")
-    a = backend.to_numpy(mean._array) if isinstance(mean, Tensor) else mean
-    b = backend.to_numpy(std._array) if isinstance(std, Tensor) else std
-    shape = np.broadcast_shapes(np.shape(a), np.shape(b))
-    unit = source(generator).normal(shape, like._array.dtype)
+    a = mean._array if isinstance(mean, Tensor) else mean
+    b = std._array if isinstance(std, Tensor) else std
+    shape = np.broadcast_shapes(getattr(a, "shape", ()), getattr(b, "shape", ()))
+    unit = source(generator, like.device).normal(shape, like._array.dtype)
     return _deliver((unit * b + a).astype(like._array.dtype), like.device, False, out)
 
 
@@ -197,7 +204,7 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = Non
         return bernoulli_(creation.empty(input.shape, dtype=input.dtype, device=input.device), p, generator=generator)
     if not input.is_floating_point():
         raise RuntimeError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{input.dtype.name}'")
-    array = source(generator).bernoulli_array(backend.to_numpy(input._array))
+    array = source(generator, input.device).bernoulli_array(backend.to_numpy(input._array))
     return _deliver(array, input.device, False, out)
 
 
@@ -209,7 +216,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     >>> _ = torch.manual_seed(0); torch.multinomial(torch.tensor([0., 1.]), 1)
     tensor([1])
     """
-    array = source(generator).multinomial(backend.to_numpy(input._array), num_samples, replacement)
+    array = source(generator, input.device).multinomial(backend.to_numpy(input._array), num_samples, replacement)
     return _deliver(array, input.device, False, out)
 
 
@@ -220,7 +227,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     >>> torch.poisson(torch.full((2,), 4.0)).shape
     torch.Size([2])
     """
-    return _deliver(source(generator).poisson(backend.to_numpy(input._array)), input.device, False)
+    return _deliver(source(generator, input.device).poisson(backend.to_numpy(input._array)), input.device, False)
 
 
 @composite("binomial", method=False)
@@ -237,13 +244,13 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
     if not count.is_floating_point():
         raise ValueError(f"binomial only supports floating-point dtypes for count, got: {count.dtype.name}")
     n, p = np.broadcast_arrays(backend.to_numpy(count._array), backend.to_numpy(prob._array))
-    return _deliver(source(generator).binomial(n, p), count.device, False)
+    return _deliver(source(generator, count.device).binomial(n, p), count.device, False)
 
 
 # -- in-place fills ---------------------------------------------------------------------------------------------------
 
 
-def _fill(target: Tensor, values: np.ndarray, what: str) -> Tensor:
+def _fill(target: Tensor, values: Any, what: str) -> Tensor:
     """Write random numbers into a tensor, in the order of its memory, as torch does. Its history becomes a constant's."""
     from .inplace import assign, check_inplace
 
@@ -275,7 +282,7 @@ def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Ge
     """
     d = _need_floating(input, "normal_kernel_cpu")
     contiguous = input._array.flags.c_contiguous
-    return _fill(input, source(generator).normal(input._array.shape, d, mean, std, contiguous), "normal_")
+    return _fill(input, source(generator, input.device).normal(input._array.shape, d, mean, std, contiguous), "normal_")
 
 
 @composite("uniform_", function=False)
@@ -290,7 +297,7 @@ def uniform_(input: Tensor, *args: float, generator: Generator | None = None, **
     if bounds:
         raise TypeError(f"uniform_() got an unexpected keyword argument '{next(iter(bounds))}'")
     d = _need_floating(input, "check_uniform_bounds")
-    return _fill(input, source(generator).uniform(input._array.shape, d, float(low), float(high)), "uniform_")
+    return _fill(input, source(generator, input.device).uniform(input._array.shape, d, float(low), float(high)), "uniform_")
 
 
 # One above the largest integer up to which a floating dtype has all of them.
@@ -308,11 +315,11 @@ def random_(input: Tensor, *args: Any, generator: Generator | None = None) -> Te
     """
     shape, d = input._array.shape, input._array.dtype
     if not args:
-        return _fill(input, source(generator).random(shape, d), "random_")
+        return _fill(input, source(generator, input.device).random(shape, d), "random_")
     low, high = (0, args[0]) if len(args) == 1 else args
     if high is None:
         high = _LAST_WHOLE.get(d.name) or (int(np.iinfo(d).max) + 1 if d.kind in "iu" else 2)
-    return _fill(input, source(generator).randint(shape, low, high, d), "random_")
+    return _fill(input, source(generator, input.device).randint(shape, low, high, d), "random_")
 
 
 @composite("bernoulli_", function=False)
@@ -324,8 +331,8 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = Non
     """
     if isinstance(p, Tensor):
         probs = np.broadcast_to(backend.to_numpy(p._array), input._array.shape)
-        return _fill(input, source(generator).bernoulli_array(probs, input._array.dtype), "bernoulli_")
-    return _fill(input, source(generator).bernoulli_scalar(float(p), input._array.shape, input._array.dtype), "bernoulli_")
+        return _fill(input, source(generator, input.device).bernoulli_array(probs, input._array.dtype), "bernoulli_")
+    return _fill(input, source(generator, input.device).bernoulli_scalar(float(p), input._array.shape, input._array.dtype), "bernoulli_")
 
 
 @composite("exponential_", function=False)
@@ -335,7 +342,7 @@ def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None
     >>> torch.zeros(2).exponential_().shape
     torch.Size([2])
     """
-    return _fill(input, source(generator).exponential(input._array.shape, _need_floating(input, "exponential"), lambd),
+    return _fill(input, source(generator, input.device).exponential(input._array.shape, _need_floating(input, "exponential"), lambd),
                  "exponential_")
 
 
@@ -346,7 +353,7 @@ def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -
     >>> torch.zeros(2).geometric_(0.5).shape
     torch.Size([2])
     """
-    return _fill(input, source(generator).geometric(input._array.shape, input._array.dtype, p), "geometric_")
+    return _fill(input, source(generator, input.device).geometric(input._array.shape, input._array.dtype, p), "geometric_")
 
 
 @composite("cauchy_", function=False)
@@ -357,7 +364,7 @@ def cauchy_(input: Tensor, median: float = 0, sigma: float = 1, *, generator: Ge
     torch.Size([2])
     """
     d = _need_floating(input, "cauchy")
-    return _fill(input, source(generator).cauchy(input._array.shape, d, median, sigma), "cauchy_")
+    return _fill(input, source(generator, input.device).cauchy(input._array.shape, d, median, sigma), "cauchy_")
 
 
 @composite("log_normal_", function=False)
@@ -368,4 +375,4 @@ def log_normal_(input: Tensor, mean: float = 1, std: float = 2, *, generator: Ge
     torch.Size([2])
     """
     d = _need_floating(input, "log_normal")
-    return _fill(input, source(generator).log_normal(input._array.shape, d, mean, std), "log_normal_")
+    return _fill(input, source(generator, input.device).log_normal(input._array.shape, d, mean, std), "log_normal_")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from engine import backend
+from engine import random as engine_random
 from tests import fake_cupy
 
 
@@ -20,6 +21,8 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         return
     monkeypatch.setattr(backend, "_cuda_ok", True)
     monkeypatch.setattr(backend, "_cupy", fake_cupy.install())
+    monkeypatch.setattr(backend, "devices_in_use", False)
+    monkeypatch.setattr(engine_random, "_on_devices", {})
     fake_cupy.state.reset()
     yield "cuda"
     fake_cupy.uninstall()
