@@ -16,6 +16,7 @@ from .coo import Coo
 
 ndarray = np.ndarray
 _cupy: Any = None
+several_devices = False  # that there is more than one GPU
 devices_in_use = False  # that some array was put on a GPU: until then nobody has to look for one
 _cuda_ok: bool | None = None
 
@@ -51,7 +52,7 @@ def gpu() -> Any:
 
 def require_cuda() -> Any:
     """cupy, after checking that a GPU is really there."""
-    global devices_in_use
+    global devices_in_use, several_devices
     module = gpu()
     if not cuda_available():
         raise RuntimeError(
@@ -62,7 +63,7 @@ def require_cuda() -> Any:
         from .gpu import memory
 
         memory.install(module)
-        devices_in_use = True
+        devices_in_use, several_devices = True, module.cuda.runtime.getDeviceCount() > 1
     return module
 
 
@@ -85,12 +86,19 @@ def is_on_device(array: Any) -> bool:
     return _cupy is not None and isinstance(plain(array), _cupy.ndarray)
 
 
-def device_of(arrays: Any) -> Any:
-    """A context in which the GPU that holds `arrays` is the current one. ValueError if several GPUs hold them."""
-    places = {cuda_index(plain(a)) for a in arrays if is_on_device(a)}
-    if len(places) > 1:
+def another_device(arrays: Any) -> Any:
+    """A context for the GPU that holds the first of `arrays` on one, if it is not the current GPU; otherwise None."""
+    for array in arrays if several_devices else ():
+        if array is not None and is_on_device(array):
+            index = cuda_index(plain(array))
+            return None if index == _cupy.cuda.Device().id else _cupy.cuda.Device(index)
+    return None
+
+
+def check_one_device(arrays: Any) -> None:
+    """ValueError if several GPUs hold `arrays`."""
+    if several_devices and len({cuda_index(plain(a)) for a in arrays if a is not None and is_on_device(a)}) > 1:
         raise ValueError("arrays on several devices")
-    return gpu().cuda.Device(places.pop())
 
 
 def scalar_on_device(array: np.ndarray, plain_number: bool) -> Any:

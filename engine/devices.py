@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from . import backend
@@ -90,6 +91,16 @@ def place(array: Any, where: device) -> Any:
         if isinstance(array, backend.ndarray) and not array.ndim:
             return backend.scalar_on_device(array, False)
         return gpu.array(array)
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+def current(where: device) -> Any:
+    """A context in which a GPU is the current one; for the CPU nothing changes."""
+    if where.type != "cuda" or where.index is None:
+        return _NOTHING
+    return backend.require_cuda().cuda.Device(where.index)
 
 
 def module_for(where: device) -> Any:

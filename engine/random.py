@@ -40,7 +40,9 @@ def seed_devices(seed: int) -> None:
 
 
 def manual_seed(seed: Any) -> Generator:
-    """Seed the default generators of the CPU and of all GPUs, and return the CPU's. `seed` is anything `int()` takes, in [-2**63, 2**64).
+    """Seed the default generators of the CPU and of all GPUs, and return the CPU's.
+
+    `seed` is anything `int()` takes, in [-2**63, 2**64).
 
     Raises ValueError for a seed out of that range.
 

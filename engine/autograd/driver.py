@@ -126,9 +126,10 @@ class Run:
         first = g if type(g) is not list else next(x for x in g if x is not None)
         if type(first) is Batched:
             return Hooks.batched(node, g, first)
-        if not backend.is_on_device(first):
+        elsewhere = backend.another_device((first,))
+        if elsewhere is None:
             return node.run(g, Hooks.raw(backend.namespace(first)))
-        with backend.device_of((first,)):
+        with elsewhere:
             return node.run(g, Hooks.raw(backend.namespace(first)))
 
     def _observe(self, node: Node, g: Any) -> Any:
@@ -237,6 +238,10 @@ def backward(roots: list, grads: list, retain_graph: bool, create_graph: bool, w
     """Run the graph backwards from `roots` (Tensors) with starting gradients `grads` (raw arrays, or Tensors when
     `create_graph`). With `wanted` only those nodes' gradients are computed; they are returned, and put into `.grad` of
     their tensors by the caller if `accumulate`."""
+    elsewhere = backend.another_device([getattr(g, "_array", g) for g in grads])
+    if elsewhere is not None:
+        with elsewhere:
+            return backward(roots, grads, retain_graph, create_graph, wanted, accumulate)
     run = Run(create_graph, retain_graph)
     start = [t._node for t in roots]
     if wanted is not None:

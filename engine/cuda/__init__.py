@@ -8,14 +8,45 @@ from typing import Any
 from engine import backend
 from engine.errors import no_attribute
 
-from .devices import (can_device_access_peer, current_device, device, device_count, device_of, get_arch_list,
-                      get_device_capability, get_device_name, get_device_properties, is_available, is_bf16_supported,
-                      set_device, synchronize)
-from .memory import (OutOfMemoryError, empty_cache, max_memory_allocated, max_memory_reserved, mem_get_info,
-                     memory_allocated, memory_reserved, memory_stats, memory_summary, reset_peak_memory_stats,
-                     set_per_process_memory_fraction)
-from .random import (get_rng_state, get_rng_state_all, initial_seed, manual_seed, manual_seed_all, seed, seed_all,
-                     set_rng_state, set_rng_state_all)
+from .devices import (
+    can_device_access_peer,
+    current_device,
+    device,
+    device_count,
+    device_of,
+    get_arch_list,
+    get_device_capability,
+    get_device_name,
+    get_device_properties,
+    is_available,
+    is_bf16_supported,
+    set_device,
+    synchronize,
+)
+from .memory import (
+    OutOfMemoryError,
+    empty_cache,
+    max_memory_allocated,
+    max_memory_reserved,
+    mem_get_info,
+    memory_allocated,
+    memory_reserved,
+    memory_stats,
+    memory_summary,
+    reset_peak_memory_stats,
+    set_per_process_memory_fraction,
+)
+from .random import (
+    get_rng_state,
+    get_rng_state_all,
+    initial_seed,
+    manual_seed,
+    manual_seed_all,
+    seed,
+    seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
 from .streams import Event, Stream, StreamContext, current_stream, default_stream, set_stream, stream
 
 __all__ = ["Event", "OutOfMemoryError", "Stream", "StreamContext", "can_device_access_peer", "current_device",

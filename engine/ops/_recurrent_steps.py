@@ -17,9 +17,9 @@ from ._recurrent_layout import Layer, Segment, over_panels, reordered
 _LSTM_ORDER = (2, 1, 0, 3)  # gates g, f, i, o after the cell state c: [c, g] * [f, i] are the two parts of the next state
 
 
-def _half(dtype: Any) -> Any:
-    """0.5 as an operand that NumPy takes quickest."""
-    return np.full((), 0.5, dtype) if dtype.kind == "f" else 0.5
+def _half(xp: Any, dtype: Any) -> Any:
+    """0.5 as an operand that NumPy takes quickest; CuPy takes numbers only."""
+    return np.full((), 0.5, dtype) if xp is np and dtype.kind == "f" else 0.5
 
 
 def _sigmoid_of_double(xp: Any, sums: Any, half: Any) -> None:
@@ -46,7 +46,7 @@ def lstm_forward(xp: Any, x: Any, h0: Any, c0: Any, weights: tuple, steps: list)
     from_x = layer.sums(_LSTM_ORDER, (w_ih, *layer.biases(b_ih, b_hh)), halved=3)
     from_h = layer.sums(_LSTM_ORDER, (w_hh,), halved=3)
     project = None if w_hr is None else layer.times(w_hr.T)
-    half = _half(x.dtype)
+    half = _half(xp, x.dtype)
 
     def before(segment: Segment, block: slice) -> None:
         from_x(layer.inputs_of(segment.rows(joined, block)), segment.slots(kept, block, 5, layer.panels)[:, 1:])
@@ -169,7 +169,7 @@ def gru_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list) -> tuple:
     out, h = xp.empty((layer.rows, hidden), x.dtype), h0.copy()
     from_x = layer.sums((2, 0, 1), (w_ih, *layer.biases(b_ih)), halved=2)
     from_h = layer.sums((2, 0, 1), (*layer.biases(b_hh), w_hh), halved=2)
-    half = _half(x.dtype)
+    half = _half(xp, x.dtype)
 
     def before(segment: Segment, block: slice) -> None:
         from_x(layer.inputs_of(segment.rows(joined, block)), segment.slots(kept, block, 4, layer.panels)[:, :3])

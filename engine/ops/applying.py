@@ -156,6 +156,9 @@ def apply(card: Any, tensors: Sequence, params: Sequence = ()) -> Any:
         else:
             arrays.append(t)
     if backend.devices_in_use:
+        if (elsewhere := backend.another_device(arrays)) is not None:
+            with elsewhere:
+                return apply(card, tensors, params)
         tensors = _together(tensors, arrays)
     if card.promote or card.to_float:
         arrays = common_arrays(card, arrays)
@@ -221,13 +224,13 @@ def _space(arrays: Sequence) -> Any:
 
 
 def _on_device(card: Any, space: Any, arrays: list, params: Sequence) -> Any:
-    """A card's forward on arrays that are not NumPy's: those of a GPU are computed on theirs."""
+    """A card's forward on arrays that are not NumPy's."""
     first = next(a for a in arrays if a is not None and type(a) is not ndarray and backend.is_array(a))
     if not backend.is_on_device(first):
         return card.forward(space, arrays, *params) if card.n < 0 else card.forward(space, *arrays, *params)
-    with backend.device_of(arrays):
-        arrays = [backend.scalar_on_device(a, card.scalars) if type(a) is ndarray and not a.ndim else a for a in arrays]
-        return card.forward(space, arrays, *params) if card.n < 0 else card.forward(space, *arrays, *params)
+    backend.check_one_device(arrays)
+    arrays = [backend.scalar_on_device(a, card.scalars) if type(a) is ndarray and not a.ndim else a for a in arrays]
+    return card.forward(space, arrays, *params) if card.n < 0 else card.forward(space, *arrays, *params)
 
 
 def _result(card: Any, tensors: Sequence, params: Sequence, out: Any) -> Tensor:

@@ -367,12 +367,14 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     whole = all(isinstance(v, int) for v in (start, end, step))
     d = dtypes.as_dtype(dtype) if dtype is not None else dtypes.int64 if whole else dtypes.get_default_dtype()
-    xp = devices.module_for(_default_device if device is None else devices.as_device(device))
-    if whole:
-        array = xp.arange(start, end, step).astype(d.np)
-    else:
-        count = int(np.ceil((end - start) / step))
-        array = arange_values(xp, start, step, count, d.np)
+    where = _default_device if device is None else devices.as_device(device)
+    with devices.current(where):
+        xp = devices.module_for(where)
+        if whole:
+            array = xp.arange(start, end, step).astype(d.np)
+        else:
+            count = int(np.ceil((end - start) / step))
+            array = arange_values(xp, start, step, count, d.np)
     return finish(array, requires_grad, out)
 
 
@@ -387,9 +389,11 @@ def linspace(start: Any, end: Any, steps: int, *, out: Tensor | None = None, dty
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    xp = devices.module_for(_default_device if device is None else devices.as_device(device))
+    where = _default_device if device is None else devices.as_device(device)
     work = d.np if d.np in (dtypes.F32, dtypes.F64) or d.np.kind == "c" else dtypes.F64
-    return finish(linspace_values(xp, _number(start), _number(end), steps, work).astype(d.np), requires_grad, out)
+    with devices.current(where):
+        array = linspace_values(devices.module_for(where), _number(start), _number(end), steps, work).astype(d.np)
+    return finish(array, requires_grad, out)
 
 
 @composite("eye", method=False)

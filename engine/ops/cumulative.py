@@ -226,7 +226,7 @@ class LogCumSumExp(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:
-        if backend.is_on_device(x):
+        if x.ndim and backend.is_on_device(x):
             return backend.accumulate(xp.logaddexp, x, dim)
         return _accumulated(xp, xp.logaddexp, x, dim) if x.ndim else x
 

@@ -271,6 +271,8 @@ def _binary_slow(card: Any, input: Any, other: Any, out: Tensor | None, dunder: 
             from .creation import from_numpy
 
             value = from_numpy(value)
+        elif backend.is_on_device(value):  # a raw array in a formula that is read on Tensors
+            value = wrap(value)
         if not isinstance(value, (Tensor, *_NUMBERS)):
             if dunder:
                 return NotImplemented

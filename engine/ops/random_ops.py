@@ -332,7 +332,8 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Generator | None = Non
     if isinstance(p, Tensor):
         probs = np.broadcast_to(backend.to_numpy(p._array), input._array.shape)
         return _fill(input, source(generator, input.device).bernoulli_array(probs, input._array.dtype), "bernoulli_")
-    return _fill(input, source(generator, input.device).bernoulli_scalar(float(p), input._array.shape, input._array.dtype), "bernoulli_")
+    drawn = source(generator, input.device).bernoulli_scalar(float(p), input._array.shape, input._array.dtype)
+    return _fill(input, drawn, "bernoulli_")
 
 
 @composite("exponential_", function=False)
@@ -342,8 +343,8 @@ def exponential_(input: Tensor, lambd: float = 1, *, generator: Generator | None
     >>> torch.zeros(2).exponential_().shape
     torch.Size([2])
     """
-    return _fill(input, source(generator, input.device).exponential(input._array.shape, _need_floating(input, "exponential"), lambd),
-                 "exponential_")
+    d = _need_floating(input, "exponential")
+    return _fill(input, source(generator, input.device).exponential(input._array.shape, d, lambd), "exponential_")
 
 
 @composite("geometric_", function=False)

@@ -121,7 +121,8 @@ def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
     """
     if p < 1:
         raise RuntimeError(f"p has to be greater than or equal to 1, got {p}")
-    steps = wrap(backend.namespace(input._array).arange(p) * -0.5).to(input.dtype if input.is_floating_point() else dtypes.get_default_dtype())  # type: ignore[attr-defined]
+    kind = input.dtype if input.is_floating_point() else dtypes.get_default_dtype()
+    steps = wrap((backend.namespace(input._array).arange(p) * -0.5).astype(kind.np))
     total = (input.unsqueeze(-1) + steps).lgamma().sum(-1)  # type: ignore[attr-defined]
     result = total + p * (p - 1) / 4 * math.log(math.pi)
     return result if out is None else write_out(out, result)
