@@ -5,6 +5,7 @@ Everything above works on "raw arrays" (`numpy.ndarray` or `cupy.ndarray`) and a
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from typing import Any
 
@@ -93,6 +94,14 @@ def another_device(arrays: Any) -> Any:
             index = cuda_index(plain(array))
             return None if index == _cupy.cuda.Device().id else _cupy.cuda.Device(index)
     return None
+
+
+def beside(array: Any) -> Any:
+    """A context in which new arrays are on the device of `array`."""
+    return another_device((array,)) or _NOTHING
+
+
+_NOTHING = contextlib.nullcontext()
 
 
 def check_one_device(arrays: Any) -> None:

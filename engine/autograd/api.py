@@ -39,8 +39,9 @@ def _start(tensors: tuple, grads: tuple, create_graph: bool) -> list:
             if t._array.dtype.kind not in "f" and t._array.dtype.kind == "c":
                 raise RuntimeError("grad can be implicitly created only for real scalar outputs but got "
                                    f"{t.dtype}")
-            one = graph.backend.namespace(t._array).empty(t._array.shape, t._array.dtype)
-            one[...] = 1
+            with graph.backend.beside(t._array):
+                one = graph.backend.namespace(t._array).empty(t._array.shape, t._array.dtype)
+                one[...] = 1
             out.append(graph.Hooks.wrap(one) if create_graph else one)
             continue
         if not hasattr(g, "_array"):

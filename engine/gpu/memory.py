@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import OutOfMemoryError
 
-_peaks = {"allocated": defaultdict(int), "reserved": defaultdict(int)}  # name -> bytes by device
+_peaks: dict[str, dict[int, int]] = {"allocated": defaultdict(int), "reserved": defaultdict(int)}  # name -> bytes by device
 _since: dict[int, int] = defaultdict(int)  # by device: what was in use when we last looked, and what was asked for since
 _lock = threading.Lock()
 

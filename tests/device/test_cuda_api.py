@@ -127,7 +127,7 @@ def test_a_seed_repeats_the_numbers_and_leaves_the_cpus_alone(device, kernels):
     engine.cuda.manual_seed(5)
     again = engine.rand(1000, device=device)
     assert (first == again).all() and not (engine.rand(1000, device=device) == again).any()
-    assert 0 <= first.min().item() and first.max().item() < 1
+    assert first.min().item() >= 0 and first.max().item() < 1
 
 
 def test_states_are_saved_and_put_back(device, kernels):
