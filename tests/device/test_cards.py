@@ -42,7 +42,7 @@ def test_value_equals_the_cpus(sample, request):
         except (RuntimeError, ValueError, NotImplementedError):
             assert "16" in dtype
             continue
-        if dtype == "bfloat16" and "solve" in f"{sample.module}.{sample.name}":  # rounded at every step: the order shows
+        if dtype == "bfloat16" and sample.name.startswith("lu_"):  # rounded at every step, so the order shows
             continue
         ours, _ = on_device(sample, dtype)
         close(ours, expected, dtype, moved=bool(arrays_of(sample)))
