@@ -10,60 +10,101 @@ ZERO, ONE = np.float32(0), np.float32(1)
 
 
 @kernel
-def moments(c0, c1, x, mean, square):  # type: ignore[no-untyped-def]
-    """Each channel's mean, and sum of squared deviations from it (rows combined as in Chan, Golub and LeVeque 1979)."""
+def _moments(x, c):  # type: ignore[no-untyped-def]
+    """A channel's mean, and sum of squared deviations from it (rows combined as in Chan, Golub and LeVeque 1979)."""
     length = x.shape[2]
     inverse = ONE / np.float32(length)
+    centre, spread, count = 0.0, 0.0, 0.0
+    for n in range(x.shape[0]):
+        row = x[n, c]
+        total, around = ZERO, ZERO
+        for j in range(length):
+            total += row[j]
+        middle = total * inverse
+        for j in range(length):
+            around += (row[j] - middle) * (row[j] - middle)
+        apart = np.float64(middle) - centre
+        spread += np.float64(around) + apart * apart * count * length / (count + length)
+        count += length
+        centre += apart * length / count
+    return np.float32(centre), np.float32(spread)
+
+
+@kernel
+def moments(c0, c1, x, mean, square):  # type: ignore[no-untyped-def]
+    """Each channel's mean, and sum of squared deviations from it."""
     for c in range(c0, c1):
-        centre, spread, count = 0.0, 0.0, 0.0
-        for n in range(x.shape[0]):
-            row = x[n, c]
-            total, around = ZERO, ZERO
-            for j in range(length):
-                total += row[j]
-            middle = total * inverse
-            for j in range(length):
-                around += (row[j] - middle) * (row[j] - middle)
-            apart = np.float64(middle) - centre
-            spread += np.float64(around) + apart * apart * count * length / (count + length)
-            count += length
-            centre += apart * length / count
-        mean[c], square[c] = centre, spread
+        mean[c], square[c] = _moments(x, c)
+
+
+@kernel
+def _scale(x, c, a, b, y):  # type: ignore[no-untyped-def]
+    for n in range(x.shape[0]):
+        row, out = x[n, c], y[n, c]
+        for j in range(row.size):
+            out[j] = a * row[j] + b
 
 
 @kernel
 def scale(c0, c1, x, factor, shift, y):  # type: ignore[no-untyped-def]
     """x * factor + shift, both by channel."""
     for c in range(c0, c1):
-        a, b = factor[c], shift[c]
-        for n in range(x.shape[0]):
-            row, out = x[n, c], y[n, c]
-            for j in range(row.size):
-                out[j] = a * row[j] + b
+        _scale(x, c, factor[c], shift[c], y)
+
+
+@kernel
+def normalise(c0, c1, x, weight, bias, eps, mean, square, rstd, y):  # type: ignore[no-untyped-def]
+    """Moments, 1 / std, and the normalised, scaled and shifted `x`: a channel is still in cache when it is read again."""
+    count = np.float32(x.shape[0] * x.shape[2])
+    for c in range(c0, c1):
+        mean[c], square[c] = _moments(x, c)
+        rstd[c] = ONE / np.sqrt(square[c] / count + eps)
+        factor = rstd[c] * weight[c]
+        _scale(x, c, factor, bias[c] - mean[c] * factor, y)
+
+
+@kernel
+def _gradient_sums(g, x, c, centre):  # type: ignore[no-untyped-def]
+    all_g, all_gx = 0.0, 0.0
+    for n in range(x.shape[0]):
+        row, gradient = x[n, c], g[n, c]
+        sum_g, sum_gx = ZERO, ZERO
+        for j in range(row.size):
+            sum_g += gradient[j]
+            sum_gx += gradient[j] * (row[j] - centre)
+        all_g += float(sum_g)
+        all_gx += float(sum_gx)
+    return np.float32(all_g), np.float32(all_gx)
 
 
 @kernel
 def gradient_sums(c0, c1, g, x, mean, total, product):  # type: ignore[no-untyped-def]
     """Each channel's sums of g, and of g * (x - mean)."""
     for c in range(c0, c1):
-        all_g, all_gx, centre = 0.0, 0.0, mean[c]
-        for n in range(x.shape[0]):
-            row, gradient = x[n, c], g[n, c]
-            sum_g, sum_gx = ZERO, ZERO
-            for j in range(row.size):
-                sum_g += gradient[j]
-                sum_gx += gradient[j] * (row[j] - centre)
-            all_g += float(sum_g)
-            all_gx += float(sum_gx)
-        total[c], product[c] = all_g, all_gx
+        total[c], product[c] = _gradient_sums(g, x, c, mean[c])
+
+
+@kernel
+def _combine(g, x, c, a, b, s, gx):  # type: ignore[no-untyped-def]
+    for n in range(x.shape[0]):
+        row, gradient, out = x[n, c], g[n, c], gx[n, c]
+        for j in range(row.size):
+            out[j] = a * gradient[j] + b * row[j] + s
 
 
 @kernel
 def combine(c0, c1, g, x, factor, slope, shift, gx):  # type: ignore[no-untyped-def]
     """g * factor + x * slope + shift, all three by channel."""
     for c in range(c0, c1):
-        a, b, s = factor[c], slope[c], shift[c]
-        for n in range(x.shape[0]):
-            row, gradient, out = x[n, c], g[n, c], gx[n, c]
-            for j in range(row.size):
-                out[j] = a * gradient[j] + b * row[j] + s
+        _combine(g, x, c, factor[c], slope[c], shift[c], gx)
+
+
+@kernel
+def gradients(c0, c1, g, x, factor, mean, rstd, total, product, gx):  # type: ignore[no-untyped-def]
+    """Sums of g and of g * (x - mean) * rstd, and the input's gradient, of what `normalise` makes with the same factor."""
+    count = np.float32(x.shape[0] * x.shape[2])
+    for c in range(c0, c1):
+        total[c], product[c] = _gradient_sums(g, x, c, mean[c])
+        product[c] *= rstd[c]
+        slope = -factor[c] * rstd[c] * product[c] / count
+        _combine(g, x, c, factor[c], slope, -factor[c] * total[c] / count - slope * mean[c], gx)

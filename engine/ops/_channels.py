@@ -97,6 +97,20 @@ def moments(xp: Any, x: Any) -> tuple:
     return (*found, channels.count)
 
 
+def standardise(xp: Any, x: Any, w: Any, b: Any, eps: float) -> tuple:
+    """(normalised by its own moments, scaled and shifted; mean, sum of squared deviations, 1 / std, number of elements)."""
+    channels = Channels(xp, x)
+    if channels.kernels:
+        found, y = channels.by_channel(3), channels.like()
+        ones, zeros = xp.ones(len(found[0]), x.dtype), xp.zeros(len(found[0]), x.dtype)
+        given = (ones if w is None else fast.ready(w), zeros if b is None else fast.ready(b), x.dtype.type(eps))
+        channels.run("normalise", None, *channels.arrays, *given, *found, y)
+        return y.reshape(x.shape), *found, channels.count
+    mean, square, count = moments(xp, x)
+    rstd = 1 / xp.sqrt(square / x.dtype.type(max(count, 1)) + x.dtype.type(eps))
+    return normalise(xp, x, w, b, mean, rstd), mean, square, rstd, count
+
+
 def normalise(xp: Any, x: Any, w: Any, b: Any, mean: Any, rstd: Any) -> Any:
     """(x - mean) * rstd * w + b by channel; w and b may be None."""
     channels, y = Channels(xp, x), None
@@ -118,6 +132,10 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, mean: Any, rstd: Any, training: b
     factor = rstd if w is None else rstd * w
     gx = None
     total, product = found = channels.by_channel(2)
+    if training and needs[0] and channels.kernels:
+        gx = channels.like()
+        channels.run("gradients", None, *channels.arrays, factor, fast.ready(mean), rstd, total, product, gx)
+        return gx.reshape(g.shape), product if needs[1] else None, total if needs[2] else None
     if training or needs[1] or needs[2]:
         channels.run("gradient_sums", _gradient_sums, *channels.arrays, mean, *found)
         product *= rstd

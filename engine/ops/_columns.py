@@ -43,6 +43,7 @@ class Plan:
         self.planes: Any = _depthwise.planes_of(self)  # if every channel is on its own
         self.is_product = _conv_products.fits(self)
         self.is_whole = _conv_products.is_whole(self)
+        self.is_dense = self.is_whole or (self.is_product and all(s == 1 for s in windows.stride))  # as BLAS likes it
         self.patches: Any = _patches.Patches(self)
         self.saves_columns = one_block and not self.tiles and self.depth * groups * self.widest <= SAVED_COLUMNS
         self.buffer_size = self.depth * groups * (self.widest + (0 if self.saves_columns else _APART))
@@ -105,7 +106,7 @@ def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     kernels = _winograd.compiled(x, w, b) if plan.tiles else None
     if kernels:
         return _winograd.correlate(kernels, x, w, b, plan.tiles[0]), None
-    kernels = _patches.compiled(plan, x, w, b)
+    kernels = None if plan.is_dense else _patches.compiled(plan, x, w, b)
     if kernels:
         return _patches.convolve(kernels, x, w, b, plan), None
     if plan.is_product and plan.on_pool(xp):
@@ -150,8 +151,8 @@ def _from_columns(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
 
 def spread(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> Any:
     """The transposed convolution of raw arrays: what `gradients` makes of an output gradient `x`, plus the bias."""
-    kernels = _patches.compiled(plan, x, w, b) if not plan.planes else None
-    if kernels and not (plan.tiles or plan.is_whole):
+    kernels = None if plan.planes or plan.tiles or plan.is_dense else _patches.compiled(plan, x, w, b)
+    if kernels:
         return _patches.input_gradient(kernels, x, w, b, plan)
     out = gradients(xp, x, None, w, plan)[0]
     if b is not None:
@@ -169,7 +170,7 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) 
     if kernels:
         gx = None if w is None else _winograd.correlate(kernels, g, w, None, plan.tiles[1], True)
         return gx, None if x is None else _winograd.weight_gradient(kernels, g, x, plan.tiles[0])
-    kernels = _patches.compiled(plan, g, x, w)
+    kernels = None if plan.is_dense else _patches.compiled(plan, g, x, w)
     if kernels:
         gx = None if w is None else _patches.input_gradient(kernels, g, w, None, plan)
         return gx, None if x is None else _patches.weight_gradient(kernels, g, x, plan)

@@ -69,13 +69,11 @@ class BatchNorm(Op):
         xp: Any, x: Any, w: Any, b: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
     ) -> Any:
         if training:
-            batch_mean, square, count = _channels.moments(xp, x)
-            rstd = 1 / xp.sqrt(square / x.dtype.type(max(count, 1)) + x.dtype.type(eps))
+            out, batch_mean, square, rstd, count = _channels.standardise(xp, x, w, b, eps)
             _track(mean, batch_mean, momentum)
             _track(var, square / x.dtype.type(max(count - 1, 1)), momentum)
-            mean = batch_mean
-        else:
-            mean, rstd = mean.astype(x.dtype), 1 / xp.sqrt(var.astype(x.dtype) + x.dtype.type(eps))
+            return out, (batch_mean, rstd)
+        mean, rstd = mean.astype(x.dtype), 1 / xp.sqrt(var.astype(x.dtype) + x.dtype.type(eps))
         return _channels.normalise(xp, x, w, b, mean, rstd), (mean, rstd)
 
     @staticmethod
