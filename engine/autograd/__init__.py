@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import forward_ad, function, functional, graph
+from . import forward_ad, function, functional, graph, saving
 from .api import backward, grad
 from .function import Function
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -35,4 +35,4 @@ class Variable(metaclass=_VariableType):
 
 __all__ = ["Function", "GradcheckError", "Variable", "backward", "detect_anomaly", "enable_grad", "forward_ad", "function",
            "functional", "grad", "gradcheck", "gradgradcheck", "graph", "inference_mode", "is_grad_enabled", "no_grad",
-           "set_detect_anomaly", "set_grad_enabled"]
+           "saving", "set_detect_anomaly", "set_grad_enabled"]

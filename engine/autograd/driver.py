@@ -246,14 +246,16 @@ def backward(roots: list, grads: list, retain_graph: bool, create_graph: bool, w
     start = [t._node for t in roots]
     if wanted is not None:
         run.restrict(start, wanted)
-    before = (state.grad, backend.hush())
-    state.grad = create_graph
+    before = (state.grad, backend.hush(), state.finishers)
+    state.grad, state.finishers = create_graph, []
     try:
         for node, g in zip(start, grads):
             if run.only is None or node in run.only:
                 run.deliver(node, g)
         run.go()
+        for finish in state.finishers:
+            finish()
     finally:
-        state.grad = before[0]
+        state.grad, state.finishers = before[0], before[2]
         backend.unhush(before[1])
     return [] if wanted is None else [run.wanted[node] for node in wanted]  # type: ignore[index]

@@ -55,7 +55,7 @@ class FunctionCtx:
         for t, (vc, count) in zip(self._saved, self._versions or [(None, 0)] * len(self._saved)):
             if t is not None and vc is not None and vc.count != count:
                 raise graph.modified(self._node(), t._array, vc, count)  # type: ignore[attr-defined]
-            out.append(t.tensor() if isinstance(t, _Saved) else t)
+            out.append(t.tensor() if isinstance(t, (_Saved, graph.Packed)) else t)
         return tuple(out)
 
 
@@ -235,14 +235,23 @@ def _guard_saved(ctx: Any, node: CustomNode, outputs: tuple, made: list) -> None
     import weakref
 
     ctx._node = weakref.ref(node)
-    saved, versions = [], []
+    saved: list = []
+    versions: list = []
     for t in ctx._saved:
         where = next((i for i, o in enumerate(outputs) if o is t), None) if t is not None else None
         if where is not None and made[where] is not t:
             vc = made[where]._version_counter()
-            stand_in = _Saved(made[where]._array, node if len(outputs) == 1 else made[where]._node)
-            saved.append(stand_in)
+            behind = node if len(outputs) == 1 else made[where]._node
+            if state.saving:
+                saved.append(graph.Packed(made[where], behind))
+                versions.append((None, 0))
+                continue
+            saved.append(_Saved(made[where]._array, behind))
             versions.append((vc, vc.count))
+            continue
+        if state.saving and t is not None:
+            saved.append(graph.Packed(t, t._node))
+            versions.append((None, 0))
             continue
         saved.append(t)
         versions.append((None, 0) if t is None else (t._version_counter(), t._version))

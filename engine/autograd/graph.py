@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from .modes import state
 
 ndarray = np.ndarray
 BF16, F16, F32 = dtypes.BF16, dtypes.F16, dtypes.F32
@@ -65,7 +66,36 @@ class _Released:
     """Stands in for what backward has already used and let go."""
 
 
-RELEASED = _Released()
+RELEASED, PACKED = _Released(), _Released()  # PACKED: a hook has it, see engine/autograd/saving.py
+
+
+class Packed:
+    """A kept tensor in the form that a user's hook gave it."""
+
+    __slots__ = ("kept", "unpack", "edge")
+
+    def __init__(self, tensor: Any, edge: Node | None) -> None:
+        hooks, state.saving = state.saving, ()
+        before, state.grad = state.grad, False
+        state.watch()
+        try:
+            self.kept = hooks[-1][0](tensor.detach())
+        finally:
+            state.saving, state.grad = hooks, before
+            state.watch()
+        self.unpack = hooks[-1][1]
+        self.edge = None if edge is None else weakref.ref(edge)
+
+    def tensor(self) -> Any:
+        """The tensor again, with its history."""
+        found = self.unpack(self.kept)
+        if not hasattr(found, "_array"):
+            raise TypeError(f"Output of saved tensor unpack_hook expected to be a Tensor but got {type(found).__name__}")
+        return Hooks.wrap(found._array, None if self.edge is None else self.edge())
+
+    def array(self) -> Any:
+        """The bare array again."""
+        return self.tensor()._array
 
 
 class Node:
@@ -93,6 +123,7 @@ class Node:
     tensor_hooks: Any = None  # Tensor.register_hook on the output: may replace the gradient
     retain: Any = None  # weak reference to the output tensor whose .grad is wanted
     trace: Any = None  # the forward call's stack, in anomaly mode
+    packed: Any = None  # (tensors, out, aux) as `saved_tensors_hooks` keeps them
     metadata: Any = None
 
     def name(self) -> str:
@@ -105,7 +136,7 @@ class Node:
     @property
     def next_functions(self) -> tuple:
         """`((node, 0), ...)` for every tensor input, as torch shows the graph; None where no gradient flows."""
-        return tuple((edge, 0) for edge in self.edges)
+        return tuple((edge.edges[0], edge.index) if isinstance(edge, Pick) else (edge, 0) for edge in self.edges)
 
     @property
     def needs(self) -> tuple[bool, ...]:
@@ -138,6 +169,10 @@ class Node:
     def check(self) -> None:
         """Raise if what the formula needs was released or changed in place since the forward call."""
         tensors = self.tensors
+        if tensors is PACKED:
+            self.tensors, self.out, self.aux = (_through(part, _is_packed, Packed.tensor if i == 0 else Packed.array)
+                                                for i, part in enumerate(self.packed))
+            tensors = self.tensors
         if tensors is RELEASED:
             raise RuntimeError(
                 "Trying to backward through the graph a second time (or directly access saved tensors after they have "
@@ -169,11 +204,21 @@ class Node:
         self.check()
         return self.op.backward_traced(Hooks.traced, TracedNode(self), g)
 
+    def pack(self) -> None:
+        """Let a hook of `saved_tensors_hooks` keep what backward needs."""
+        kept = tuple(None if t is None else Packed(t, edge) for t, edge in zip(self.tensors, self.edges))
+        raw = [_through(part, backend.is_array, lambda a: Packed(Hooks.wrap(a), None)) for part in (self.out, self.aux)]
+        if any(kept) or self.out is not None or self.aux is not None:
+            self.packed = (kept, *raw)
+            self.tensors, self.versions, self.out, self.aux, self.out_version = PACKED, None, None, None, None
+
     def release(self) -> None:
         """Let go of everything kept for backward."""
         if self.tensors or self.out is not None or self.aux is not None:
             self.tensors = RELEASED
             self.out = self.aux = None
+            if self.packed is not None:
+                self.packed = None
 
 
 class TracedNode:
@@ -268,6 +313,17 @@ class Handle:
         self.remove()
 
 
+def _is_packed(value: Any) -> bool:
+    return isinstance(value, Packed)
+
+
+def _through(value: Any, fits: Any, function: Any) -> Any:
+    """`function` of a value that `fits`, also inside a tuple or list; others stay."""
+    if type(value) in (tuple, list):
+        return type(value)([_through(v, fits, function) for v in value])
+    return function(value) if fits(value) else value
+
+
 def lift(array: Any) -> Any:
     """Half precision as float32, in which formulas are computed; anything else as it is."""
     return array.astype(F32) if array is not None and array.dtype in (BF16, F16) else array
@@ -283,24 +339,3 @@ def modified(node: Node, array: Any, vc: Version, expected: int) -> RuntimeError
         f"is at version {vc.count}; expected version {expected} instead. It was last changed by {what} at {file}:{line}. "
         "HINT: use the out-of-place form of that operator, or clone() the tensor first."
     )
-
-
-class saved_tensors_hooks:  # noqa: N801 - torch's name
-    """Not supported: raises NotImplementedError. `torch.utils.checkpoint.checkpoint` saves the same memory."""
-
-    def __init__(self, pack_hook: Any = None, unpack_hook: Any = None) -> None:
-        raise NotImplementedError(f"{type(self).__name__} is not supported: what backward needs is kept as arrays, without "
-                                  "hooks. HINT: torch.utils.checkpoint.checkpoint keeps less memory.")
-
-
-class save_on_cpu:  # noqa: N801 - torch's name
-    """A context that keeps what backward needs in main memory; on the CPU it is there already, and nothing happens."""
-
-    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
-        self.pin_memory, self.device_type = pin_memory, device_type
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc: object) -> None:
-        pass

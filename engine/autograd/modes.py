@@ -15,6 +15,13 @@ class _State(threading.local):
     inference = False
     anomaly = False
     check_nan = True
+    finishers: Any = None  # what to call at the end of the running backward pass
+    saving: tuple = ()  # the pairs of hooks of `saved_tensors_hooks`, the innermost last
+    watched = False  # anomaly mode is on, or there are such hooks: operators look once
+
+    def watch(self) -> None:
+        """Bring `watched` up to date."""
+        self.watched = self.anomaly or bool(self.saving)
 
 
 state = _State()
@@ -186,9 +193,11 @@ class detect_anomaly:
     def __enter__(self) -> None:
         self._before = (state.anomaly, state.check_nan)
         state.anomaly, state.check_nan = self.mode, self.check_nan
+        state.watch()
 
     def __exit__(self, *exc: object) -> None:
         state.anomaly, state.check_nan = self._before
+        state.watch()
 
 
 class set_detect_anomaly(detect_anomaly):
@@ -201,6 +210,7 @@ class set_detect_anomaly(detect_anomaly):
 
     def __enter__(self) -> None:
         state.anomaly, state.check_nan = self.mode, self.check_nan
+        state.watch()
 
 
 def is_anomaly_enabled() -> bool:
@@ -216,3 +226,4 @@ def is_anomaly_check_nan_enabled() -> bool:
 def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
     """Switch anomaly mode (see `detect_anomaly`) in this thread."""
     state.anomaly, state.check_nan = bool(enabled), bool(check_nan)
+    state.watch()

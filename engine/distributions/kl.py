@@ -24,7 +24,7 @@ from .gamma import Beta, Dirichlet, Gamma
 from .independent import Independent
 from .multivariate import LowRankMultivariateNormal, MultivariateNormal, half_log_det, squared_distance
 from .transformed import Gumbel, HalfNormal, Pareto, TransformedDistribution
-from .utils import euler_constant, sum_rightmost
+from .utils import _sum_rightmost, euler_constant
 
 __all__ = ["kl_divergence", "register_kl"]
 
@@ -88,7 +88,7 @@ def _bregman(p: Any, q: Any) -> Tensor:
         means = engine.autograd.grad(normalizer.sum(), natural, create_graph=True)
     result = q._log_normalizer(*q._natural_params) - normalizer
     for a, b, mean in zip(natural, q._natural_params, means):
-        result = result - sum_rightmost((b - a) * mean, len(q.event_shape))
+        result = result - _sum_rightmost((b - a) * mean, len(q.event_shape))
     return result
 
 
@@ -200,7 +200,7 @@ def _gumbel(p: Any, q: Any) -> Tensor:
 def _independent(p: Any, q: Any) -> Tensor:
     if p.reinterpreted_batch_ndims != q.reinterpreted_batch_ndims:
         raise NotImplementedError("kl_divergence(): the two Independents reinterpret different numbers of dimensions")
-    return sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)
+    return _sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)
 
 
 @register_kl(TransformedDistribution, TransformedDistribution)

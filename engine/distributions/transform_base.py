@@ -9,7 +9,7 @@ import engine
 from engine.tensor import Tensor
 
 from . import constraints
-from .utils import sum_rightmost
+from .utils import _sum_rightmost
 
 __all__ = ["ComposeTransform", "IndependentTransform", "Transform", "identity_transform"]
 
@@ -237,7 +237,7 @@ class ComposeTransform(Transform):
         events = self.domain.event_dim
         for i, part in enumerate(self.parts):
             following = part(x) if i + 1 < len(self.parts) else y
-            total = total + sum_rightmost(part.log_abs_det_jacobian(x, following), events - part.domain.event_dim)
+            total = total + _sum_rightmost(part.log_abs_det_jacobian(x, following), events - part.domain.event_dim)
             events += part.codomain.event_dim - part.domain.event_dim
             x = following
         return total
@@ -301,7 +301,7 @@ class IndependentTransform(Transform):
         return self.base_transform.inv(y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return sum_rightmost(self.base_transform.log_abs_det_jacobian(x, y), self.reinterpreted_batch_ndims)
+        return _sum_rightmost(self.base_transform.log_abs_det_jacobian(x, y), self.reinterpreted_batch_ndims)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_transform!r}, {self.reinterpreted_batch_ndims})"

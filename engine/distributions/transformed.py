@@ -24,7 +24,7 @@ from .transforms import (
     StickBreakingTransform,
     Transform,
 )
-from .utils import broadcast_all, euler_constant, sum_rightmost
+from .utils import _sum_rightmost, broadcast_all, euler_constant
 
 __all__ = ["Gumbel", "HalfCauchy", "HalfNormal", "InverseGamma", "Kumaraswamy", "LogNormal", "LogisticNormal", "Pareto",
            "TransformedDistribution", "Weibull"]  # fmt: skip
@@ -108,9 +108,9 @@ class TransformedDistribution(Distribution):
             x = transform.inv(y)
             events += transform.domain.event_dim - transform.codomain.event_dim
             change = transform.log_abs_det_jacobian(x, y)
-            total = total - sum_rightmost(change, events - transform.domain.event_dim)
+            total = total - _sum_rightmost(change, events - transform.domain.event_dim)
             y = x
-        return total + sum_rightmost(self.base_dist.log_prob(y), events - len(self.base_dist.event_shape))
+        return total + _sum_rightmost(self.base_dist.log_prob(y), events - len(self.base_dist.event_shape))
 
     def _increasing(self, probability: Tensor) -> Tensor:
         """A probability seen through the transforms: 1 - p where they decrease."""

@@ -13,7 +13,7 @@ from engine.tensor import Tensor
 
 from . import constraints
 from .transform_base import Transform
-from .utils import sum_rightmost, tril_matrix_to_vec, vec_to_tril_matrix
+from .utils import _sum_rightmost, tril_matrix_to_vec, vec_to_tril_matrix
 
 __all__ = ["CatTransform", "CorrCholeskyTransform", "LowerCholeskyTransform", "PositiveDefiniteTransform", "ReshapeTransform",
            "SoftmaxTransform", "StackTransform", "StickBreakingTransform"]  # fmt: skip
@@ -261,7 +261,7 @@ class CatTransform(_SideBySide):
         return engine.cat(pieces, dim=self.dim)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        parts = [sum_rightmost(t.log_abs_det_jacobian(a, b), self.event_dim - t.event_dim)
+        parts = [_sum_rightmost(t.log_abs_det_jacobian(a, b), self.event_dim - t.event_dim)
                  for t, a, b in zip(self.transforms, self._cut(x), self._cut(y))]
         dim = (self.dim if self.dim < 0 else self.dim - x.dim()) + self.event_dim
         return engine.cat(parts, dim=dim) if dim < 0 else sum(parts[1:], parts[0])

@@ -11,7 +11,7 @@ from engine.nn import functional as F
 from engine.tensor import Tensor
 
 __all__ = ["broadcast_all", "clamp_probs", "euler_constant", "lazy_property", "logits_to_probs", "probs_to_logits",
-           "sum_rightmost", "tril_matrix_to_vec", "vec_to_tril_matrix"]  # fmt: skip
+           "_sum_rightmost", "tril_matrix_to_vec", "vec_to_tril_matrix"]  # fmt: skip
 
 euler_constant = 0.57721566490153286060
 
@@ -37,7 +37,7 @@ def _standard_normal(shape: Sequence[int], dtype: Any, device: Any) -> Tensor:
     return engine.randn(shape, dtype=dtype, device=device)
 
 
-def sum_rightmost(value: Tensor, dims: int) -> Tensor:
+def _sum_rightmost(value: Tensor, dims: int) -> Tensor:
     """`value` with its last `dims` dimensions added up."""
     return value if dims == 0 else value.reshape(*value.shape[: value.dim() - dims], -1).sum(-1)
 

@@ -126,8 +126,8 @@ def _finisher(card: Any) -> Callable:
             new._requires_grad, new._node = True, node
             if keeps_output:
                 keep_output(node, new)
-            if state.anomaly:
-                trace(node)
+            if state.watched:
+                annotate(node)
         else:
             new._requires_grad, new._node = False, None
         if view:
@@ -278,6 +278,8 @@ def _record(card: Any, tensors: Sequence, params: Sequence, out: Any, aux: Any) 
         keep_output(node, t)
     if card.view:
         attach_view(card, t, tensors[0], params)
+    if state.watched:
+        annotate(node)
     return t
 
 
@@ -295,6 +297,8 @@ def _record_many(card: Any, tensors: Sequence, params: Sequence, node: Any, outs
             made[-1]._vc = tensors[0]._version_counter()  # type: ignore[union-attr]
     if card.keep_output:
         node.out = tuple(outs)
+    if state.watched:
+        annotate(node)
     return tuple(made)
 
 
@@ -309,8 +313,6 @@ def new_node(card: Any, tensors: Sequence) -> Node:
         keep_inputs(node, users_of(card) or [range(len(tensors))] * len(tensors), tensors)
     node.out = node.aux = None
     node.seq = next_seq()
-    if state.anomaly:
-        trace(node)
     return node
 
 
@@ -350,11 +352,14 @@ def _number(value: Any, others: Sequence) -> Tensor:
     return wrap(number) if like is None else Hooks.move(wrap(number), like._array)
 
 
-def trace(node: Any) -> None:
-    """In anomaly mode: note the forward call."""
-    import traceback
+def annotate(node: Any) -> None:
+    """In anomaly mode: note the forward call. Under `saved_tensors_hooks`: hand over what the node has kept."""
+    if state.anomaly:
+        import traceback
 
-    node.trace = traceback.format_stack()[:-2]
+        node.trace = traceback.format_stack()[:-2]
+    if state.saving:
+        node.pack()
 
 
 def keep_output(node: Node, t: Tensor) -> None:

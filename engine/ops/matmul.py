@@ -10,7 +10,7 @@ from ..autograd.graph import next_seq
 from ..autograd.modes import state
 from ..tensor import Tensor
 from ._blocked import column_sums, product, products
-from .applying import trace
+from .applying import annotate
 from .base import F32, F64, Op, expect_tensor, op
 from .casting import casting, lower
 from .inplace import write_out
@@ -264,8 +264,8 @@ def _plain_linear(input: Tensor, weight: Tensor, bias: Tensor | None, x: Any, w:
         node.params = ()
         node.shape, node.dtype = y.shape, y.dtype
         node.seq = next_seq()
-        if state.anomaly:
-            trace(node)
+        if state.watched:
+            annotate(node)
         out._requires_grad, out._node = True, node
     else:
         out._requires_grad, out._node = False, None

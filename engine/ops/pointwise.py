@@ -18,7 +18,7 @@ from ..autograd.modes import state
 from ..pool import LARGE
 from ..tensor import Tensor, wrap
 from ._blocked import SINGLE, elements, is_large, pointwise
-from .applying import trace
+from .applying import annotate
 from .base import F32, F64, Op, apply, expect_tensor, install, op
 from .inplace import check_inplace, write_out
 
@@ -137,8 +137,8 @@ def _unary_function(card: Any) -> Callable:
                 node.out_version = (vc, 0)
             else:
                 node.out = None
-            if state.anomaly:
-                trace(node)
+            if state.watched:
+                annotate(node)
         else:
             t._requires_grad, t._node = False, None
         return t
@@ -240,8 +240,8 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
             node.shape, node.dtype = y.shape, y.dtype
             node.seq = next_seq()
             t._requires_grad, t._node = True, node
-            if state.anomaly:
-                trace(node)
+            if state.watched:
+                annotate(node)
         else:
             t._requires_grad, t._node = False, None
         return t
