@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
+from engine.nn._hooks import GLOBAL_HOOKS
 from engine.nn.module import Module, _indent
 from engine.nn.parameter import Parameter
 from engine.tensor import Tensor
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+
+_plain_call = Module.__call__
 
 
 class _NumberedModules(Module):
@@ -100,7 +103,11 @@ class Sequential(_NumberedModules):
     def forward(self, input: Any) -> Any:
         values = self.__dict__
         for name in values["_module_names"]:
-            input = values[name](input)
+            module = values[name]
+            if module._hooks is None and not GLOBAL_HOOKS and type(module).__call__ is _plain_call:
+                input = module.forward(input)  # what the call would do, a third of a microsecond sooner
+            else:
+                input = module(input)
         return input
 
     def _subset(self, index: slice) -> Sequential:

@@ -9,6 +9,7 @@ import numpy as np
 from ..autograd.graph import next_seq
 from ..autograd.modes import state
 from ..tensor import Tensor
+from . import _blocked
 from ._blocked import column_sums, product, products
 from .applying import annotate
 from .base import F32, F64, Op, expect_tensor, op
@@ -16,6 +17,7 @@ from .casting import casting, lower
 from .inplace import write_out
 
 _new = object.__new__
+_add = np.add
 
 
 def _times(xp: Any, a: Any, b: Any, bias: Any = None) -> Any:
@@ -240,36 +242,50 @@ class Linear(Op):
 
 def _plain_linear(input: Tensor, weight: Tensor, bias: Tensor | None, x: Any, w: Any, b: Any) -> Tensor:
     """The everyday case of `linear`: matrices of one floating dtype."""
-    for t in (input, weight, bias):
-        if t is not None and t._view is not None:
-            t._sync()
+    if input._view is not None:
+        input._sync()
+    if weight._view is not None:
+        weight._sync()
+    if bias is not None and bias._view is not None:
+        bias._sync()
     try:
-        y = product(x, w.T, b)
+        if x.size * w.shape[0] > _blocked.QUIET:
+            y = product(x, w.T, b)
+        else:
+            y = x.dot(w.T)
+            if b is not None:
+                _add(y, b, y)
     except ValueError as error:
         raise Linear.explain(error, (input, weight), ()) from None
     out = _new(Tensor)
     out._array = y
     out._grad = out._vc = out._view = None
-    edges = (input._node if input._requires_grad else None, weight._node if weight._requires_grad else None,
-             bias._node if bias is not None and bias._requires_grad else None)
-    if edges != _NO_EDGES and state.grad:
-        node = _new(Linear.Node)
-        node.edges = edges
-        keep_x, keep_w = (input if edges[1] is not None else None), (weight if edges[0] is not None else None)
-        node.tensors = (keep_x, keep_w, None)
-        count_x = 0 if keep_x is None or keep_x._vc is None else keep_x._vc.count
-        count_w = 0 if keep_w is None or keep_w._vc is None else keep_w._vc.count
-        node.versions = (count_x, count_w, 0) if count_x or count_w else None
-        node.out = node.aux = None
-        node.params = ()
-        node.shape, node.dtype = y.shape, y.dtype
-        node.seq = next_seq()
-        if state.watched:
-            annotate(node)
-        out._requires_grad, out._node = True, node
-    else:
-        out._requires_grad, out._node = False, None
+    if state.grad:
+        edges = (input._node if input._requires_grad else None, weight._node if weight._requires_grad else None,
+                 bias._node if bias is not None and bias._requires_grad else None)
+        if edges != _NO_EDGES:
+            _record_linear(out, edges, input, weight)
+            return out
+    out._requires_grad, out._node = False, None
     return out
+
+
+def _record_linear(out: Tensor, edges: tuple, input: Tensor, weight: Tensor) -> None:
+    """Give `linear`'s output its node."""
+    node = _new(Linear.Node)
+    node.edges = edges
+    keep_x, keep_w = (input if edges[1] is not None else None), (weight if edges[0] is not None else None)
+    node.tensors = (keep_x, keep_w, None)
+    count_x = 0 if keep_x is None or keep_x._vc is None else keep_x._vc.count
+    count_w = 0 if keep_w is None or keep_w._vc is None else keep_w._vc.count
+    node.versions = (count_x, count_w, 0) if count_x or count_w else None
+    node.out = node.aux = None
+    node.params = ()
+    node.shape, node.dtype = out._array.shape, out._array.dtype
+    node.seq = next_seq()
+    if state.watched:
+        annotate(node)
+    out._requires_grad, out._node = True, node
 
 
 _NO_EDGES = (None, None, None)
