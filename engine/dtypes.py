@@ -13,6 +13,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+_WORDS = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+          "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half", "bfloat16": "BFloat16",
+          "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble"}
+
 
 class dtype:
     """An element type.
@@ -26,7 +30,7 @@ class dtype:
     """
 
     __slots__ = ("name", "np", "itemsize", "category", "kind", "is_floating_point", "is_complex", "is_signed",
-                 "half")
+                 "half", "word")
 
     def __init__(self, name: str, np_type: Any, category: int) -> None:
         self.name = name
@@ -37,6 +41,7 @@ class dtype:
         self.is_floating_point = category == 2
         self.is_complex = category == 3
         self.is_signed = not (category == 0 or self.np.kind == "u")
+        self.word = _WORDS.get(name, name)  # what torch's errors call it
         self.half = category == 2 and self.itemsize == 2
 
     def __repr__(self) -> str:

@@ -63,6 +63,15 @@ tensor([0., 2.])
 """)
 
 
+def _relu_of_others(xp: Any, x: Any) -> Any:
+    if x.dtype.kind == "b":
+        raise RuntimeError("Boolean inputs not supported for relu")
+    return _relu(x)
+
+
+RELU.forward = staticmethod(_relu_of_others)  # of every dtype but float32 and float64, which have a shorter path
+
+
 @composite("relu", function=False, method=False, functional=True)
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0) of each element; `inplace` changes and returns `input`.
@@ -128,12 +137,8 @@ def inplace_form(fn: Callable, function: bool = False) -> None:
             doc=f"In-place form of `{fn.__name__}`: changes and returns the tensor.")
 
 
-def _expm1_below(xp: Any, x: Any) -> Any:
-    return xp.expm1(xp.minimum(x, 0))
-
-
 def _elu_forward(xp: Any, x: Any, alpha: float, scale: float, rate: float) -> Any:
-    return xp.where(x > 0, x * scale, _expm1_below(xp, x * rate) * (alpha * scale))
+    return xp.where(x > 0, x * scale, xp.expm1(xp.minimum(x, 0) * rate) * (alpha * scale))
 
 
 def _elu_grad(xp: Any, g: Any, x: Any, alpha: float, scale: float, rate: float) -> Any:

@@ -273,7 +273,7 @@ class Pow(Op):
 def _power_of(input: Tensor, exponent: Any) -> Tensor:
     kind = input._array.dtype.kind
     if kind in "iub":
-        if isinstance(exponent, int) and not isinstance(exponent, bool) and exponent < 0 and kind != "b":
+        if isinstance(exponent, int) and not isinstance(exponent, bool) and exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         if isinstance(exponent, (float, complex)) or kind == "b":
             from ..dtypes import result_dtype

@@ -64,6 +64,8 @@ class AvgPool(Op):
 
         def images(x: Any) -> Any:
             out = _sums(xp, x, windows)
+            if x.dtype.kind == "i":
+                return xp.trunc(out / by).astype(x.dtype)
             out /= by
             return out
 
@@ -103,7 +105,7 @@ def _avg_pool(
     override: int | None,
 ) -> Tensor:
     a = expect_tensor(input, function)._array
-    if a.dtype.kind not in "fV":
+    if a.dtype.kind not in "fV" and a.dtype != np.int64:
         raise RuntimeError(f'"{function}" not implemented for {input.dtype}: expected a floating dtype')
     if override == 0:
         raise RuntimeError("divisor must be not zero")

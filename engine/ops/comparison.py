@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
-from ..dtypes import result_dtype
+from .. import backend, dtypes
 from ..tensor import Tensor, wrap
 from .base import F32, F64, Op, apply, composite, expect_tensor, install, op
-from .inplace import write_out
+from .inplace import with_out, write_out
 from .pointwise import _NUMBERS, _binary_slow, explain_broadcast
 from .samples import samples_for
 
@@ -27,7 +26,7 @@ class Compare(Op):
     @classmethod
     def explain(cls, error: Exception, tensors: Any, params: Any) -> Exception:
         if isinstance(error, TypeError):
-            return NotImplementedError(f"{cls.name}(): not implemented for {result_dtype(tensors)}: {error}")
+            return NotImplementedError(f"{cls.name}(): not implemented for {dtypes.result_dtype(tensors)}: {error}")
         return explain_broadcast(tensors)
 
     @classmethod
@@ -118,7 +117,8 @@ class Where(Op):
     def call(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:
         expect_tensor(condition, "where", "condition")
         if input is None and other is None:
-            return tuple(wrap(i) for i in backend.namespace(condition._array).nonzero(condition._array))
+            a = backend.namespace(condition._array).atleast_1d(condition._array)
+            return tuple([wrap(i) for i in a.nonzero()])
         return _choose(condition, input, other, out)
 
     @classmethod
@@ -152,7 +152,7 @@ def _choose(condition: Tensor, x: Any, y: Any, out: Tensor | None) -> Tensor:
             if not isinstance(value, (Tensor, *_NUMBERS)):
                 raise TypeError(f"where(): argument '{label}' (position {position}) must be Tensor or Number, not "
                                 f"{type(value).__name__}")
-        d = result_dtype([v._array if isinstance(v, Tensor) else v for v in (x, y)])
+        d = dtypes.result_dtype([v._array if isinstance(v, Tensor) else v for v in (x, y)])
         x, y = [v.to(d) if isinstance(v, Tensor) else wrap(np.asarray(v, d.np)) for v in (x, y)]
     result = Where.apply(condition, x, y)
     return result if out is None else write_out(out, result)
@@ -181,6 +181,9 @@ def _test(name: str, forward: Callable, shown: str, sentence: str) -> None:
         if name in ("isposinf", "isneginf") and expect_tensor(input, name).is_complex():  # type: ignore[attr-defined]
             raise RuntimeError(f"{name} does not support complex inputs.")
         return apply(card, (expect_tensor(input, name),))
+
+    if name in ("isposinf", "isneginf", "signbit"):
+        call = with_out(call)
 
     def samples(make: Any) -> Any:
         yield make(name, make.uniform((3, 4)))
@@ -282,6 +285,7 @@ def is_nonzero(input: Tensor) -> bool:
 
 
 @composite("isin", method=False)
+@with_out
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each of `elements` is among `test_elements` (one of them may be a number).
 
@@ -289,7 +293,12 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     tensor([ True, False,  True])
     """
     xp = backend.namespace(next(v._array for v in (elements, test_elements) if isinstance(v, Tensor)))
-    a, b = [v._array if isinstance(v, Tensor) else xp.asarray(v) for v in (elements, test_elements)]
+    kinds = [v.dtype for v in (elements, test_elements) if isinstance(v, Tensor)]
+    for kind in kinds:
+        if kind is dtypes.bool_ or kind.is_complex:
+            raise RuntimeError(f"Unsupported input type encountered for isin(): {kind.word}")
+    common = dtypes.result_dtype([v._array if isinstance(v, Tensor) else v for v in (elements, test_elements)]).np
+    a, b = [xp.asarray(v._array if isinstance(v, Tensor) else v).astype(common) for v in (elements, test_elements)]
     return wrap(xp.isin(a, b, assume_unique=assume_unique, invert=invert))
 
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ..tensor import Tensor
+from ..tensor import Tensor, check_dim
 from . import grids, joining, rearranging, regions, shape  # noqa: F401 (the views must be there first)
 from .base import FUNCTIONS, composite
 from .inplace import write_out
@@ -17,7 +17,7 @@ def _alias(input: Tensor) -> Tensor:
 
 
 def _slice(input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
-    return input[(slice(None),) * (dim % input.ndim) + (slice(start, end, step),)]  # type: ignore[index]
+    return input[(slice(None),) * check_dim(dim, input.ndim) + (slice(start, end, step),)]  # type: ignore[index]
 
 
 def _copy_of(name: str, view: Callable) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import builtins
+import math
 from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from ..tensor import Tensor, check_dim, wrap
 from .base import composite, expect_tensor
+from .creation import linspace
 from .extrema import return_type
 from .inplace import write_out
 from .samples import samples_for
@@ -39,6 +40,10 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     a = expect_tensor(input, "unique")._array
     xp = backend.namespace(a)
     axis = None if dim is None else check_dim(dim, a.ndim)
+    if a.dtype is dtypes.BF16:  # its order puts NaN first
+        values, inverse, counts = xp.unique(a.astype(np.float32), return_inverse=True, return_counts=True, axis=axis)
+        return _results(values.astype(a.dtype), inverse, counts, return_inverse, return_counts,
+                        a.shape if axis is None else (a.shape[axis],))
     values, inverse, counts = xp.unique(a, return_inverse=True, return_counts=True, axis=axis)
     return _results(values, inverse, counts, return_inverse, return_counts, a.shape if axis is None else (a.shape[axis],))
 
@@ -54,11 +59,11 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     a = expect_tensor(input, "unique_consecutive")._array
     xp = backend.namespace(a)
     axis = 0 if dim is None else check_dim(dim, a.ndim)
-    rows = a.reshape(-1) if dim is None else xp.moveaxis(a, axis, 0)
+    rows = a.reshape(-1) if dim is None or not a.ndim else xp.moveaxis(a, axis, 0)
     n = len(rows)
     new = xp.ones(n, bool)
     if n:
-        new[1:] = (rows[1:] != rows[:-1]).reshape(n - 1, -1).any(axis=1)
+        new[1:] = (rows[1:] != rows[:-1]).reshape(n - 1, math.prod(rows.shape[1:])).any(axis=1)
     starts = xp.nonzero(new)[0]
     counts = xp.diff(starts, append=xp.asarray([n]))
     values = rows[starts] if dim is None else xp.moveaxis(rows[starts], 0, axis)
@@ -74,6 +79,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     tensor([1, 0, 2])
     """
     a = expect_tensor(input, "bincount")._array
+    if a.ndim == 1 and not a.size and minlength >= 0:
+        return wrap(backend.namespace(a).zeros(minlength, np.int64))
     if a.dtype.kind not in "iu":
         raise RuntimeError(f"\"bincount_cpu\" not implemented for {input.dtype}; expected integers")
     if a.ndim != 1 or (a.size and int(a.min()) < 0):
@@ -89,10 +96,12 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return wrap(counts.astype(np.float32 if weights._array.dtype == np.float32 else np.float64))
 
 
-def _range(a: Any, low: float, high: float) -> tuple[float, float]:
-    if low == high == 0 and a.size:
-        low, high = float(a.min()), float(a.max())
-    return (low - 1, high + 1) if low == high else (low, high)
+def _range(name: str, a: Any, given: Any, margin: float) -> tuple[float, float]:
+    """The limits of the bins: as given, or those of the data; `margin` on both sides where they are one number."""
+    low, high = given or ((float(a.min()), float(a.max())) if a.size else (0.0, 1.0))
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise RuntimeError(f"torch.{name}: range of [{low}, {high}] is not finite")
+    return (low - margin, high + margin) if low == high else (low, high)
 
 
 @composite("histc")
@@ -108,12 +117,19 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0, *, out
         raise RuntimeError("bins must be > 0")
     if min > max:
         raise RuntimeError("max must be larger than min")
-    low, high = _range(a, min, max)
+    low, high = _range("histc", a, (min, max) if a.size == 0 or min != max else None, 1)
     xp = backend.namespace(a)
     inside = a[(a >= low) & (a <= high)].astype(np.float64)
     place = xp.minimum(((inside - low) / (high - low) * bins).astype(np.int64), bins - 1)
     result = wrap(xp.bincount(place, minlength=bins).astype(a.dtype))
     return result if out is None else write_out(out, result)
+
+
+def _edges(a: Any, bins: int, given: Any) -> Any:
+    """The limits of equal bins in the data's own precision: they decide which bin a number belongs to."""
+    if bins <= 0:
+        raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
+    return linspace(*_range("histogramdd", a, given, 0.5), bins + 1, dtype=dtypes.from_numpy_dtype(a.dtype))._array
 
 
 @composite("histogram")
@@ -127,11 +143,18 @@ def histogram(input: Tensor, bins: Any = 100, *, range: Any = None, weight: Tens
     a = expect_tensor(input, "histogram")._array
     weights = None if weight is None else weight._array
     if isinstance(bins, Tensor):
+        if bins.ndim != 1:
+            raise RuntimeError(f"torch.histogramdd: bins tensor should have one dimension, but got {bins.ndim} dimensions in "
+                               "the bins tensor for dimension 0")
+        if not bins.numel():
+            raise RuntimeError("torch.histogramdd: bins tensor should have at least 1 element, but got 0 elements in the bins "
+                               "tensor for dimension 0")
         counts, edges = np.histogram(a, bins._array, weights=weights, density=density)
     else:
-        low, high = _range(a, *(range or (0, 0)))
-        counts, edges = np.histogram(a, bins, (low, high), weights=weights, density=density)
-    return _HISTOGRAM(wrap(counts.astype(a.dtype)), wrap(edges.astype(a.dtype)))
+        edges = _edges(a, bins, range)
+        counts, _ = np.histogram(a, edges, weights=weights, density=density)
+    result = _HISTOGRAM(wrap(counts.astype(a.dtype)), wrap(edges.astype(a.dtype)))
+    return result if out is None else write_out(out, result)
 
 
 @composite("histogramdd", method=False)
@@ -144,13 +167,14 @@ def histogramdd(input: Tensor, bins: Any, *, range: Any = None, weight: Tensor |
             [1., 1.]])
     """
     a = expect_tensor(input, "histogramdd")._array
+    if a.ndim < 2:
+        raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions")
     points = a.reshape(-1, a.shape[-1])
-    if not isinstance(bins, int):
-        bins = [b._array if isinstance(b, Tensor) else b for b in bins]
-    given = list(range) if range is not None else [0, 0] * points.shape[1]
-    limits = [_range(points[:, i], given[2 * i], given[2 * i + 1]) for i in builtins.range(points.shape[1])]
+    every = [bins] * points.shape[1] if isinstance(bins, int) else bins
+    edges = [b._array if isinstance(b, Tensor) else _edges(points[:, i], b, range and tuple(range[2 * i : 2 * i + 2]))
+             for i, b in enumerate(every)]
     weights = None if weight is None else weight._array.reshape(-1)
-    counts, edges = np.histogramdd(points, bins, limits, density=density, weights=weights)
+    counts, _ = np.histogramdd(points, edges, density=density, weights=weights)
     return _HISTOGRAM_DD(wrap(counts.astype(a.dtype)), tuple([wrap(e.astype(a.dtype)) for e in edges]))
 
 

@@ -11,6 +11,7 @@ from ..tensor import Tensor, check_dim, wrap
 from ._blocked import lines
 from .applying import row_major
 from .base import CARDS, Op, apply, composite, expect_tensor, op
+from .elementwise_pairs import logaddexp
 from .extrema import return_type
 from .inplace import write_out
 from .samples import samples_for
@@ -226,16 +227,25 @@ class LogCumSumExp(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:
-        if x.ndim and backend.is_on_device(x):
+        if not x.ndim or not x.size:
+            return x.copy()
+        if x.dtype.kind == "c":
+            out = xp.moveaxis(x, dim, 0).copy()
+            for i in range(1, len(out)):
+                out[i] = logaddexp(out[i - 1], out[i])
+            return xp.moveaxis(out, 0, dim)
+        if backend.is_on_device(x):
             return backend.accumulate(xp.logaddexp, x, dim)
-        return _accumulated(xp, xp.logaddexp, x, dim) if x.ndim else x
+        return _accumulated(xp, xp.logaddexp, x, dim)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, y, dim = s.inputs[0], s.output, s.params[0]
         if not x.ndim:
             return (g,)
-        top = xp.amax(x, (dim,), True)  # y - top may underflow for a long rise; the weights below stay finite
+        if x.dtype.kind == "c":
+            x, y = xp.conj(x), xp.conj(y)
+        top = xp.amax(xp.real(x), (dim,), True)  # y - top may underflow for a long rise; the weights below stay finite
         return (xp.exp(x - top) * xp._reverse_cumsum(g * xp.exp(top - y), dim),)
 
     @staticmethod
@@ -287,6 +297,9 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = 
     tensor(4.)
     """
     d = check_dim(dim, y.ndim)
+    if y.ndim and not y.shape[d]:
+        return y.sum(d, dtype=y.dtype)  # type: ignore[attr-defined]
+    _refuse_bool("trapezoid", y, x)
     return _trapezoids(y, x, dx, d).sum(d)  # type: ignore[attr-defined]
 
 
@@ -298,7 +311,13 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, 
     tensor([1.5000, 4.0000])
     """
     d = check_dim(dim, y.ndim)
+    _refuse_bool("cumulative_trapezoid", y, x)
     return CumSum.call(_trapezoids(y, x, dx, d), d)
+
+
+def _refuse_bool(name: str, y: Tensor, x: Tensor | None) -> None:
+    if dtypes.bool_ in (y.dtype, None if x is None else x.dtype):
+        raise RuntimeError(f"{name}: received a bool input for `y`{'' if x is None else ' or `x`'}, but bool is not supported")
 
 
 def _trapezoids(y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Tensor:

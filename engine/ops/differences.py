@@ -8,6 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..tensor import Tensor, check_dim
 from .base import FUNCTIONS, composite, expect_tensor
+from .inplace import write_out
 from .samples import samples_for
 from .scatter_reduce import ScatterReduce
 
@@ -29,7 +30,8 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | N
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {ndim} dimensions")
     d = check_dim(dim, ndim)
     size = FUNCTIONS["norm"](input, p, [i for i in range(ndim) if i != d], True)
-    return input * FUNCTIONS["where"](size > maxnorm, maxnorm / (size + 1e-7), 1.0)
+    result = input * FUNCTIONS["where"](size > maxnorm, maxnorm / (size + 1e-7), 1.0)
+    return result if out is None else write_out(out, result)
 
 
 @composite("norm_except_dim", method=False)
@@ -58,7 +60,8 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     d = check_dim(dim, expect_tensor(input, "index_reduce").ndim)
     at = index.reshape([-1 if i == d else 1 for i in range(source.ndim)]).expand(source.shape)  # type: ignore[attr-defined]
-    return ScatterReduce.call(input, d, at, source, reduce, include_self=include_self)
+    result = ScatterReduce.call(input, d, at, source, reduce, include_self=include_self)
+    return result if out is None else write_out(out, result)
 
 
 @composite("nonzero_static")
@@ -73,7 +76,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1, out: Tenso
         raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
     found = FUNCTIONS["nonzero"](input)[:size]
     rest = FUNCTIONS["full"]((size - found.shape[0], input.ndim), fill_value, dtype=dtypes.int64, device=input.device)
-    return FUNCTIONS["cat"]([found, rest])
+    return FUNCTIONS["cat"]([found, rest], out=out)
 
 
 @composite("gradient", method=False)
@@ -94,9 +97,14 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
                            f"of length {len(dims)}.")
     if edge_order not in (1, 2):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
+    if input.dtype is dtypes.uint8:
+        raise RuntimeError("torch.gradient does not support uint8 input.")
     for d in dims:
         if input.shape[d] <= edge_order:
             raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
+    if input.dtype is dtypes.bool_ and dims:
+        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                           "`logical_xor()` operator instead. (torch.gradient of a bool tensor)")
     x = input if input.dtype.category >= 2 else input.to(dtypes.get_default_dtype())  # type: ignore[attr-defined]
     return tuple(_along(x, d, step, edge_order) for d, step in zip(dims, steps))
 
@@ -110,11 +118,10 @@ def _all_dims(input: Tensor, dim: Any) -> Sequence[int]:
 def _along(x: Tensor, d: int, step: Any, edge_order: int) -> Tensor:
     """The derivative along one dimension, by the three-point formula for distances a (before) and b (after)."""
     y = x.movedim(d, -1)  # type: ignore[attr-defined]
-    n = y.shape[-1]
     if isinstance(step, Tensor) and step.ndim:
         gaps = FUNCTIONS["diff"](step.to(x.dtype))  # type: ignore[attr-defined]
     else:
-        gaps = x.new_ones(n - 1) * step  # type: ignore[attr-defined]
+        return _evenly(y, step, edge_order).movedim(-1, d)  # type: ignore[attr-defined]
     slope = (y[..., 1:] - y[..., :-1]) / gaps
     a, b = gaps[:-1], gaps[1:]
     inner = (slope[..., :-1] * b + slope[..., 1:] * a) / (a + b)
@@ -123,6 +130,17 @@ def _along(x: Tensor, d: int, step: Any, edge_order: int) -> Tensor:
         first = first - (slope[..., 1:2] - first) * a[0] / (a[0] + b[0])
         last = last + (last - slope[..., -2:-1]) * b[-1] / (a[-1] + b[-1])
     return FUNCTIONS["cat"]([first, inner, last], -1).movedim(-1, d)
+
+
+def _evenly(y: Tensor, step: Any, edge_order: int) -> Tensor:
+    """The derivative along the last dimension at equal distances: an element next to NaN does not look at it."""
+    inner = (y[..., 2:] - y[..., :-2]) / (2 * step)  # type: ignore[index]
+    if edge_order == 1:
+        first, last = y[..., 1:2] - y[..., :1], y[..., -1:] - y[..., -2:-1]  # type: ignore[index]
+    else:
+        first = -1.5 * y[..., :1] + 2 * y[..., 1:2] - 0.5 * y[..., 2:3]  # type: ignore[index]
+        last = 1.5 * y[..., -1:] - 2 * y[..., -2:-1] + 0.5 * y[..., -3:-2]  # type: ignore[index]
+    return FUNCTIONS["cat"]([first / step, inner, last / step], -1)
 
 
 @samples_for("differences")

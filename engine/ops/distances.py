@@ -51,7 +51,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     tensor([5.0000])
     """
     difference = x1 - x2 + eps  # type: ignore[operator]
-    return vector_norm(difference, p, (difference.ndim - 1,), keepdim)
+    return vector_norm(difference, p, (difference.ndim - 1,) if difference.ndim else None, keepdim)
 
 
 @composite("cdist", method=False)
@@ -67,6 +67,8 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     for position, t in enumerate((x1, x2), 1):
         if expect_tensor(t, "cdist", f"x{position}", position).ndim < 2:
             raise RuntimeError(f"cdist only supports at least 2D tensors, X{position} got: {t.ndim}D")
+        if not t.is_floating_point():
+            raise RuntimeError(f"cdist only supports floating-point dtypes, X{position} got: {t.dtype.word}")
     if x1.shape[-1] != x2.shape[-1]:
         raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}")
     if p < 0:
@@ -96,6 +98,10 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """
     if input.ndim != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
+    if not input.is_floating_point():
+        raise RuntimeError("pdist only supports floating-point dtypes")
+    if p < 0:
+        raise RuntimeError("pdist only supports non-negative p values")
     i, j = np.triu_indices(input.shape[0], 1)
     gather = CARDS["_gather_index"].apply
     return vector_norm(gather(input, i) - gather(input, j), p, (1,), False)

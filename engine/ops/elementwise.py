@@ -116,7 +116,7 @@ unary("rsqrt", ufunc=lambda x: np.reciprocal(np.sqrt(x)), keep="y", domain=(0.2,
 >>> torch.rsqrt(torch.tensor([4., 16.]))
 tensor([0.5000, 0.2500])
 """)
-unary("square", ufunc=np.square, keep="x", to_float=False,
+unary("square", ufunc=lambda x: np.square(x) if x.dtype.kind != "b" else x.astype(np.int64), keep="x", to_float=False,
       grad=lambda xp, g, x, y: g * (xp.conj(x) * 2), node="PowBackward0", doc="""
 The square of each element.
 
@@ -380,7 +380,7 @@ class Logit(Op):
 
     @staticmethod
     def call(input: Tensor, eps: float | None = None, *, out: Tensor | None = None) -> Tensor:
-        result = Logit.apply(expect_tensor(input, "logit"), eps)
+        result = Logit.apply(expect_tensor(input, "logit"), None if eps is None else float(eps))
         return result if out is None else write_out(out, result)
 
     @staticmethod
@@ -430,7 +430,8 @@ def frexp(input: Tensor, *, out: Any = None) -> Any:
         raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
     exponent = wrap(np.frexp(input.detach().float()._array if input.dtype.half else input._array)[1])  # type: ignore[attr-defined]
     mantissa = CARDS["mul"].call(input, CARDS["pow"].call(2.0, -exponent.to(input.dtype)))
-    return _FREXP(mantissa, exponent)
+    result = _FREXP(mantissa, exponent)
+    return result if out is None else write_out(out, result)
 
 
 @samples_for("angle")

@@ -10,7 +10,7 @@ from .. import backend
 from ..dtypes import as_dtype, complex128, float64, result_dtype
 from ..tensor import Tensor, wrap
 from .base import CARDS, Op, apply, composite, expect_tensor, op, scalar_array
-from .inplace import write_out
+from .inplace import assign, check_inplace, write_out
 from .pointwise import binary, explain_broadcast
 from .samples import samples_for
 
@@ -72,8 +72,18 @@ sqrt(input^2 + other^2) without overflow.
 >>> torch.hypot(torch.tensor([3.]), torch.tensor([4.]))
 tensor([5.])
 """)
-binary("logaddexp", ufunc=np.logaddexp, keep=(0, 1), inplace=False,
-       grads=(lambda xp, g, a, b: g / (1 + xp.exp(b - a)), lambda xp, g, a, b: g / (1 + xp.exp(a - b))), doc="""
+def logaddexp(a: Any, b: Any) -> Any:
+    """log(exp(a) + exp(b)) on raw arrays; complex numbers by their real parts, as NumPy's has none."""
+    if a.dtype.kind != "c":
+        return np.logaddexp(a, b)
+    swap = a.real < b.real
+    high, low = np.where(swap, b, a), np.where(swap, a, b)
+    return np.where((a == b) & np.isinf(a.real), a, high + np.log1p(np.exp(low - high)))
+
+
+binary("logaddexp", ufunc=logaddexp, keep=(0, 1), inplace=False,
+       grads=(lambda xp, g, a, b: g / xp.conj(1 + xp.exp(b - a)), lambda xp, g, a, b: g / xp.conj(1 + xp.exp(a - b))),
+       doc="""
 log(exp(input) + exp(other)) without overflow.
 
 >>> torch.logaddexp(torch.tensor([0.]), torch.tensor([0.]))
@@ -421,7 +431,7 @@ def _ldexp_samples(make: Any) -> Any:
     yield make("ldexp", make.uniform((3, 4)), make.ints((4,), -3, 3), _grad=False)
 
 
-@composite("float_power", inplace=True)
+@composite("float_power")
 def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """`input ** exponent` in float64 (complex128 for complex numbers).
 
@@ -433,6 +443,21 @@ def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tens
     pair = [v.to(wide) if isinstance(v, Tensor) else wrap(np.asarray(v, wide.np)) for v in (input, exponent)]
     result = CARDS["pow"].call(*pair)
     return result if out is None else write_out(out, result)
+
+
+@composite("float_power_", function=False)
+def float_power_(input: Tensor, exponent: Any) -> Tensor:
+    """In-place form of `float_power`, for tensors that have its dtype already.
+
+    >>> torch.tensor([2.], dtype=torch.float64).float_power_(2)
+    tensor([4.], dtype=torch.float64)
+    """
+    check_inplace(input)
+    result = float_power(input, exponent)
+    if result.dtype is not input.dtype:
+        raise RuntimeError(f"the base given to float_power_ has dtype {input.dtype.word} but the operation's result requires "
+                           f"dtype {result.dtype.word}")
+    return assign(input, result, "float_power_")
 
 
 @samples_for("float_power")

@@ -206,6 +206,8 @@ def _both_forms(name: str, dim_card: Any, amount: Any, pairwise: str, doc: str) 
                                    "reduction dim with the 'dim' argument.")
             result = amount.apply(input, None, False)
             return result if out is None else write_out(out, result)
+        if input._array.dtype.kind == "c":
+            raise RuntimeError(f"{name}(): does not support complex input")
         pair = kind(*apply(dim_card, (input,), (check_not_empty(input, dim, name), keepdim)))
         return pair if out is None else kind(*[write_out(o, r) for o, r in zip(out, pair)])
 

@@ -13,6 +13,7 @@ from ..tensor import Tensor, wrap
 from . import creation
 from .base import Op, composite, op
 from .creation import finish
+from .inplace import write_out
 from .joining import Cat, same_dtype, stack
 from .samples import samples_for
 from .shape import Expand, Reshape
@@ -137,6 +138,9 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
     tensor([[1, 3],
             [2, 3]])
     """
+    for t in tensors:
+        if t.ndim != 1:
+            raise RuntimeError(f"Expect a 1D vector, but got shape {list(t.shape)}")
     if len(tensors) == 1:
         return tensors[0]
     return stack([g.reshape(-1) for g in meshgrid(*tensors, indexing="ij")], 1)
@@ -194,12 +198,30 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     tensor([[2, 1],
             [3, 1]])
     """
+    if x.ndim != 1:
+        raise RuntimeError("x must be a one-dimensional tensor.")
+    if x._array.dtype.kind in "iub":
+        x = x.to(dtypes.int64)  # type: ignore[attr-defined]
     n = x._array.size if N is None else N
+    if n < 0:
+        raise RuntimeError("N must be non-negative.")
     powers = range(n) if increasing else range(n - 1, -1, -1)
     return stack([x**p for p in powers], 1) if n else x.new_empty(x._array.size, 0)  # type: ignore[operator, attr-defined]
 
 
 # -- complex numbers and their parts ----------------------------------------------------------------------------------
+
+
+def _expect_parts(a: Tensor, b: Tensor) -> None:
+    """RuntimeError unless both are of one of the dtypes that complex numbers are made of."""
+    if not (a.is_floating_point() and b.is_floating_point()) or dtypes.bfloat16 in (a.dtype, b.dtype):
+        raise RuntimeError("Expected both inputs to be Half, Float or Double tensors but got "
+                           f"{a.dtype.word} and {b.dtype.word}")
+    if a.dtype is not b.dtype:
+        raise RuntimeError(f"Expected object of scalar type {a.dtype.word} but got scalar type {b.dtype.word} for second "
+                           "argument")
+    if a.dtype is dtypes.float16:
+        raise NotImplementedError("complex32 is not supported. HINT: use float32 parts")
 
 
 @op("complex", method=False)
@@ -214,7 +236,9 @@ class Complex(Op):
 
     @staticmethod
     def forward(xp: Any, real: Any, imag: Any) -> Any:
-        return real + imag * (np.complex64(1j) if real.dtype == np.float32 else 1j)
+        out = xp.empty(np.broadcast_shapes(real.shape, imag.shape), np.complex64 if real.dtype == np.float32 else np.complex128)
+        out.real, out.imag = real, imag  # inf * 1j would have a real part
+        return out
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -222,12 +246,9 @@ class Complex(Op):
 
     @staticmethod
     def call(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
-        if real._array.dtype != imag._array.dtype:
-            raise RuntimeError(f"Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second "
-                               "argument")
-        if real._array.dtype not in (np.float32, np.float64):
-            raise RuntimeError(f"Expected both inputs to be Half, Float or Double tensors but got {real.dtype}")
-        return Complex.apply(real, imag)
+        _expect_parts(real, imag)
+        result = Complex.apply(real, imag)
+        return result if out is None else write_out(out, result)
 
     @staticmethod
     def samples(make: Any) -> Any:
@@ -241,7 +262,8 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     >>> torch.polar(torch.tensor([2.]), torch.tensor([0.]))
     tensor([2.+0.j])
     """
-    return Complex.call(abs * angle.cos(), abs * angle.sin())  # type: ignore[attr-defined, operator]
+    _expect_parts(abs, angle)
+    return Complex.call(abs * angle.cos(), abs * angle.sin(), out=out)  # type: ignore[attr-defined, operator]
 
 
 @op("view_as_real")

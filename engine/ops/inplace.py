@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,17 +21,35 @@ def write_out(out: Tensor, result: Any) -> Any:
     if isinstance(out, (tuple, list)):
         return type(out)(*[write_out(o, r) for o, r in zip(out, result)]) if hasattr(out, "_fields") else tuple(
             write_out(o, r) for o, r in zip(out, result))
-    if result._requires_grad or out._requires_grad:
+    if result._requires_grad or (out._requires_grad and result.dtype.category >= 2):
         raise RuntimeError("functions with out=... arguments don't support automatic differentiation, but one of the "
                            "arguments requires grad.")
     if not dtypes.can_cast(result.dtype, out.dtype):
         raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {out.dtype}")
     if out._array.shape == result._array.shape:
-        out._array[...] = result._array
+        _store(out._array, result._array, "out=")
     else:
-        out._array = result._array.astype(out._array.dtype)
+        if out._array.size:
+            warnings.warn(f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does "
+                          f"not match the required output shape {list(result.shape)}. HINT: make it empty before, with "
+                          "out.resize_(0).", stacklevel=4)
+        out._array = result._array.astype(out._array.dtype, order="C")
     out._bump("out=")
     return out
+
+
+def with_out(call: Callable) -> Callable:
+    """`call` with a keyword argument `out`, for functions that need not know about it."""
+
+    @functools.wraps(call)
+    def stored(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        result = call(*args, **kwargs)
+        return result if out is None else write_out(out, result)
+
+    plain = inspect.signature(call)
+    keyword = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Tensor | None")
+    stored.__signature__ = plain.replace(parameters=[*plain.parameters.values(), keyword])  # type: ignore[attr-defined]
+    return stored
 
 
 def inplace_form(call: Callable, name: str) -> Callable:
@@ -100,13 +120,7 @@ def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
         raise RuntimeError(f"output with shape {list(a.shape)} doesn't match the broadcast shape {list(r.shape)}")
     if state.grad and result._node is not None:
         _keep_old_value(target, result._node)
-    try:
-        a[...] = r
-    except ValueError as error:
-        raise RuntimeError(
-            f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
-            "location. Please clone() the tensor before performing the operation. "
-            f"(or its memory is read-only; shape={list(a.shape)}, strides={list(a.strides)})") from error
+    _store(a, r, what)
     if state.grad and (result._requires_grad or target._requires_grad):  # no_grad leaves history alone
         if r.dtype is not a.dtype:
             result = CARDS["_to_dtype"].apply(result, a.dtype)
@@ -117,6 +131,16 @@ def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
         node.out = a
         node.out_version = (target._vc, target._vc.count)  # type: ignore[union-attr]
     return target
+
+
+def _store(a: Any, r: Any, what: str) -> None:
+    try:
+        a[...] = r
+    except ValueError as error:
+        raise RuntimeError(
+            f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the tensor before performing the operation. "
+            f"(or its memory is read-only; shape={list(a.shape)}, strides={list(a.strides)})") from error
 
 
 def _keep_old_value(target: Tensor, node: Any) -> None:

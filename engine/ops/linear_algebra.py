@@ -15,7 +15,7 @@ from ..errors import LinAlgError
 from ..tensor import Tensor
 from .base import Op, composite, op
 from .extrema import return_type
-from .inplace import write_out
+from .inplace import with_out, write_out
 from .linear_algebra_checks import (
     adj,
     batch_phrase,
@@ -162,6 +162,7 @@ class SignAndLogDet(Op):
 
 
 @composite("slogdet")
+@with_out
 def slogdet(input: Tensor) -> Any:
     """(sign, logabsdet) of square matrices (*, n, n): det = sign * exp(logabsdet), without overflow.
 

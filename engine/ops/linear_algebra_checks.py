@@ -11,9 +11,6 @@ from ..errors import LinAlgError
 from ..tensor import Tensor
 from .base import CARDS, Op, expect_tensor, op
 
-_KINDS = {"float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-          "int8": "Char", "uint8": "Byte", "int16": "Short", "int32": "Int", "int64": "Long", "bool": "Bool"}
-
 
 def expect_matrix(name: str, a: Any, letter: str = "A") -> Tensor:
     """`a` if it is a batch of floating matrices. RuntimeError otherwise."""
@@ -23,15 +20,10 @@ def expect_matrix(name: str, a: Any, letter: str = "A") -> Tensor:
     return expect_floating(name, a)
 
 
-def kind_of(a: Tensor) -> str:
-    """An element type as torch's errors call it: Float, Long, ComplexFloat, ..."""
-    return _KINDS.get(a.dtype.name, a.dtype.name)
-
-
 def expect_floating(name: str, a: Tensor) -> Tensor:
     """`a` if it is floating or complex. RuntimeError otherwise."""
     if a._array.dtype.kind in "iub":
-        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {kind_of(a)}")
+        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {a.dtype.word}")
     return a
 
 
@@ -81,8 +73,8 @@ def singular(name: str, info: Any) -> LinAlgError:
 def expect_same_dtype(name: str, a: Tensor, b: Tensor) -> None:
     """RuntimeError unless two operands have one dtype."""
     if a.dtype is not b.dtype:
-        raise RuntimeError(f"{name}: Expected A and B to have the same dtype, but found A of type {kind_of(a)} and B of type "
-                           f"{kind_of(b)} instead (common dtype: {result_dtype([a, b])})")
+        raise RuntimeError(f"{name}: Expected A and B to have the same dtype, but found A of type {a.dtype.word} and B of type "
+                           f"{b.dtype.word} instead (common dtype: {result_dtype([a, b])})")
 
 
 @op("_eye_for", function=False, method=False)

@@ -96,6 +96,8 @@ def cholesky(input: Tensor, upper: bool = False, *, out: Tensor | None = None) -
     tensor([[2., 0.],
             [1., 2.]])
     """
+    if not input.numel():
+        return finish(input.clone(), out)  # type: ignore[attr-defined]
     return finish(cholesky_factor("cholesky", input, upper), out)
 
 
@@ -295,6 +297,10 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     >>> torch.equal(P @ L @ U, a)
     True
     """
+    if unpack_pivots and LU_pivots.dtype.name != "int32":
+        raise RuntimeError("torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype. "
+                           "Note: this function is intended to be used with the output produced by torch.linalg.lu_factor "
+                           f"(got {LU_pivots.dtype})")
     parts = lu_parts(LU_data, LU_pivots._array.astype(int) - 1)
     empty = LU_data.new_zeros((0,))  # type: ignore[attr-defined]
     wanted = (unpack_pivots, unpack_data, unpack_data)
@@ -341,6 +347,9 @@ def orgqr(input: Tensor, tau: Tensor, *, out: Tensor | None = None) -> Tensor:
             [ 0.]])
     """
     expect_matrix("linalg.householder_product", input, "input")
+    if tau.ndim != input.ndim - 1:
+        raise RuntimeError("torch.linalg.householder_product: Expected tau to have one dimension less than input, but got "
+                           f"tau.ndim equal to {tau.ndim} and input.ndim is equal to {input.ndim}")
     m, n = input.shape[-2:]
     if m < n:
         raise RuntimeError("linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]")

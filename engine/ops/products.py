@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..tensor import Tensor, check_dim
-from .base import CARDS, composite, expect_tensor
+from .base import CARDS, FUNCTIONS, composite, expect_tensor
 from .casting import casting, lower
 from .inplace import write_out
 from .matmul import Matmul, multiply
@@ -326,7 +326,7 @@ def matrix_power(input: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
         raise RuntimeError("linalg.matrix_power: A must be batches of square matrices, but they are of shape "
                            f"{list(input.shape)}")
     if n < 0:
-        input, n = CARDS["_inverse"].apply(input), -n
+        input, n = FUNCTIONS["inverse"](input), -n
     result, square = None, input
     while n:
         if n & 1:
@@ -350,6 +350,9 @@ def chain_matmul(*matrices: Any, out: Tensor | None = None) -> Tensor:
             [12.]])
     """
     parts = list(matrices[0]) if len(matrices) == 1 and not isinstance(matrices[0], Tensor) else list(matrices)
+    for t in parts:
+        if t.ndim != 2:
+            raise RuntimeError(f"Tensor dimension is {t.ndim}, expected 2 instead.")
     return _out(multiply_in_best_order(parts), out)
 
 

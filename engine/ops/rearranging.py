@@ -13,6 +13,7 @@ from .. import backend
 from ..tensor import Tensor, check_dim
 from .base import Op, composite, expect_tensor, op
 from .indexing import Slice
+from .inplace import with_out
 from .joining import split_sizes
 from .samples import samples_for
 from .shape import Expand, Permute, Reshape, infer_shape
@@ -89,6 +90,7 @@ class Diagonal(Op):
 
 
 @composite("diag")
+@with_out
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, or the matrix with a vector on its diagonal.
 
@@ -363,6 +365,12 @@ def broadcast_tensors(*tensors: Tensor) -> tuple:
     return tuple([Expand.call(t, *shape) for t in many])
 
 
+def _long_list(t: Tensor) -> Any:
+    if t.dtype.name != "int64":
+        raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {t.dtype}")
+    return t.tolist()  # type: ignore[attr-defined]
+
+
 @composite("tensor_split")
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple:
     """Views of n nearly equal pieces, or of the pieces between the listed indices.
@@ -372,12 +380,14 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
     """
     d = check_dim(dim, input._array.ndim)
     total = input._array.shape[d]
+    if isinstance(indices_or_sections, Tensor) and not indices_or_sections.ndim:
+        indices_or_sections = _long_list(indices_or_sections)
     if isinstance(indices_or_sections, int):
         n = indices_or_sections
         if n <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {n}")
         return split_sizes(input, tuple([total // n + (i < total % n) for i in range(n)]), d)
-    given = indices_or_sections.tolist() if isinstance(indices_or_sections, Tensor) else list(indices_or_sections)
+    given = _long_list(indices_or_sections) if isinstance(indices_or_sections, Tensor) else list(indices_or_sections)
     edges = [0, *[min(max(i + total if i < 0 else i, 0), total) for i in given], total]
     lead = (slice(None),) * d
     return tuple([Slice.apply(input, (*lead, slice(a, max(a, b)))) for a, b in zip(edges, edges[1:])])

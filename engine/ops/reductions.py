@@ -126,9 +126,8 @@ def check_mean_dtype(input: Tensor, name: str) -> None:
     """torch's refusal of integers without `dtype=`."""
     kind = input._array.dtype.kind
     if kind in "iub":
-        word = {"b": "Bool", "i": "Long"}.get(kind, "Byte")
         raise RuntimeError(f"{name}(): could not infer output dtype. Input dtype must be either a floating point or complex "
-                           f"dtype. Got: {word}")
+                           f"dtype. Got: {input.dtype.word}")
 
 
 @op("mean")

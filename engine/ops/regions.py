@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ..tensor import Tensor, check_dim, wrap
+from .. import dtypes
+from ..tensor import Tensor, check_dim
 from .base import composite, expect_tensor
 from .indexing import Put, view_at
+from .inplace import with_out
 from .joining import split
 from .rearranging import AsStrided, Diagonal, tensor_split
 from .reductions import Sum
@@ -38,6 +38,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
 
 
 @composite("slice_scatter")
+@with_out
 def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None,
                   step: int = 1) -> Tensor:
     """A copy of `input` with `src` in the place of `start:end:step` along `dim`.
@@ -178,7 +179,9 @@ def adjoint(input: Tensor) -> Tensor:
     tensor([[1.-0.j],
             [0.-2.j]])
     """
-    turned = transpose(input, -2, -1)
+    if input.ndim == 1:
+        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor.")
+    turned = transpose(input, -2, -1) if input.ndim else input
     return turned.conj() if input.is_complex() else turned  # type: ignore[attr-defined]
 
 
@@ -214,8 +217,16 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple:
     >>> torch.unravel_index(torch.tensor([3, 5]), (2, 3))
     (tensor([1, 1]), tensor([0, 2]))
     """
+    if indices._array.dtype.kind not in "iu":
+        raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    return tuple([wrap(np.asarray(c)) for c in np.unravel_index(indices.numpy(), sizes)])
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
+    found, rest = [], indices.to(dtypes.int64)  # type: ignore[attr-defined]
+    for n in reversed(sizes):
+        found.append(rest % n)
+        rest = rest.div(n, rounding_mode="floor")
+    return tuple(reversed(found))
 
 
 __all__ = ["put", "ravel", "slice_scatter"]

@@ -12,6 +12,7 @@ from ..tensor import Tensor, check_dim, wrap
 from .applying import row_major
 from .base import Op, composite, op
 from .creation import finish
+from .inplace import write_out
 from .padding import TakeAxes
 from .samples import samples_for
 from .shape import dims_of
@@ -65,6 +66,8 @@ def flipud(input: Tensor) -> Tensor:
     tensor([[2],
             [1]])
     """
+    if not input.ndim:
+        raise RuntimeError("Input must be >= 1-d.")
     return Flip.call(input, 0)
 
 
@@ -108,7 +111,7 @@ class Roll(Op):
 
     @staticmethod
     def call(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-        many = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+        many = (shifts,) if isinstance(shifts, int) else (shifts.item(),) if isinstance(shifts, Tensor) else tuple(shifts)
         axes = None if dims is None or dims == () else (dims,) if isinstance(dims, int) else tuple(dims)
         if axes is not None and len(axes) != len(many):
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(many)}, dims:{len(axes)}")
@@ -182,7 +185,11 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
     """
     xp = backend.namespace(input._array)
     if repeats is None:
-        return wrap(xp.repeat(xp.arange(input._array.size), input._array))
+        if input.ndim != 1:
+            raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+        if input._array.dtype.name not in ("int32", "int64"):
+            raise RuntimeError("repeats has to be Long or Int tensor")
+        return wrap(xp.repeat(xp.arange(input._array.size, dtype=input._array.dtype), input._array))
     if dim is None:
         input, dim = input.reshape(-1), 0  # type: ignore[attr-defined]
     d = check_dim(dim, input._array.ndim)
@@ -205,10 +212,11 @@ class _Triangle(Op):
     moves = True
 
     @classmethod
-    def _check(cls, input: Tensor, diagonal: int) -> Tensor:
+    def _check(cls, input: Tensor, diagonal: int, out: Tensor | None) -> Tensor:
         if input._array.ndim < 2:
             raise RuntimeError(f"{cls.name}: input tensor must have at least 2 dimensions")
-        return cls.apply(input, diagonal)
+        result = cls.apply(input, diagonal)
+        return result if out is None else write_out(out, result)
 
     @classmethod
     def samples(cls, make: Any) -> Any:
@@ -236,7 +244,7 @@ class Tril(_Triangle):
 
     @staticmethod
     def call(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
-        return Tril._check(input, diagonal)
+        return Tril._check(input, diagonal, out)
 
 
 @op("triu", inplace=True)
@@ -258,7 +266,7 @@ class Triu(_Triangle):
 
     @staticmethod
     def call(input: Tensor, diagonal: int = 0, *, out: Tensor | None = None) -> Tensor:
-        return Triu._check(input, diagonal)
+        return Triu._check(input, diagonal, out)
 
 
 def _triangle_indices(pick: Any, row: int, col: int, offset: int, dtype: Any, device: Any) -> Tensor:

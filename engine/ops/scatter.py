@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from ..tensor import Tensor, check_dim, wrap
 from .applying import row_major
 from .base import FUNCTIONS, Op, composite, op
 from .casting import casting, widest
 from .conversion import to_dtype
 from .indexing import GatherIndex, Put, getitem, put
-from .inplace import write_out
+from .inplace import with_out, write_out
 from .pointwise import explain_broadcast
 from .samples import samples_for
 
@@ -95,8 +95,10 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
     >>> torch.take_along_dim(torch.tensor([[3, 1]]), torch.tensor([[1]]), 1)
     tensor([[1]])
     """
+    if indices.dtype not in (dtypes.int32, dtypes.int64):
+        raise RuntimeError(f"gather(): Expected dtype int32/int64 for index (take_along_dim() got {indices.dtype})")
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))  # type: ignore[attr-defined]
+        return gather(input.reshape(-1), 0, indices.reshape(-1), out=out)  # type: ignore[attr-defined]
     d = check_dim(dim, input._array.ndim)
     shape = np.broadcast_shapes(*[tuple(1 if i == d else n for i, n in enumerate(x.shape)) for x in (input, indices)])
     wide = [n if i != d else None for i, n in enumerate(shape)]
@@ -140,12 +142,15 @@ def _index_select_samples(make: Any) -> Any:
 
 
 @composite("take")
+@with_out
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at `index` of the flattened input.
 
     >>> torch.take(torch.tensor([[3, 4], [5, 6]]), torch.tensor([0, 3]))
     tensor([3, 6])
     """
+    if index.dtype is not dtypes.int64:
+        raise RuntimeError(f"take(): Expected a long tensor for index, but got {index.dtype}")
     return getitem(input.reshape(-1), index)  # type: ignore[attr-defined]
 
 
@@ -179,6 +184,7 @@ def _scatter(input: Tensor, dim: int, index: Tensor, src: Any, accumulate: bool)
 
 
 @composite("scatter", inplace=True)
+@with_out
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
     """A copy of `input` with `src` (a tensor of at least `index`'s shape, or a number) stored at `index` along `dim`.
 
@@ -209,6 +215,7 @@ def _scatter_samples(make: Any) -> Any:
 
 
 @composite("scatter_add", inplace=True)
+@with_out
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy of `input` to which `src` is added at `index` along `dim`; repeated indices add up.
 
@@ -227,6 +234,7 @@ def _rows(input: Tensor, dim: int, index: Tensor, function: str) -> tuple:
 
 
 @composite("index_add", inplace=True)
+@with_out
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """A copy of `input` to whose slices at `index` along `dim` those of `alpha * source` are added.
 
@@ -242,6 +250,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
 
 @composite("index_copy", inplace=True)
+@with_out
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of `input` whose slices at `index` along `dim` are those of `source`.
 

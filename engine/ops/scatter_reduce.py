@@ -9,6 +9,7 @@ import numpy as np
 from .. import backend
 from ..tensor import Tensor
 from .base import Op, op
+from .inplace import with_out
 from .scatter import index_key, scatter_add, source_part
 
 __all__ = ["ScatterReduce"]
@@ -64,6 +65,7 @@ class ScatterReduce(Op):
         return dx, dsrc
 
     @staticmethod
+    @with_out
     def call(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
         if reduce not in _REDUCERS:
             raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")

@@ -132,10 +132,12 @@ def _normalised(card: Any, input: Tensor, dim: int, dtype: Any, out: Tensor | No
         input = input.to(as_dtype(dtype))  # type: ignore[attr-defined]
     a = input._array
     kind = a.dtype.kind
+    if not a.size:
+        check_dim(dim, a.ndim)
+        return input.clone() if out is None else write_out(out, input.clone())  # type: ignore[attr-defined]
     if kind in "iub":
-        word = {"b": "Bool", "i": "Long"}.get(kind, "Byte")
-        raise NotImplementedError(f'"{name}_kernel_impl" not implemented for \'{word}\' ({name}() of {input.dtype}; HINT: pass '
-                           "dtype=torch.float32)")
+        raise NotImplementedError(f'"{name}_kernel_impl" not implemented for \'{input.dtype.word}\' ({name}() of '
+                                  f"{input.dtype}; HINT: pass dtype=torch.float32)")
     result = card.apply(input, check_dim(dim, a.ndim))
     return result if out is None else write_out(out, result)
 

@@ -119,7 +119,9 @@ def _median(input: Tensor, dim: int | None, keepdim: bool, out: Any, kind: Any, 
     expect_tensor(input, name)
     if dim is None:
         if not input.numel():
-            return wrap(np.asarray(np.nan, input._array.dtype))
+            kind = input.dtype  # NaN, which as an integer is the smallest of 32 or 64 bits
+            empty = np.iinfo(kind.np).min if kind in (dtypes.int32, dtypes.int64) else 0 if kind.category == 1 else np.nan
+            return wrap(np.asarray(empty, kind.np))
         flat = input.reshape(-1)  # type: ignore[attr-defined]
         return _picked(kind, flat, _middle(flat._array, 0, "nan" in name), 0, False).values
     d = check_not_empty(input, dim, name)

@@ -86,6 +86,7 @@ class Polygamma(Op):
 
 
 def _polygamma(n: int, input: Tensor, out: Tensor | None) -> Tensor:
+    n = int(n)
     if n < 0:
         raise RuntimeError(f"polygamma(n, x) does not support negative n, got n={n}")
     result = Polygamma.apply(expect_tensor(input, "polygamma", "input", 2), n)
@@ -119,6 +120,8 @@ def mvlgamma(input: Tensor, p: int, *, out: Tensor | None = None) -> Tensor:
     >>> torch.mvlgamma(torch.tensor([3.]), 2)
     tensor([1.5502])
     """
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError("The input tensor may not be a boolean tensor.")
     if p < 1:
         raise RuntimeError(f"p has to be greater than or equal to 1, got {p}")
     kind = input.dtype if input.is_floating_point() else dtypes.get_default_dtype()

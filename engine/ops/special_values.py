@@ -147,7 +147,8 @@ def zeta(s: float, q: Any) -> Any:
     """Hurwitz zeta sum_{k>=0} (k + q)^-s by Euler and Maclaurin's formula."""
     if q.dtype != F64:
         return zeta(s, q.astype(F64)).astype(q.dtype)
-    total, a = np.zeros_like(q), q.copy()
+    pole = (q <= 0) & (q == np.floor(q))
+    total, a = np.where(pole, np.inf, 0.0), np.where(pole, 1.0, q)
     while bool((a < _SHIFT).any()):
         small = a < _SHIFT
         total = np.where(small, total + np.where(small, a, 1.0) ** -s, total)

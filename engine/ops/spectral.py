@@ -11,7 +11,6 @@ from typing import Any
 from .. import dtypes
 from ..tensor import Tensor, check_dim
 from .base import CARDS, Op, expect_tensor, op
-from .linear_algebra_checks import kind_of
 from .samples import samples_for
 
 OTHER_SIDE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
@@ -131,7 +130,7 @@ def floating(name: str, x: Tensor, real: bool = False) -> Tensor:
     """`x` with integers in the default dtype. RuntimeError for complex input of a `real` transform."""
     expect_tensor(x, name)
     if real and x.is_complex():  # type: ignore[attr-defined]
-        raise RuntimeError(f"{name} expects a real input tensor, but got {kind_of(x)}")
+        raise RuntimeError(f"{name} expects a real input tensor, but got {x.dtype.word}")
     return x.to(dtypes.get_default_dtype()) if x._array.dtype.kind in "iub" else x  # type: ignore[attr-defined]
 
 

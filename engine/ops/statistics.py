@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Tensor, check_dim, wrap
 from .base import CARDS, Op, apply, composite, expect_tensor, op
-from .inplace import write_out
+from .inplace import with_out, write_out
 from .reductions import add_up, axes_of, check_mean_dtype, count_of, keep_dims
 from .samples import samples_for
 
@@ -188,7 +188,7 @@ class Prod(Op):
             d = input._array.dtype
         elif input._array.dtype.kind in "iub":
             d = dtypes.int64.np
-        axis = None if dim is None or not input.ndim else check_dim(dim, input.ndim)
+        axis = None if dim is None or not (check_dim(dim, input.ndim) or input.ndim) else check_dim(dim, input.ndim)
         return _out(apply(Prod, (input,), (axis, keepdim, d)), out)
 
     @staticmethod
@@ -301,14 +301,18 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     if dtype is not None:
         input = input.to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
     if input._array.dtype.kind in "iub":
-        raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
-                           f"{input.type().rpartition('.')[2].removesuffix('Tensor')}")  # type: ignore[attr-defined]
+        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {input.dtype.word}")
     if p == "nuc":
         return _out(_nuclear(input, dim, keepdim), out)
     if isinstance(p, str) and p != "fro":
         raise ValueError(f"norm(): expected p to be a number, 'fro' or 'nuc', got {p!r}")
     order = 2 if p is None or p == "fro" else p
+    if isinstance(order, complex):
+        raise RuntimeError("linalg.vector_norm: Expected a non-complex scalar as the order of norm.")
     axes = None if dim is None else axes_of(dim, input._array.ndim)
+    if order < 0 and not math.prod([n for i, n in enumerate(input._array.shape) if axes is None or i in axes]):
+        raise RuntimeError(f"linalg.vector_norm cannot compute the {order} norm on an empty tensor because the operation does "
+                           "not have an identity")
     return _out(vector_norm(input, order, axes, keepdim), out)
 
 
@@ -333,7 +337,11 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     >>> torch.dist(torch.tensor([1., 1.]), torch.tensor([4., 5.]))
     tensor(5.)
     """
-    return vector_norm(input - other, p, None, False)  # type: ignore[operator]
+    difference = input - other  # type: ignore[operator]
+    if difference._array.dtype.kind in "iub":
+        raise RuntimeError("norm(): input dtype should be either floating point or complex. Got "
+                           f"{difference.dtype.word} instead.")
+    return vector_norm(difference, p, None, False)
 
 
 # -- sums with a difference -------------------------------------------------------------------------------------------
@@ -381,13 +389,16 @@ class LogSumExp(Op):
 
 
 @composite("nansum")
+@with_out
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum with NaN counted as 0.
 
     >>> torch.nansum(torch.tensor([1., float("nan")]))
     tensor(1.)
     """
-    if input._array.dtype.kind == "f":
+    if input._array.dtype.kind == "c":
+        raise RuntimeError("nansum on CPU does not support complex inputs")
+    if input.is_floating_point():
         input = CARDS["where"].call(input.isnan(), 0.0, input)  # type: ignore[attr-defined]
     return input.sum(dim, keepdim, dtype=dtype)  # type: ignore[attr-defined]
 
