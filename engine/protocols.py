@@ -86,10 +86,18 @@ class PythonProtocols:
         return bool(self._array.reshape(()))
 
     def __float__(self) -> float:
-        return float(self._number())
+        return float(self._real_number())
 
     def __int__(self) -> int:
-        return int(self._number())
+        return int(self._real_number())
+
+    def _real_number(self) -> Any:
+        number = self._number()
+        if isinstance(number, complex):
+            if number.imag:
+                raise RuntimeError(f"value cannot be converted to type double without overflow: {number} is complex")
+            return number.real
+        return number
 
     def _number(self) -> Any:
         """The only element. ValueError if there are more, as Python expects of conversions."""

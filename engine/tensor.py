@@ -359,6 +359,9 @@ class Tensor(PythonProtocols):
     def data(self, value: Tensor) -> None:
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self._requires_grad and value.dtype.category < 2:
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype, got "
+                               f"{value.dtype}")
         self._array = value._array
         if type(self._node) is AccumulateGrad:
             self._node.shape, self._node.dtype = self._array.shape, self._array.dtype

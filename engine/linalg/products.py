@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.ops import linear_algebra as systems
 from engine.ops import linear_algebra_norms as norms
-from engine.ops.base import CARDS, FUNCTIONS
+from engine.ops.base import CARDS, FUNCTIONS, with_numpy_names
 from engine.ops.casting import casting, in_float32, lower
 from engine.ops.linear_algebra_checks import expect_square
 from engine.ops.products import multiply_in_best_order
@@ -15,6 +15,7 @@ from engine.tensor import Tensor
 _finish = systems.finish
 
 
+@with_numpy_names
 def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Tensor | None = None,
          dtype: Any = None) -> Tensor:
     """A vector norm (`ord` a number, over one `dim` or, without `ord`, over all elements) or a matrix norm (two dims).
@@ -33,6 +34,7 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
     return _finish(norms.vector_norm(A, ord, dim, keepdim, dtype), out)
 
 
+@with_numpy_names
 def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
                 out: Tensor | None = None) -> Tensor:
     """(sum |x|^ord)^(1/ord) over `dim` or all elements; inf, -inf and 0 as limits.
@@ -43,6 +45,7 @@ def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False,
     return _finish(norms.vector_norm(x, ord, dim, keepdim, dtype), out)
 
 
+@with_numpy_names
 def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None,
                 out: Tensor | None = None) -> Tensor:
     """"fro", "nuc", inf, -inf (row sums), 1, -1 (column sums), 2 or -2 (extreme singular values).
@@ -125,6 +128,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
     return CARDS["matmul"].call(input, other, out=out)
 
 
+@with_numpy_names
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
     """The sum of conj(x) * y over `dim`; the other dimensions broadcast.
 
@@ -136,6 +140,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) ->
     return _finish((x.conj() * y).sum(dim), out)  # type: ignore[attr-defined]
 
 
+@with_numpy_names
 def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
     """The cross product along `dim`, which has 3 elements; the other dimensions broadcast.
 
@@ -147,6 +152,7 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1, out: Tensor | None = N
     return FUNCTIONS["cross"](input, other, dim, out=out)
 
 
+@with_numpy_names
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """A view of the diagonals of matrices.
 

@@ -162,7 +162,7 @@ class Hardtanh(_InplaceActivation):
             min_val = min_val if min_value is None else min_value
             max_val = max_val if max_value is None else max_value
         if max_val <= min_val:
-            raise ValueError(f"Hardtanh: max_val must be larger than min_val, got min_val={min_val}, max_val={max_val}")
+            raise AssertionError(f"Hardtanh: max_val must be larger than min_val, got min_val={min_val}, max_val={max_val}")
         self.min_val = min_val
         self.max_val = max_val
 

@@ -127,6 +127,9 @@ def _check_shapes(
             f"For {rank}-D query, expected key_padding_mask to be None or {rank - 1}-D "
             f"but found {key_padding_mask.dim()}-D"
         )
+    if rank == 3 and key_padding_mask is not None and tuple(key_padding_mask.shape) != (key.shape[1], key.shape[0]):
+        raise AssertionError(f"Expected key_padding_mask of shape {(key.shape[1], key.shape[0])} (batch, source length), but "
+                             f"got {tuple(key_padding_mask.shape)}")
     if attn_mask is not None and attn_mask.dim() not in (2, 3):
         raise AssertionError(f"expected attn_mask to be None, 2-D or 3-D but found {attn_mask.dim()}-D")
     if rank == 2 and attn_mask is not None and attn_mask.dim() == 3:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, dtypes
 from ..pool import LARGE
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from . import _attention_blocks
 from .base import Op, expect_tensor, op
 from .casting import casting, lower
@@ -60,7 +60,7 @@ class Attention(Op):
     True where attention is allowed, or floats that are added. `is_causal` allows position i to see positions up to i,
     instead of a mask. `scale` defaults to 1 / sqrt(E). `dropout_p` applies always: pass 0 outside of training. With
     `enable_gqa` the query may have a multiple of the heads (dimension -3) of key and value. Rows that may see nothing
-    give zeros. Raises RuntimeError for shapes or dtypes that do not fit, or a mask together with `is_causal`.
+    give zeros. Raises RuntimeError for shapes or dtypes that do not fit.
 
     >>> q = torch.tensor([[1., 0.], [0., 1.]])
     >>> nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True)
@@ -195,8 +195,10 @@ class Attention(Op):
                 "Expected query, key, and value to have the same dtype, but got query.dtype: "
                 f"{query.dtype} key.dtype: {key.dtype} and value.dtype: {value.dtype} instead."
             )
-        if attn_mask is not None and is_causal:
-            raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+        if attn_mask is not None and is_causal:  # both forbid
+            allowed = wrap(np.tri(query.shape[-2], key.shape[-2], dtype=bool)).to(query.device)  # type: ignore[attr-defined]
+            both = attn_mask & allowed if attn_mask.dtype is dtypes.bool_ else attn_mask.masked_fill(~allowed, -math.inf)  # type: ignore[attr-defined, operator]
+            attn_mask, is_causal = both, False
         if attn_mask is not None and attn_mask._array.dtype.kind != "b" and attn_mask._array.dtype != q.dtype:
             raise RuntimeError(
                 "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "

@@ -6,6 +6,8 @@ How a card is applied to Tensors is in `applying.py`.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -70,7 +72,14 @@ class Op:
     @classmethod
     def explain(cls, error: Exception, tensors: Sequence, params: Sequence) -> Exception:
         """The error to raise after forward has failed on these inputs. Called only then."""
-        return RuntimeError(f"{cls.name}(): {error} (inputs: {', '.join(_phrase(t) for t in tensors)})")
+        inputs = ", ".join(_phrase(t) for t in tensors)
+        if any(isinstance(p, str) for p in params) and isinstance(error, TypeError):
+            return TypeError(f"{cls.name.strip('_')}(): argument must be Number, not str (inputs: {inputs})")
+        if isinstance(error, TypeError) and "not supported for the input types" in str(error):
+            words = {t.dtype.word for t in tensors if isinstance(t, Tensor)}
+            return NotImplementedError(f"\"{cls.name.strip('_')}\" not implemented for '{', '.join(sorted(words))}' "
+                                       f"(inputs: {inputs})")
+        return RuntimeError(f"{cls.name}(): {error} (inputs: {inputs})")
 
     @staticmethod
     def samples(make: Any) -> Any:
@@ -122,6 +131,7 @@ def install(call: Callable, name: str, *aliases: str, function: bool = True, met
     """Make a public function of `call` under its names. Compositions of operators that need no card use this as well."""
     call.__name__ = call.__qualname__ = name
     call.__doc__ = call.__doc__ or doc
+    call = with_numpy_names(call)
     changed = None
     if inplace:
         from .inplace import inplace_form
@@ -139,6 +149,25 @@ def install(call: Callable, name: str, *aliases: str, function: bool = True, met
             setattr(Tensor, public, fn)
         if functional:
             FUNCTIONAL[public] = fn
+
+
+_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+
+
+def with_numpy_names(call: Callable) -> Callable:
+    """`call`, which takes `dim`, with NumPy's names of its arguments as well, as torch has them; others as they are."""
+    code = getattr(inspect.unwrap(call), "__code__", None)
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
+    if "dim" not in names or "axis" in names:
+        return call
+
+    @functools.wraps(call)
+    def renamed(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and not _NUMPY_NAMES.keys().isdisjoint(kwargs):
+            kwargs = {_NUMPY_NAMES.get(key, key): value for key, value in kwargs.items()}
+        return call(*args, **kwargs)
+
+    return renamed
 
 
 def composite(name: str, *aliases: str, **where: Any) -> Callable[[Callable], Callable]:

@@ -82,7 +82,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if a.ndim == 1 and not a.size and minlength >= 0:
         return wrap(backend.namespace(a).zeros(minlength, np.int64))
     if a.dtype.kind not in "iu":
-        raise RuntimeError(f"\"bincount_cpu\" not implemented for {input.dtype}; expected integers")
+        raise NotImplementedError(f"\"bincount_cpu\" not implemented for '{input.dtype.word}'; expected integers")
     if a.ndim != 1 or (a.size and int(a.min()) < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if weights is not None and weights.shape != input.shape:

@@ -24,10 +24,11 @@ def _sizes(size: Sequence, function: str) -> tuple:
     else:
         return shape
     out = []
-    for n in shape:
+    for at, n in enumerate(shape):
         if isinstance(n, float) or not hasattr(n, "__index__"):
-            raise TypeError(f"{function}(): argument 'size' must be tuple of ints, but found element of type "
-                            f"{type(n).__name__}")
+            kind = type(n).__name__
+            found = kind if shape == tuple(size) else f"tuple with an element of type {kind} at pos {at}"
+            raise TypeError(f"{function}(): argument 'size' (position {at + 1}) must be tuple of ints, not {found}")
         out.append(n.__index__())
     if any(n < 0 for n in out):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(out)}: {out}")

@@ -80,7 +80,8 @@ def _letters(term: str) -> list:
             at += 3
             continue
         if not (term[at].isascii() and term[at].isalpha()):
-            raise RuntimeError(f"einsum(): invalid subscript given: '{term[at]}'; subscripts must be in [a-zA-Z]")
+            raise RuntimeError(f"einsum(): invalid subscript '{term[at]}' given at index {at} in '{term}'; subscripts must be "
+                               "in [a-zA-Z]")
         out.append(term[at])
         at += 1
     return out

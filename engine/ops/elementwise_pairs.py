@@ -277,6 +277,8 @@ class Clamp(Op):
         expect_tensor(input, "clamp")
         if min is None and max is None:
             raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+        if input.is_complex():
+            raise NotImplementedError("clamp is not supported for complex types")
         if isinstance(min, Tensor) or isinstance(max, Tensor):
             result = Clamp.apply(input, min, max)
         else:

@@ -192,6 +192,12 @@ AMIN = _amount("amin", np.min, """The smallest element over `dim` (an int, sever
     """)
 
 
+def _refuse_complex(input: Tensor, name: str) -> None:
+    if input._array.dtype.kind == "c":
+        raise NotImplementedError(f"{name}(): does not support complex input (\"{name}_all\" not implemented for "
+                                  f"'{input.dtype.word}')")
+
+
 def _both_forms(name: str, dim_card: Any, amount: Any, pairwise: str, doc: str) -> None:
     """`max`: of all elements, along a dimension (values and indices), or of two tensors."""
     kind = return_type(name, "values indices")
@@ -204,10 +210,10 @@ def _both_forms(name: str, dim_card: Any, amount: Any, pairwise: str, doc: str) 
             if not input._array.size:
                 raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
                                    "reduction dim with the 'dim' argument.")
+            _refuse_complex(input, name)
             result = amount.apply(input, None, False)
             return result if out is None else write_out(out, result)
-        if input._array.dtype.kind == "c":
-            raise RuntimeError(f"{name}(): does not support complex input")
+        _refuse_complex(input, name)
         pair = kind(*apply(dim_card, (input,), (check_not_empty(input, dim, name), keepdim)))
         return pair if out is None else kind(*[write_out(o, r) for o, r in zip(out, pair)])
 

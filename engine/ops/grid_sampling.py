@@ -39,7 +39,7 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     n, _, *spatial = size
     nd = len(spatial)
     if expect_tensor(theta, "affine_grid", "theta")._array.shape != (n, nd, nd + 1) or nd not in (2, 3):
-        raise RuntimeError(
+        raise ValueError(
             f"Expected a batch of {nd}D affine matrices of shape {n}x{nd}x{nd + 1} for size {list(size)}. "
             f"Got {list(theta.shape)}."
         )

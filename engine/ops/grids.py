@@ -236,9 +236,9 @@ class Complex(Op):
 
     @staticmethod
     def forward(xp: Any, real: Any, imag: Any) -> Any:
-        out = xp.empty(np.broadcast_shapes(real.shape, imag.shape), np.complex64 if real.dtype == np.float32 else np.complex128)
-        out.real, out.imag = real, imag  # inf * 1j would have a real part
-        return out
+        shape = np.broadcast_shapes(real.shape, imag.shape)  # not real + imag * 1j: inf * 1j has a real part
+        parts = xp.stack([xp.broadcast_to(real, shape), xp.broadcast_to(imag, shape)], -1)
+        return parts.view(np.complex64 if real.dtype == np.float32 else np.complex128)[..., 0]
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -105,7 +105,7 @@ def _single(name: str, ufunc: Any, doc: str) -> Callable:
     def call(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         expect_tensor(input, name)
         if name == "bitwise_not" and input._array.dtype.kind not in "iub":
-            raise RuntimeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors, got "
+            raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors, got "
                                f"{input.dtype}")
         result = apply(card, (input,))
         return result if out is None else write_out(out, result)

@@ -176,7 +176,7 @@ class CrossEntropy(Op):
             raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
         x, t = input._array, target._array
         if not (x.ndim == 2 and t.ndim == 1 and len(t) == len(x) and reduction in _REDUCTIONS and t.dtype == _I64
-                and weight is None):
+                and weight is None and x.dtype.kind in "fV"):
             target = _check_target(input, target, weight, reduction, label_smoothing)
         return CrossEntropy.apply(input, target, weight, reduction, ignore_index, label_smoothing)
 
@@ -203,19 +203,25 @@ _REDUCTIONS = ("mean", "sum", "none")
 _I64 = np.dtype(np.int64)
 
 
+def _check_class_weight(weight: Tensor | None, classes: int) -> None:
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise RuntimeError("weight tensor should be defined either for all "
+                           f"{classes} classes or no classes but got weight tensor of shape: {list(weight.shape)}")
+
+
 def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float) -> Tensor:
     """Raise what torch raises for sizes that do not fit; an index target comes back as int64."""
     check_reduction(reduction)
     x, t = tuple(input.shape), tuple(target.shape)
     if smoothing < 0 or smoothing > 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {smoothing}")
+    if input._array.dtype.kind in "iub":
+        raise NotImplementedError(f"\"log_softmax_lastdim_kernel_impl\" not implemented for '{input.dtype.word}'")
     if not x:
         raise RuntimeError("Expected floating point type for target with class probabilities or an input with at least one "
                            f"dimension, got {_legacy(target)} and an input of shape []")
     classes = x[0] if len(x) == 1 else x[1]
-    if weight is not None and tuple(weight.shape) != (classes,):
-        raise RuntimeError("weight tensor should be defined either for all "
-                           f"{classes} classes or no classes but got weight tensor of shape: {list(weight.shape)}")
+    _check_class_weight(weight, classes)
     if x == t and target.is_floating_point():
         return target
     if x == t:
@@ -373,6 +379,7 @@ class NllLoss(Op):
         if not input.ndim:
             raise RuntimeError("input tensor should be 1D or 2D")
         target = _check_index_target(input, expect_tensor(target, "nll_loss", "target", 2), "nll_loss")
+        _check_class_weight(weight, input.shape[0] if input.ndim == 1 else input.shape[1])
         return NllLoss.apply(input, target, weight, reduction, ignore_index)
 
     @staticmethod

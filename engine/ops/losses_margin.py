@@ -126,6 +126,8 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
         raise ValueError("only p == 1 and p == 2 supported")
     rows = input if input.ndim == 2 else input.reshape(1, -1)  # type: ignore[attr-defined]
     t = target._array.reshape(-1)
+    if t.size and (int(t.min()) < 0 or int(t.max()) >= rows.shape[1]):
+        raise RuntimeError(f"target out of range: {int(t.max())} of {rows.shape[1]} classes")
     xp = backend.namespace(t)
     index = (xp.arange(len(t)), t)
     right = CARDS["_gather_index"].apply(rows, index)
@@ -149,6 +151,8 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | N
     tensor(0.8500)
     """
     rows = input if input.ndim == 2 else input.reshape(1, -1)  # type: ignore[attr-defined]
+    if target.shape != input.shape:
+        raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     t = target._array.reshape(rows.shape)
     n, classes = rows.shape
     xp = backend.namespace(t)

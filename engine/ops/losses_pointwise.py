@@ -89,6 +89,8 @@ def _regression(card: Any, input: Tensor, target: Tensor, reduction: str, weight
                       "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
                       stacklevel=3)
     check_reduction(reduction)
+    if card is _MSE and input._array.dtype.kind in "iub" and target._array.dtype.kind in "iub":
+        raise NotImplementedError(f"\"mse_cpu\" not implemented for '{input.dtype.word}'")
     if weight is None:
         return card.apply(input, target, reduction, *params)
     if weight.shape != input.shape:
@@ -177,6 +179,8 @@ class BinaryCrossEntropy(Op):
     def forward(xp: Any, x: Any, t: Any) -> Any:
         if x.size and (float(x.min()) < 0 or float(x.max()) > 1):
             raise RuntimeError("all elements of input should be between 0 and 1")
+        if t.size and (float(t.min()) < 0 or float(t.max()) > 1):
+            raise RuntimeError("all elements of target should be between 0 and 1")
         return (t - 1) * xp.maximum(xp.log1p(-x), -100) - t * xp.maximum(xp.log(x), -100)
 
     @staticmethod

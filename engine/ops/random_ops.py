@@ -51,7 +51,7 @@ def _normals(shape: tuple, d: dtypes.dtype, generator: Generator | None, device:
         parts = source(generator, device).normal((*shape, 2), d.to_real().np, 0.0, 0.5**0.5)
         return parts.view(d.np).reshape(shape)
     if not d.is_floating_point:
-        raise RuntimeError(f"\"normal_kernel_cpu\" not implemented for '{d.name}'")
+        raise NotImplementedError(f"\"normal_kernel_cpu\" not implemented for '{d.word}'")
     return source(generator, device).normal(shape, d.np, contiguous=contiguous)
 
 
@@ -61,7 +61,7 @@ def _uniforms(shape: tuple, d: dtypes.dtype, generator: Generator | None, device
     if d.is_complex:
         return source(generator, device).uniform((*shape, 2), d.to_real().np).view(d.np).reshape(shape)
     if not d.is_floating_point:
-        raise RuntimeError(f"\"check_uniform_bounds\" not implemented for '{d.name}'")
+        raise NotImplementedError(f"\"check_uniform_bounds\" not implemented for '{d.word}'")
     return source(generator, device).uniform(shape, d.np)
 
 
@@ -94,6 +94,10 @@ def randn(*sizes: Any, size: Any = None, generator: Generator | None = None, out
 def _integers(low: int, high: int, shape: tuple, d: dtypes.dtype, generator: Generator | None, device: Any) -> Any:
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    limits = np.iinfo(d.np) if d.category == 1 else None
+    if limits is not None and not limits.min <= low < high <= limits.max + 1:
+        name, value = ("from", low) if low < limits.min or low > limits.max else ("to - 1", high - 1)
+        raise RuntimeError(f"{name} is out of bounds for {d}: {value} is not in [{limits.min}, {limits.max}]")
     return source(generator, device).randint(shape, low, high, d.np)
 
 
@@ -116,6 +120,9 @@ def randint(low: Any, high: Any = None, size: Any = None, *, generator: Generato
                             f"{type(high).__name__} at position 2")
     elif high is None:
         low, high = 0, low
+    for name, value in (("low", low), ("high", high)):
+        if isinstance(value, float):
+            raise TypeError(f"randint(): argument '{name}' must be int, not float")
     d = dtypes.int64 if dtype is None else dtypes.as_dtype(dtype)
     drawn = _integers(int(low), int(high), _sizes((size,), "randint"), d, generator, device)
     return _deliver(drawn, device, requires_grad, out)
@@ -269,7 +276,7 @@ def _fill(target: Tensor, values: Any, what: str) -> Tensor:
 
 def _need_floating(t: Tensor, name: str) -> Any:
     if not t.is_floating_point():
-        raise RuntimeError(f"\"{name}\" not implemented for '{t.dtype.name}'")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{t.dtype.word}'")
     return t._array.dtype
 
 

@@ -79,7 +79,9 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence = (0, 1)) -> Tensor:
     tensor([[2, 4],
             [1, 3]])
     """
-    i, j = dims
+    i, j = [check_dim(d, input._array.ndim) for d in dims]
+    if i == j:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
     k %= 4
     if k == 2:
         return Flip.call(input, i, j)

@@ -27,7 +27,7 @@ def infer_shape(shape: tuple, numel: int) -> tuple:
                 raise RuntimeError("only one dimension can be inferred")
             hole = i
         elif n < 0:
-            raise RuntimeError(f"invalid shape dimension {n}")
+            raise RuntimeError(f"invalid shape dimension {n} at index {i}")
         else:
             known *= n
     if hole >= 0:
@@ -106,6 +106,8 @@ def view(input: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
     tensor([[0, 1],
             [2, 3]])
     """
+    if len(shape) == 1 and isinstance(shape[0], str):
+        raise TypeError("view(): expected sizes or a torch.dtype, got str")
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dtype_type)):
         return BitView.apply(input, (dtype or shape[0]).np)
     sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
@@ -129,6 +131,10 @@ class BitView(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, np_dtype: Any) -> Any:
+        ratio = np_dtype.itemsize // x.dtype.itemsize
+        if ratio > 1 and x.ndim and x.shape[-1] % ratio:
+            raise ValueError(f"self.size(-1) must be divisible by {ratio} to view {x.dtype} as {np_dtype} (different element "
+                             f"sizes), but got {x.shape[-1]}")
         return x.view(np_dtype)
 
 

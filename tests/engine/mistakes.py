@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import copy
-import io
-import pickle
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-# A row: what went wrong, the code, the class of the error, and the facts that both messages give.
-# A row whose last fact is `LOOSE` does not compare every number and quoted name of torch's message, because they
-# describe torch's inside (a C++ signature, a line of its source) and not the mistake.
-LOOSE = object()
+from .mistakes_common import LOOSE, leaf, set_attribute
+from .mistakes_of_training import DATA, FILES, LOSSES, OPTIMIZERS, sgd
 
 SHAPES = [
     ("add", lambda torch: torch.ones(2, 3) + torch.ones(4), RuntimeError, "(3)", "(4)", "dimension 1"),
@@ -69,6 +65,21 @@ SHAPES = [
     ("cholesky", lambda torch: torch.linalg.cholesky(-torch.eye(2)), RuntimeError),
     ("solve", lambda torch: torch.linalg.solve(torch.eye(2), torch.ones(3)), RuntimeError),
     ("ragged list", lambda torch: torch.tensor([[1, 2], [3]]), ValueError),
+    ("rot90 in one dimension", lambda torch: torch.ones(2, 2).rot90(1, (0, 0)), RuntimeError),
+    ("negative size of reshape", lambda torch: torch.ones(4).reshape(-2, 2), RuntimeError),
+    ("cat of several ranks", lambda torch: torch.cat([torch.ones(2), torch.ones(2, 2)]), RuntimeError),
+    ("cat of numbers", lambda torch: torch.cat([torch.tensor(1.0), torch.tensor(2.0)]), RuntimeError),
+    ("view as a wider dtype", lambda torch: torch.ones(3).view(torch.float64), RuntimeError, "divisible by 2", LOOSE),
+    ("a float as a size", lambda torch: torch.ones(3.0), TypeError, "float"),
+    ("addmm", lambda torch: torch.addmm(torch.ones(5), torch.ones(2, 3), torch.ones(3, 2)), RuntimeError),
+    ("einsum's characters", lambda torch: torch.einsum("i!->i", torch.ones(2, 3)), RuntimeError),
+    ("einsum's operands", lambda torch: torch.einsum("ij,jk->ik", torch.ones(2, 3)), RuntimeError),
+    ("einsum's output", lambda torch: torch.einsum("ij->k", torch.ones(2, 3)), RuntimeError),
+    ("hstack", lambda torch: torch.hstack([torch.ones(2, 2), torch.ones(3, 2)]), RuntimeError),
+    ("roll", lambda torch: torch.ones(2, 2).roll((1, 2), 0), RuntimeError),
+    ("lstsq", lambda torch: torch.linalg.lstsq(torch.ones(3, 2), torch.ones(2, 2)), RuntimeError),
+    ("vmap", lambda torch: torch.vmap(lambda x, y: x + y)(torch.ones(2), torch.ones(3)), ValueError),
+    ("vmap of a number", lambda torch: torch.vmap(lambda x: x)(torch.tensor(1.0)), ValueError),
 ]
 
 DTYPES = [
@@ -117,6 +128,23 @@ DTYPES = [
     ("where's condition", lambda torch: torch.where(torch.ones(2), 1.0, 0.0), RuntimeError),
     ("mask of floats", lambda torch: torch.ones(2).masked_fill(torch.ones(2), 0.0), RuntimeError),
     ("out", lambda torch: torch.add(torch.ones(2), torch.ones(2), out=torch.ones(2).long()), RuntimeError),
+    ("invert floats", lambda torch: ~torch.ones(2), TypeError),
+    ("floor of complex", lambda torch: torch.ones(2, dtype=torch.complex64).floor(), NotImplementedError),
+    ("max of complex", lambda torch: torch.ones(2, dtype=torch.complex64).max(), NotImplementedError),
+    ("clamp of complex", lambda torch: torch.ones(2, dtype=torch.complex64).clamp(0, 1), NotImplementedError),
+    ("float of complex", lambda torch: float(torch.tensor(1 + 1j)), RuntimeError),
+    ("bincount of floats", lambda torch: torch.ones(2).bincount(), NotImplementedError),
+    ("relu of bools", lambda torch: torch.relu(torch.tensor([True])), RuntimeError),
+    ("take by int32", lambda torch: torch.ones(3).take(torch.ones(1, dtype=torch.int32)), RuntimeError),
+    ("quantile of integers", lambda torch: torch.tensor([1, 2]).quantile(0.5), RuntimeError),
+    ("std of integers", lambda torch: torch.tensor([1, 2]).std(), RuntimeError),
+    ("integers to a negative power", lambda torch: torch.tensor([2]) ** -1, RuntimeError),
+    ("integers divided by zero", lambda torch: torch.tensor([2]) // 0, RuntimeError),
+    ("index of a list", lambda torch: [1, 2, 3][torch.tensor(1.5)], TypeError),
+    ("item of none", lambda torch: torch.tensor([]).item(), RuntimeError),
+    ("a format of two", lambda torch: f"{torch.ones(2):.2f}", TypeError),
+    ("chained comparison", lambda torch: 0 < torch.ones(2) < 1, RuntimeError),
+    ("slope of a string", lambda torch: torch.nn.LeakyReLU("a")(torch.ones(2)), TypeError, "must be Number, not str", LOOSE),
 ]
 
 RANGES = [
@@ -135,6 +163,15 @@ RANGES = [
     ("device index", lambda torch: torch.device("cuda:x"), RuntimeError, "cuda:x"),
     ("module's device", lambda torch: torch.nn.Linear(1, 1).to("gpu"), RuntimeError, "gpu"),
     ("module's dtype", lambda torch: torch.nn.Linear(1, 1).to(torch.int64), TypeError, "torch.int64"),
+    ("randint of floats", lambda torch: torch.randint(0, 2.5, (2,)), TypeError, LOOSE),
+    ("randint beyond the dtype", lambda torch: torch.randint(0, 300, (2,), dtype=torch.uint8), RuntimeError),
+    ("uniform_ of integers", lambda torch: torch.ones(2).long().uniform_(), NotImplementedError),
+    ("normal_ of integers", lambda torch: torch.ones(2).long().normal_(), NotImplementedError),
+    ("device's index", lambda torch: torch.device("cpu", -2), RuntimeError),
+    ("no device", lambda torch: torch.device(), TypeError),
+    ("exponential_", lambda torch: torch.ones(2).exponential_(-1), RuntimeError),
+    ("generator", lambda torch: torch.rand(2, generator=5), TypeError, LOOSE),
+    ("RNG state", lambda torch: torch.set_rng_state(torch.ones(3)), TypeError, LOOSE),
 ]
 
 INDICES = [
@@ -202,14 +239,6 @@ def through(torch: Any, backward: Callable) -> None:
     function(torch, backward).apply(torch.ones(3, requires_grad=True)).sum().backward()
 
 
-def set_attribute(thing: Any, name: str, value: Any) -> None:
-    setattr(thing, name, value)
-
-
-def leaf(torch: Any, *shape: int) -> Any:
-    return torch.ones(*shape or (2,), requires_grad=True)
-
-
 def multi(torch: Any) -> Any:
     return torch.ones(2, 3, requires_grad=True).unbind()[0].add_(1)
 
@@ -254,6 +283,9 @@ GRADIENTS = [
      AttributeError),
     ("no_grad of a value", lambda torch: torch.set_grad_enabled("yes"), TypeError),
     ("set_ data", lambda torch: set_attribute(leaf(torch), "data", [1.0]), TypeError),
+    ("data of integers", lambda torch: set_attribute(leaf(torch), "data", torch.ones(3).long()), RuntimeError),
+    ("func.grad of many", lambda torch: torch.func.grad(lambda x: x * 2)(torch.ones(2)), RuntimeError),
+    ("jvp's tangent", lambda torch: torch.func.jvp(lambda x: x * 2, (torch.ones(2),), (torch.ones(3),)), RuntimeError, LOOSE),
 ]
 
 
@@ -314,155 +346,26 @@ MODULES = [
     ("clip of no tensors", lambda torch: torch.nn.utils.clip_grad_norm_([1.0], 1.0), AttributeError, LOOSE),
     ("init of a vector", lambda torch: torch.nn.init.xavier_uniform_(torch.ones(2)), ValueError),
     ("gain", lambda torch: torch.nn.init.calculate_gain("gelu"), ValueError),
+    ("Hardtanh", lambda torch: torch.nn.Hardtanh(2.0, 1.0), AssertionError),
+    ("padding mask", lambda torch: torch.nn.MultiheadAttention(4, 2)(*[torch.ones(3, 2, 4)] * 3,
+                                                                     key_padding_mask=torch.ones(3, 2)), AssertionError, LOOSE),
+    ("groups", lambda torch: torch.nn.Conv2d(3, 4, 3, groups=2), ValueError),
+    ("padding same", lambda torch: torch.nn.Conv2d(3, 4, 3, padding="same", stride=2), ValueError),
+    ("heads", lambda torch: torch.nn.MultiheadAttention(5, 2), AssertionError),
+    ("dropout's p", lambda torch: torch.nn.Dropout(1.5), ValueError),
+    ("padding_idx", lambda torch: torch.nn.Embedding(3, 2, padding_idx=5), AssertionError),
+    ("hidden state", lambda torch: torch.nn.GRU(2, 3)(torch.ones(5, 1, 2), torch.ones(1, 1, 4)), RuntimeError),
+    ("a class in Sequential", lambda torch: torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.ReLU), TypeError),
+    ("too many inputs", lambda torch: torch.nn.Linear(1, 1)(torch.ones(1), torch.ones(1)), TypeError, LOOSE),
+    ("ModuleList called", lambda torch: torch.nn.ModuleList([torch.nn.Linear(1, 1)])(torch.ones(1)), NotImplementedError),
+    ("index of a module", lambda torch: torch.nn.Linear(1, 1)[0], TypeError),
+    ("parameter of integers", lambda torch: torch.nn.Parameter(torch.ones(2).long()), RuntimeError),
+    ("optimizer's state loaded", lambda torch: torch.nn.Linear(2, 2).load_state_dict(sgd(torch).state_dict()), RuntimeError),
+    ("a path loaded", lambda torch: torch.nn.Linear(2, 2).load_state_dict("a.pt"), TypeError),
+    ("None for a tensor", lambda torch: torch.nn.Linear(2, 2)(None), TypeError),
+    ("an array for a tensor", lambda torch: torch.nn.Linear(2, 2)(np.ones((1, 2))), TypeError),
 ]
 
-
-def weights(torch: Any) -> list:
-    return [torch.nn.Parameter(torch.ones(2))]
-
-
-def sgd(torch: Any, **options: Any) -> Any:
-    return torch.optim.SGD(weights(torch), lr=0.1, **options)
-
-
-def stepped(scheduler: Any, times: int) -> None:
-    for _ in range(times):
-        scheduler.optimizer.step()
-        scheduler.step()
-
-
-OPTIMIZERS = [
-    ("no parameters", lambda torch: torch.optim.SGD([], lr=0.1), ValueError),
-    ("a tensor", lambda torch: torch.optim.SGD(torch.nn.Parameter(torch.ones(2)), lr=0.1), TypeError),
-    ("a number", lambda torch: torch.optim.SGD([1.0], lr=0.1), TypeError),
-    ("a module", lambda torch: torch.optim.SGD(torch.nn.Linear(1, 1), lr=0.1), TypeError),
-    ("a result", lambda torch: torch.optim.SGD([weights(torch)[0] * 2], lr=0.1), ValueError),
-    ("negative lr", lambda torch: torch.optim.Adam(weights(torch), lr=-1.0), ValueError),
-    ("betas", lambda torch: torch.optim.Adam(weights(torch), betas=(0.9, 1.0)), ValueError),
-    ("eps", lambda torch: torch.optim.Adam(weights(torch), eps=-1.0), ValueError),
-    ("momentum", lambda torch: sgd(torch, momentum=-1.0), ValueError),
-    ("nesterov", lambda torch: sgd(torch, nesterov=True), ValueError),
-    ("weight_decay", lambda torch: sgd(torch, weight_decay=-1.0), ValueError),
-    ("keyword", lambda torch: torch.optim.Adam(weights(torch), learning_rate=0.1), TypeError),
-    ("parameter in two groups",
-     lambda torch: (lambda w: torch.optim.SGD([{"params": w}, {"params": w}], lr=0.1))(weights(torch)), ValueError),
-    ("LBFGS without closure", lambda torch: torch.optim.LBFGS(weights(torch)).step(), TypeError, "closure", LOOSE),
-    ("state of other groups",
-     lambda torch: sgd(torch).load_state_dict({"state": {}, "param_groups": []}), ValueError),
-    ("state of other parameters",
-     lambda torch: sgd(torch).load_state_dict({"state": {}, "param_groups": [{"params": [0, 1]}]}), ValueError),
-    ("group not a dict", lambda torch: sgd(torch).add_param_group([1]), TypeError),
-    ("not an optimizer", lambda torch: torch.optim.lr_scheduler.StepLR(1, 2), TypeError),
-    ("last_epoch", lambda torch: torch.optim.lr_scheduler.StepLR(sgd(torch), 2, last_epoch=3), KeyError),
-    ("lambdas", lambda torch: torch.optim.lr_scheduler.LambdaLR(sgd(torch), [len, len]), ValueError),
-    ("plateau's factor", lambda torch: torch.optim.lr_scheduler.ReduceLROnPlateau(sgd(torch), factor=1.5), ValueError),
-    ("plateau's mode", lambda torch: torch.optim.lr_scheduler.ReduceLROnPlateau(sgd(torch), mode="up"), ValueError),
-    ("plateau without metrics", lambda torch: torch.optim.lr_scheduler.ReduceLROnPlateau(sgd(torch)).step(), TypeError),
-    ("OneCycleLR's steps", lambda torch: torch.optim.lr_scheduler.OneCycleLR(sgd(torch), 0.1), ValueError),
-    ("OneCycleLR too far",
-     lambda torch: stepped(torch.optim.lr_scheduler.OneCycleLR(sgd(torch, momentum=0.9), 0.1, total_steps=3), 4),
-     ValueError),
-    ("T_0", lambda torch: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(sgd(torch), 0), ValueError),
-    ("no schedulers", lambda torch: torch.optim.lr_scheduler.SequentialLR(sgd(torch), [], []), ValueError),
-]
-
-
-def loss(torch: Any, name: str, *shapes: Any, **options: Any) -> Any:
-    return getattr(torch.nn, name)(**options)(*[torch.ones(*shape) for shape in shapes])
-
-
-def cross_entropy(torch: Any, classes: list, *size: int, **options: Any) -> Any:
-    return torch.nn.functional.cross_entropy(torch.ones(*size), torch.tensor(classes), **options)
-
-
-LOSSES = [
-    ("cross_entropy's batch", lambda torch: cross_entropy(torch, [0, 1, 1], 2, 3), ValueError),
-    ("cross_entropy's class", lambda torch: cross_entropy(torch, [0, 3], 2, 3), IndexError),
-    ("cross_entropy's dtype", lambda torch: cross_entropy(torch, [0.0, 1.0], 2, 3), RuntimeError),
-    ("cross_entropy of columns", lambda torch: cross_entropy(torch, [[0], [1]], 2, 3), RuntimeError),
-    ("cross_entropy's weight", lambda torch: cross_entropy(torch, [0, 1], 2, 3, weight=torch.ones(2)), RuntimeError),
-    ("cross_entropy's reduction", lambda torch: cross_entropy(torch, [0, 1], 2, 3, reduction="avg"), ValueError),
-    ("cross_entropy's smoothing", lambda torch: cross_entropy(torch, [0, 1], 2, 3, label_smoothing=2.0), RuntimeError),
-    ("nll_loss", lambda torch: torch.nn.NLLLoss()(torch.ones(2, 3), torch.tensor([1])), ValueError),
-    ("bce's shape", lambda torch: loss(torch, "BCELoss", (2,), (2, 1)), ValueError),
-    ("bce's range", lambda torch: torch.nn.BCELoss()(torch.tensor([1.5]), torch.ones(1)), RuntimeError),
-    ("bce's logits", lambda torch: loss(torch, "BCEWithLogitsLoss", (2,), (2, 1)), ValueError),
-    ("bce of integers", lambda torch: torch.nn.BCELoss()(torch.ones(2), torch.tensor([1, 0])), RuntimeError),
-    ("mse", lambda torch: loss(torch, "MSELoss", (2,), (3,)), RuntimeError),
-    ("l1's reduction", lambda torch: loss(torch, "L1Loss", (2,), (2,), reduction="avg"), ValueError),
-    ("huber's delta", lambda torch: loss(torch, "HuberLoss", (2,), (2,), delta=0), RuntimeError),
-    ("cosine", lambda torch: loss(torch, "CosineEmbeddingLoss", (2, 3), (2, 3), (2, 2)), RuntimeError),
-    ("size_average", lambda torch: torch.nn.MSELoss(average=True), TypeError),
-]
-
-
-class Numbers:
-    """A map-style dataset of what it was given."""
-
-    def __init__(self, *items: Any) -> None:
-        self.items = items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.items[index]
-
-
-def loader(torch: Any, *items: Any, **options: Any) -> Any:
-    return torch.utils.data.DataLoader(Numbers(*items or (1, 2)), **options)
-
-
-def stream(torch: Any, **options: Any) -> Any:
-    kind = type("Stream", (torch.utils.data.IterableDataset,), {"__iter__": lambda self: iter([1])})
-    return torch.utils.data.DataLoader(kind(), **options)
-
-
-DATA = [
-    ("batch_size 0", lambda torch: loader(torch, batch_size=0), ValueError),
-    ("num_workers", lambda torch: loader(torch, num_workers=-1), ValueError),
-    ("timeout", lambda torch: loader(torch, timeout=-1), ValueError),
-    ("prefetch_factor", lambda torch: loader(torch, prefetch_factor=2), ValueError),
-    ("persistent_workers", lambda torch: loader(torch, persistent_workers=True), ValueError),
-    ("shuffle and sampler", lambda torch: loader(torch, shuffle=True, sampler=[0]), ValueError),
-    ("batch_sampler and batch_size", lambda torch: loader(torch, batch_sampler=[[0]], batch_size=2), ValueError),
-    ("shuffle a stream", lambda torch: stream(torch, shuffle=True), ValueError),
-    ("length of a stream", lambda torch: len(stream(torch)), TypeError),
-    ("keyword", lambda torch: loader(torch, batchsize=2), TypeError),
-    ("attribute after init", lambda torch: set_attribute(loader(torch), "batch_size", 2), ValueError),
-    ("samples of several sizes",
-     lambda torch: list(loader(torch, torch.ones(2), torch.ones(3), batch_size=2)), RuntimeError),
-    ("samples of no known class", lambda torch: list(loader(torch, object(), object(), batch_size=2)), TypeError),
-    ("lists of several lengths", lambda torch: list(loader(torch, [1], [1, 2], batch_size=2)), RuntimeError),
-    ("sampler past the end", lambda torch: list(loader(torch, sampler=[5])), IndexError),
-    ("empty and shuffled", lambda torch: torch.utils.data.RandomSampler(Numbers(), num_samples=0), ValueError),
-    ("TensorDataset", lambda torch: torch.utils.data.TensorDataset(torch.ones(2), torch.ones(3)), AssertionError),
-    ("random_split", lambda torch: torch.utils.data.random_split(Numbers(1, 2), [1, 2]), ValueError),
-    ("random_split's parts", lambda torch: torch.utils.data.random_split(Numbers(1, 2), [0.5, 0.6]), ValueError),
-    ("Dataset", lambda torch: torch.utils.data.Dataset()[0], NotImplementedError),
-    ("weights", lambda torch: torch.utils.data.WeightedRandomSampler([1.0], 0), ValueError),
-]
-
-
-def read(torch: Any, content: bytes, **options: Any) -> Any:
-    return torch.load(io.BytesIO(content), **options)
-
-
-def write_and_read(torch: Any, thing: Any, **options: Any) -> Any:
-    file = io.BytesIO()
-    torch.save(thing, file)
-    return read(torch, file.getvalue(), **options)
-
-
-FILES = [
-    ("no such file", lambda torch: torch.load("no/such/file.pt"), FileNotFoundError, "no/such/file.pt"),
-    ("no such folder", lambda torch: torch.save({}, "no/such/file.pt"), RuntimeError, "no/such", LOOSE),
-    ("empty file", lambda torch: read(torch, b""), EOFError),
-    ("a picture", lambda torch: read(torch, b"\x89PNG\r\n\x1a\n" + bytes(64)), pickle.UnpicklingError, LOOSE),
-    ("a class", lambda torch: read(torch, pickle.dumps({"a": Numbers(1)}, 2)), pickle.UnpicklingError, LOOSE),
-    ("a device", lambda torch: write_and_read(torch, torch.ones(2), map_location="gpu"), RuntimeError, "gpu"),
-    ("save without a file", lambda torch: torch.save({}), TypeError),
-]
 
 NAMES = [
     ("function", lambda torch: torch.zeross(2), AttributeError, "'zeross'"),

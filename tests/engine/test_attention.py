@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -75,8 +77,6 @@ def test_many_heads_equal_one_head_at_a_time():
 def test_errors():
     q, k, v = qkv(engine, 2, 4, 3)
     sdpa = F.scaled_dot_product_attention
-    with pytest.raises(RuntimeError, match="Explicit attn_mask should not be set when is_causal=True"):
-        sdpa(q, k, v, engine.ones(4, 4).bool(), is_causal=True)
     with pytest.raises(RuntimeError, match="same dtype.*float64.*float32"):
         sdpa(q, k.float(), v)
     with pytest.raises(RuntimeError, match="at least 2 dimensional"):
@@ -128,3 +128,12 @@ def test_memory_does_not_grow_with_the_square_of_the_length():
     finally:
         tracemalloc.stop()
     assert peak < 8192 * 8192  # all scores would take four times as many bytes
+
+
+def test_a_mask_and_is_causal_forbid_together():
+    q, k, v = (engine.randn(1, 2, 4, 8) for _ in range(3))
+    mask = engine.rand(4, 4) > 0.3
+    both = mask & engine.ones(4, 4).tril().bool()
+    for given, joined in ((mask, both), (mask.float(), mask.float().masked_fill(engine.ones(4, 4).triu(1).bool(), -math.inf))):
+        expected = F.scaled_dot_product_attention(q, k, v, joined)
+        assert engine.equal(F.scaled_dot_product_attention(q, k, v, given, is_causal=True), expected)
