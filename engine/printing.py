@@ -168,7 +168,9 @@ def _sparse_repr(t: Any) -> str:
     for name, array in (("indices", x.indices), ("values", x.values)):
         note = f", size={array.shape}" if not array.size else ""
         lines.append(f"{name}=tensor({array_text(array, len(f'tensor({name}=tensor('))}{note})")
-    dtype = [] if t.dtype == dtypes.get_default_dtype() else [f"dtype={t.dtype}"]
+    default = dtypes.get_default_dtype()
+    plain = (default, dtypes.int64, dtypes.bool_, default.to_complex())
+    dtype = [] if t.dtype in plain else [f"dtype={t.dtype}"]
     facts = [f"size={tuple(t.shape)}", f"nnz={x.nnz}", *dtype, f"layout={t.layout}"]
     last = ", ".join(facts)
     for note in history:

@@ -143,7 +143,10 @@ class Tensor(PythonProtocols):
 
     def stride(self, dim: int | None = None) -> Any:
         """Steps between neighbours, in elements: all, or of one dimension."""
-        steps = tuple(s // self._array.itemsize for s in self._array.strides)
+        a = self._array
+        steps = tuple(s // a.itemsize for s in a.strides)
+        if 0 in steps and (not a.size or any(not s and n == 1 for s, n in zip(steps, a.shape))):
+            return _row_major_steps(a.shape) if dim is None else _row_major_steps(a.shape)[check_dim(dim, a.ndim)]
         return steps if dim is None else steps[check_dim(dim, len(steps))]
 
     def data_ptr(self) -> int:
@@ -404,6 +407,15 @@ class Tensor(PythonProtocols):
             finally:
                 state.grad = before
             self._node, self._requires_grad = again._node, again._requires_grad
+
+
+def _row_major_steps(shape: tuple) -> tuple:
+    """torch's strides of a contiguous tensor, where NumPy gives zeros: those of empty tensors and of single rows."""
+    steps, step = [], 1
+    for n in reversed(shape):
+        steps.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(steps))
 
 
 def wrap(array: Any, node: Node | None = None, cls: type = Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def _relu_of_others(xp: Any, x: Any) -> Any:
     return _relu(x)
 
 
-RELU.forward = staticmethod(_relu_of_others)  # of every dtype but float32 and float64, which have a shorter path
+RELU.forward = staticmethod(_relu_of_others)  # type: ignore[method-assign] # of every dtype but float32 and float64, which have a shorter path
 
 
 @composite("relu", function=False, method=False, functional=True)

@@ -193,7 +193,10 @@ def apply(card: Any, tensors: Sequence, params: Sequence = ()) -> Any:
     if track and state.grad and card.differentiable:
         return _record(card, tensors, params, out, aux)
     if card.outputs != 1:
-        return tuple([_result(card, tensors, params, o) for o in out])
+        results = tuple([_result(card, tensors, params, o) for o in out])
+        if card.shares:
+            _attach_pieces(card, results, tensors[0], params)
+        return results
     return _result(card, tensors, params, out)
 
 
@@ -293,13 +296,35 @@ def _record_many(card: Any, tensors: Sequence, params: Sequence, node: Any, outs
         made.append(None if o is None else wrap(o, Pick(node, i, o) if float_like else None))
         if card.view and o is not None:
             attach_view(card, made[-1], tensors[0], params)  # type: ignore[arg-type]
-        elif card.shares:
-            made[-1]._vc = tensors[0]._version_counter()  # type: ignore[union-attr]
     if card.keep_output:
         node.out = tuple(outs)
     if state.watched:
         annotate(node)
+    if card.shares:
+        _attach_pieces(card, made, tensors[0], params)
     return tuple(made)
+
+
+class Piece:
+    """One output of a card that gives several views, as the view operator that leads to it."""
+
+    __slots__ = ("card", "index")
+    view, has_aux = True, False
+
+    def __init__(self, card: Any, index: int) -> None:
+        self.card, self.index = card, index
+
+    def forward(self, xp: Any, x: Any, *params: Any) -> Any:
+        outs = self.card.forward(xp, x, *params)
+        return (outs[0] if self.card.has_aux else outs)[self.index]
+
+    def apply(self, t: Tensor, *params: Any) -> Tensor:
+        return self.card.apply(t, *params)[self.index]
+
+
+def _attach_pieces(card: Any, pieces: Sequence, source: Tensor, params: Sequence) -> None:
+    for i, piece in enumerate(pieces):
+        attach_view(Piece(card, i), piece, source, params)
 
 
 def new_node(card: Any, tensors: Sequence) -> Node:

@@ -12,7 +12,7 @@ from ..autograd.graph import Hooks
 from ..autograd.modes import state
 from ..tensor import Tensor, wrap
 from .base import Op, composite, expect_tensor, op, scalar_array
-from .inplace import assign, check_inplace
+from .inplace import assign, check_inplace, store
 
 
 @op("_to_dtype", function=False, method=False, node="ToCopyBackward0")
@@ -428,7 +428,7 @@ def zero_(input: Tensor) -> Tensor:
     if state.grad and input.requires_grad:
         return Tensor.fill_(input, 0)  # type: ignore[attr-defined]
     check_inplace(input)
-    input._array[...] = 0
+    store(input._array, 0, "zero_")
     input._bump("zero_")
     return input
 

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import dtypes
-from ..autograd.graph import Pick
 from ..autograd.modes import state
 from ..tensor import Tensor, wrap
-from .base import CARDS, Op, apply
+from .base import CARDS, apply
 from .casting import casting, without
 
 
@@ -27,7 +26,7 @@ def write_out(out: Tensor, result: Any) -> Any:
     if not dtypes.can_cast(result.dtype, out.dtype):
         raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {out.dtype}")
     if out._array.shape == result._array.shape:
-        _store(out._array, result._array, "out=")
+        store(out._array, result._array, "out=")
     else:
         if out._array.size:
             warnings.warn(f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does "
@@ -91,22 +90,10 @@ def check_inplace(t: Tensor) -> None:
             raise RuntimeError("A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
                                "HINT: create the view with grad mode enabled, or change it under no_grad.")
         base = t._view.base
-        if base._requires_grad:
-            _refuse_one_of_many(base._node)
         if base._requires_grad and base.is_leaf:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-    elif t._requires_grad:
-        _refuse_one_of_many(t._node)
     if t._requires_grad and t.is_leaf:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-
-
-def _refuse_one_of_many(node: Any) -> None:
-    """Pieces of `unbind`, `split` and `chunk` lie in one memory and one node: a change of one would be lost to autograd."""
-    if type(node) is Pick and getattr(node.edges[0], "op", Op).shares:
-        raise RuntimeError(f"Output {node.index} of {node.name()} is a view and is being modified inplace. This view is the "
-                           "output of a function that returns multiple views, which may not be changed in place. HINT: index "
-                           "the tensor, or use the out-of-place form.")
 
 
 def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
@@ -120,7 +107,7 @@ def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
         raise RuntimeError(f"output with shape {list(a.shape)} doesn't match the broadcast shape {list(r.shape)}")
     if state.grad and result._node is not None:
         _keep_old_value(target, result._node)
-    _store(a, r, what)
+    store(a, r, what)
     if state.grad and (result._requires_grad or target._requires_grad):  # no_grad leaves history alone
         if r.dtype is not a.dtype:
             result = CARDS["_to_dtype"].apply(result, a.dtype)
@@ -133,7 +120,8 @@ def assign(target: Tensor, result: Tensor, what: str) -> Tensor:
     return target
 
 
-def _store(a: Any, r: Any, what: str) -> None:
+def store(a: Any, r: Any, what: str) -> None:
+    """Write `r` into the raw array `a`. RuntimeError if its elements share memory, as an expanded tensor's do."""
     try:
         a[...] = r
     except ValueError as error:
@@ -163,6 +151,10 @@ def _keep_old_value(target: Tensor, node: Any) -> None:
 def _continue_from(target: Tensor, result: Tensor) -> None:
     """Give `target` the history of `result`; a view also writes it into the history of its base."""
     node, view = result._node, target._view
+    old = target._node
+    if old is not None and node is not None and old.retain is not None and old.retain() is target:
+        # `.grad` is that of the new value
+        node.retain, node.watched, old.retain = old.retain, True, None
     if view is not None:
         base = view.base
         if base._view is None and (base._requires_grad or result._requires_grad):

@@ -6,7 +6,7 @@ import io
 import pickle
 from typing import Any
 
-from .mistakes_common import LOOSE, set_attribute
+from .tables import LOOSE, set_attribute
 
 
 def weights(torch: Any) -> list:

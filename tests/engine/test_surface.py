@@ -130,3 +130,23 @@ def test_what_torch_removed_is_removed_here():
     for name in ("eig", "lstsq", "solve", "symeig", "matrix_rank"):
         with pytest.raises(RuntimeError, match="torch.linalg"):
             getattr(engine, name)(engine.eye(2))
+
+
+BY_AXIS = dict.fromkeys(("sum", "mean", "max", "min", "argmax", "argmin", "std", "var", "prod", "cumsum", "sort", "median",
+                         "all", "any", "amax", "softmax", "squeeze", "unsqueeze", "logsumexp", "count_nonzero", "unbind",
+                         "diff", "nansum", "cummax"), ())
+BY_AXIS.update(topk=(1,), chunk=(2,), roll=(1,), quantile=(0.5,), kthvalue=(1,))
+
+
+@pytest.mark.parametrize("name", BY_AXIS)
+def test_numpy_names_of_arguments(name):
+    torch = pytest.importorskip("torch")
+    for options in ({"axis": 1}, {"axis": -1, "keepdims": True}):
+        outcomes = []
+        for library in (torch, engine):
+            x = library.arange(6.0).reshape(2, 3)
+            try:
+                outcomes.append(repr(getattr(x, name)(*BY_AXIS[name], **options)))
+            except TypeError as error:
+                outcomes.append(type(error))
+        assert outcomes[0] == outcomes[1]

@@ -1,7 +1,8 @@
-"""What the tables of mistakes share."""
+"""What the tables of mistakes and of views share."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 # A row: what went wrong, the code, the class of the error, and the facts that both messages give.
@@ -16,3 +17,9 @@ def set_attribute(thing: Any, name: str, value: Any) -> None:
 
 def leaf(torch: Any, *shape: int) -> Any:
     return torch.ones(*shape or (2,), requires_grad=True)
+
+
+def counted(torch: Any, *shape: int) -> Any:
+    """A leaf with the elements 1., 2., 3., ..."""
+    shape = shape or (3,)
+    return torch.arange(1.0, 1.0 + math.prod(shape)).reshape(shape).requires_grad_()
