@@ -317,7 +317,8 @@ class Generator(Source):
 
     def binomial(self, count: np.ndarray, prob: np.ndarray) -> np.ndarray:
         """Successes in `count` trials of probability `prob`; the two have one shape, the result has count's dtype."""
-        return self._one_by_one(lambda n, p: rejection.binomial(n, p, self._unit_double), count.dtype, count, prob)
+        kind = count.dtype.type
+        return self._one_by_one(lambda n, p: rejection.binomial(n, p, self._unit_double, kind), count.dtype, count, prob)
 
     def gamma(self, shape: np.ndarray) -> np.ndarray:
         """Gamma variables of rate 1 with these shapes, float64; what depends on the shape is computed in its dtype."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 Source = Callable[[], float]
 
@@ -50,8 +51,11 @@ def _poisson_by_rejection(rate: float, uniform: Source) -> int:
             return k
 
 
-def binomial(count: float, prob: float, uniform: Source) -> float:
-    """Successes in `count` trials: gaps between successes for small means, otherwise Hörmann's BTRS (1993)."""
+def binomial(count: float, prob: float, uniform: Source, kind: Any) -> float:
+    """Successes in `count` trials: gaps between successes for small means, otherwise Hörmann's BTRS (1993).
+
+    Which of them is decided by the mean as the dtype `kind` has it.
+    """
     if math.isnan(prob) or math.isnan(count):
         return math.nan
     if count <= 0 or prob <= 0:
@@ -59,8 +63,8 @@ def binomial(count: float, prob: float, uniform: Source) -> float:
     if prob >= 1:
         return count
     if prob > 0.5:
-        return count - binomial(count, 1 - prob, uniform)
-    if count * prob >= _SMALL_MEAN:
+        return count - binomial(count, 1 - prob, uniform, kind)
+    if kind(count) * kind(prob) >= _SMALL_MEAN:
         return _binomial_by_rejection(count, prob, uniform)
     log_miss, position, successes = math.log1p(-prob), 0.0, 0
     while True:

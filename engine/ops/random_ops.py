@@ -287,8 +287,11 @@ def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Ge
     >>> _ = torch.manual_seed(0); torch.zeros(2).normal_(1, 0.5)
     tensor([1.7705, 0.8533])
     """
-    d = _need_floating(input, "normal_kernel_cpu")
     contiguous = input._array.flags.c_contiguous
+    if input.is_complex():  # real and imaginary parts of half the variance
+        parts = source(generator, input.device).normal((*input.shape, 2), input.dtype.to_real().np, mean, std * 0.5**0.5)
+        return _fill(input, parts.view(input._array.dtype).reshape(input._array.shape), "normal_")
+    d = _need_floating(input, "normal_kernel_cpu")
     return _fill(input, source(generator, input.device).normal(input._array.shape, d, mean, std, contiguous), "normal_")
 
 
@@ -361,6 +364,8 @@ def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -
     >>> torch.zeros(2).geometric_(0.5).shape
     torch.Size([2])
     """
+    if input.dtype is dtypes.bool_:
+        raise NotImplementedError("\"geometric_cpu\" not implemented for 'Bool'")
     return _fill(input, source(generator, input.device).geometric(input._array.shape, input._array.dtype, p), "geometric_")
 
 

@@ -54,9 +54,54 @@ CALLS = (
 )  # fmt: skip
 
 
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+FILLS = ("uniform_(-2, 3)", "normal_(1, 2)", "exponential_(2)", "log_normal_(.5, .3)", "cauchy_(1, 2)", "geometric_(.3)",
+         "bernoulli_(.4)", "random_()", "random_(100)", "random_(5, 50)")
+ENDS = (2, 10, 2**16, 2**28 - 1, 2**28, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 2**62, 2**63 - 1)
+DISTRIBUTIONS = (
+    "Normal(v, v + 1)", "Bernoulli(v / 9)", "Categorical(v)", "OneHotCategorical(v)", "Multinomial(7, v)", "Exponential(v)",
+    "Gamma(v / 3, v)", "Beta(v / 3, v)", "Dirichlet(v)", "StudentT(v)", "Chi2(v)", "Laplace(v, v)", "Cauchy(v, v)",
+    "HalfCauchy(v)", "HalfNormal(v)", "Gumbel(v, v)", "Geometric(v / 9)", "Poisson(v * 5)", "Binomial(10, v / 9)",
+    "NegativeBinomial(5., v / 9)", "Uniform(v, v + 2)", "LogNormal(v, v)", "Pareto(v, v)", "Weibull(v, v)", "VonMises(v, v)",
+    "MultivariateNormal(v, t.eye(3) * 2)", "LowRankMultivariateNormal(v, t.ones(3, 1), v)", "FisherSnedecor(v, v)",
+    "Kumaraswamy(v, v)", "LKJCholesky(3, 1.)", "ContinuousBernoulli(v / 9)", "RelaxedBernoulli(v, v / 9)",
+    "RelaxedOneHotCategorical(v, v)", "LogisticNormal(v, v)", "InverseGamma(v, v)",
+    "MixtureSameFamily(P.Categorical(v), P.Normal(v, v))", "Independent(P.Normal(v, v), 1)",
+)
+GRID = (
+    *[f"t.{name}({n}, dtype=t.{d})" for name in ("rand", "randn") for n in (1, 5, 15, 16, 17, 33, 100) for d in FLOATS],
+    *[f"z({n}).to(t.{d}).{fill}" for fill in FILLS for n in (7, 40) for d in FLOATS],
+    *[f"t.zeros(40, 2, dtype=t.{d}).t()[1].{fill}" for fill in FILLS for d in FLOATS],
+    *[f"z(20).to(t.{d}).{fill}" for fill in ("random_()", "random_(2)", "geometric_(.3)", "bernoulli_(.4)")
+      for d in ("int8", "uint8", "int16", "int32", "int64")],
+    *[f"t.randint({low}, {end}, (9,))" for end in ENDS for low in (0, -5, -(2**40))],
+    *[f"z(9).long().random_({low}, {end})" for end in ENDS for low in (0, -(2**62))],
+    *[f"t.randint(0, 100, (9,), dtype=t.{d})" for d in (*FLOATS, "int8", "int16", "int32")],
+    *[f"t.poisson(t.full((20,), {rate}, dtype=t.{d}))" for rate in (0.5, 9.0, 10.0, 1000.0) for d in ("float32", "float64")],
+    *[f"t.binomial(t.full((20,), {n}.), t.full((20,), {p}))" for n, p in ((5, 0.3), (100, 0.9), (3, 0.0), (1000, 0.01))],
+    *[f"t.multinomial(t.arange(1., 13.).reshape(3, 4).to(t.{d}), {n}, {again})" for d in FLOATS for n in (1, 3)
+      for again in (False, True)],
+    *[f"P.{d}.{how}({size})" for d in DISTRIBUTIONS for how, size in (("sample", ()), ("sample", (20,)))],
+    *[f"P.{d}.rsample((4,))" for d in DISTRIBUTIONS if d[:3] not in ("Ber", "Cat", "One", "Mul", "Geo", "Poi", "Bin", "Neg",
+                                                                       "Von", "LKJ", "Mix")],
+    *[f"F.{name}(t.ones({shape}), {p}, True)" for name, shape in (("dropout", "4, 6"), ("alpha_dropout", "4, 6"), (
+        "feature_alpha_dropout", "4, 6, 3"), ("dropout1d", "3, 4, 5"), ("dropout2d", "3, 4, 5, 2")) for p in (0.0, 0.3, 1.0)],
+    *[f"t.{call}" for call in ("randperm(6, generator=g)", "multinomial(t.ones(4), 2, generator=g)",
+                              "normal(z(3), 1., generator=g)",
+                              "bernoulli(t.full((5,), .5), generator=g)", "poisson(t.full((3,), 3.), generator=g)",
+                              "randint(0, 9, (3,), generator=g)", "binomial(t.full((3,), 5.), t.full((3,), .5), generator=g)")],
+    *[f"z(9).{fill[:-1]}{'' if fill[-2] == '(' else ', '}generator=g), t.rand(1)" for fill in FILLS],
+    "z(20).to(t.complex64).normal_(1, 2)", "[t.randn(5), t.rand(3), t.randn(4), t.randn(20), t.randn(3)]",
+    "[t.randn(3, dtype=t.float64), t.randn(1), t.manual_seed(3).initial_seed(), t.randn(1)]", "t.randn(70003)[-5:]",
+    "[t.rand(2), t.get_rng_state(), t.rand(2), t.set_rng_state(t.Generator().manual_seed(4).get_state()), t.rand(2)]",
+    "list(D.DistributedSampler(range(13), 2, 1))",
+)  # fmt: skip
+
+
 def outcome(lib, call):
     lib.manual_seed(17)
-    names = {"t": lib, "F": lib.nn.functional, "init": lib.nn.init, "D": lib.utils.data, "z": lib.zeros}
+    names = {"t": lib, "F": lib.nn.functional, "init": lib.nn.init, "D": lib.utils.data, "z": lib.zeros,
+             "P": lib.distributions, "v": lib.tensor([1.0, 2.0, 3.0]), "g": lib.Generator().manual_seed(3)}
     return eval(call, names)
 
 
@@ -81,7 +126,7 @@ def oracle():
     return pytest.importorskip("torch")
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", CALLS + GRID)
 def test_random_functions_draw_torchs_numbers(call):
     expected = outcome(oracle(), call)
     same(outcome(engine, call), expected)
