@@ -11,6 +11,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from ._columns import Plan, convolve, gradients, spread
+from ._conv_batched import images_with_weights, weight_gradients
 from ._windows import by_x, key, many, windows_of
 from .base import CARDS, Op, expect_tensor, install, op
 from .casting import casting, lower
@@ -143,6 +144,11 @@ class ConvTranspose(Op):
         yield case(2, (2, 3, 4, 3), (3, 2, 3, 3), padding=1)
         yield case(2, (2, 4, 3, 3), (4, 3, 2, 3), groups=2, stride=(2, 3), output_padding=(1, 2), bias=False)
         yield case(3, (1, 2, 2, 3, 2), (2, 2, 2, 2, 3), stride=2)
+
+
+for _card, _takes_bias in ((Convolution, True), (ConvTranspose, True), (ConvInputGrad, False)):
+    _card.batched = staticmethod(images_with_weights(_card, _takes_bias))
+ConvWeightGrad.batched = staticmethod(weight_gradients(ConvWeightGrad))
 
 
 # -- arguments --------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..batched import Batched, NoRule, promoted
 from ..tensor import Tensor, check_dim
 from .base import Op, composite, expect_tensor, op
 from .indexing import Slice
@@ -231,10 +232,20 @@ class AsStrided(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, size: tuple, stride: tuple, offset: int) -> Any:
+        if isinstance(x, Batched):
+            raise NoRule("vmap: a batch's memory is not that of its samples")
         flat, start = backend.memory_of(x)
         strides = tuple([n * x.itemsize for n in stride])
         out = backend.strided(flat[start + offset :], size, strides)
         return out, (x.shape, tuple([n // x.itemsize for n in x.strides]), start, flat.size)
+
+    @staticmethod
+    def batched(level: Any, x: Any, size: tuple, stride: tuple, offset: int) -> Any:
+        """Every sample in memory of its own: the backward formula counts places in a sample's memory."""
+        parts = [AsStrided.forward(np, np.array(one), size, stride, offset) for one in promoted(x, level).inner]
+        if not parts:
+            return None
+        return Batched(np.stack([out for out, _ in parts]), level), parts[0][1]
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -249,7 +260,10 @@ class AsStrided(Op):
 
     @staticmethod
     def call(input: Tensor, size: Sequence, stride: Sequence, storage_offset: int | None = None) -> Tensor:
-        flat, start = backend.memory_of(expect_tensor(input, "as_strided")._array)
+        own = expect_tensor(input, "as_strided")._array
+        while isinstance(own, Batched):
+            own = np.array(own.inner[0])
+        flat, start = backend.memory_of(own)
         size, stride, offset = tuple(size), tuple(stride), start if storage_offset is None else storage_offset
         if len(size) != len(stride):
             raise RuntimeError(f"mismatch in length of strides and shape: sizes {list(size)}, strides {list(stride)}")

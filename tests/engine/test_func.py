@@ -282,3 +282,24 @@ def test_jacobians_of_a_network() -> None:
         moved[i] += step
         slope = (jacrev(model)(moved).sum(0) - rows.sum(0)) / step
         assert engine.allclose(second[i], slope, atol=1e-5)
+
+
+CONVOLUTIONS = {
+    "conv2d": lambda x, w: engine.nn.functional.conv2d(x, w, stride=2, padding=1, groups=2),
+    "conv_transpose2d": lambda x, w: engine.nn.functional.conv_transpose2d(x, w, stride=2, output_padding=1, groups=2),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("dims", [(0, None), (None, 0), (0, 0)])
+def test_convolutions_of_batches_are_those_of_their_samples(name: str, dims: tuple) -> None:
+    engine.manual_seed(0)
+    convolve = CONVOLUTIONS[name]
+    x, w = engine.randn(3, 2, 4, 5, 5, dtype=engine.float64), engine.randn(3, 4, 2, 3, 3, dtype=engine.float64)
+    gradients = engine.func.grad(lambda x, w: convolve(x, w).pow(3).sum(), (0, 1))
+    given = [t if dim == 0 else t[0] for t, dim in zip((x, w), dims)]
+    singles = [[t[i] if dim == 0 else t for t, dim in zip(given, dims)] for i in range(3)]
+    for fn in (lambda *args: (convolve(*args),), gradients):
+        together = vmap(fn, dims)(*given)
+        for got, *expected in zip(together, *[fn(*single) for single in singles]):
+            assert engine.allclose(got, engine.stack(expected))
