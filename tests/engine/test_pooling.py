@@ -69,7 +69,7 @@ def test_unpool_inverts_pool():
         (lambda x: F.max_pool2d(x, (1, 2, 3)), RuntimeError, "kernel_size"),
         (lambda x: F.avg_pool2d(x, 0), RuntimeError, "kernel size should be greater than zero"),
         (lambda x: F.avg_pool2d(x, 2, divisor_override=0), RuntimeError, "divisor must be not zero"),
-        (lambda x: F.avg_pool2d(x.long(), 2), RuntimeError, "int64"),
+        (lambda x: F.avg_pool2d(x.int(), 2), RuntimeError, "int32"),
         (lambda x: F.adaptive_avg_pool2d(x, (1, 2, 3)), RuntimeError, "output_size must have 2"),
         (lambda x: F.adaptive_max_pool2d(x[0, 0], 2), RuntimeError, "Expected 3D or 4D"),
         (lambda x: F.max_unpool2d(x, engine.zeros(1, 2, 4, 4).long() + 99, 2), RuntimeError, "invalid max index"),
