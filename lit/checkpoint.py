@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import serialization
 from lit.hparams import AttributeDict, storable_hparams
+from lit.lightning_files import FOREIGN
 from lit.migration import VERSION, migrated
 from lit.plugins.io import CheckpointIO, FileCheckpointIO
 from lit.preemption import CHECKPOINT_NAME
@@ -214,14 +215,23 @@ def restore_model_and_callbacks(trainer: Trainer, checkpoint: dict[str, Any]) ->
     module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading)
     if datamodule is not None and type(datamodule).__qualname__ in checkpoint:
         hooks.call_on(datamodule, "load_state_dict", checkpoint[type(datamodule).__qualname__])
-    if "callbacks" not in checkpoint or not _has_our_loop(checkpoint):  # only weights, or a file of Lightning's own
+    if "callbacks" not in checkpoint or not _has_our_loop(checkpoint):  # only weights, or by other software
         return
     states = dict(checkpoint["callbacks"])
     for callback in trainer.callbacks:
         hooks.call_on(callback, "on_load_checkpoint", trainer, module, checkpoint)
     for callback in trainer.callbacks:
         if callback.state_key in states:
-            hooks.call_on(callback, "load_state_dict", states.pop(callback.state_key))
+            try:
+                hooks.call_on(callback, "load_state_dict", states.pop(callback.state_key))
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                if FOREIGN not in checkpoint:
+                    raise
+                warnings.warn(
+                    f"[W128] The checkpoint was written by Lightning, whose {type(callback).__name__} keeps another state than"
+                    f" ours ({type(error).__name__}: {error}): this callback begins anew. HINT: it is all that is left out.",
+                    stacklevel=2,
+                )
     trainer.unclaimed_states = states
     if states:
         warnings.warn(
@@ -248,7 +258,7 @@ def restore_training(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """Optimizers, schedulers, and where the loop was.
 
     Raises:
-        KeyError: the checkpoint holds only weights, or was written by Lightning.
+        KeyError: the checkpoint holds only weights, or was written by other software.
         ValueError: it holds another number of optimizers or schedulers.
     """
     if "optimizer_states" not in checkpoint:
@@ -258,10 +268,9 @@ def restore_training(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         )
     if not _has_our_loop(checkpoint):
         raise KeyError(
-            "Trainer.fit(ckpt_path=...): the checkpoint was written by other software (Lightning"
-            f" {checkpoint.get('pytorch-lightning_version', '?')}): it has no loops.fit_loop.progress and no rng_states of"
-            " this Trainer's kind, so training cannot go on from it. HINT: LightningModule.load_from_checkpoint(path)"
-            " takes its weights and hyper-parameters; then fit without ckpt_path."
+            "Trainer.fit(ckpt_path=...): the checkpoint was written by other software: it does not say where in the training"
+            " it was written (loops.fit_loop), so training cannot go on from it. HINT:"
+            " LightningModule.load_from_checkpoint(path) takes its weights and hyper-parameters; then fit without ckpt_path."
         )
     parts = (
         ("optimizer", checkpoint["optimizer_states"], trainer.optimizers),
@@ -281,7 +290,7 @@ def restore_training(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
 
 
 def _has_our_loop(checkpoint: dict[str, Any]) -> bool:
-    """Whether the state of the loop is of this Trainer's kind; Lightning's own is about loops that are not here."""
+    """Whether the checkpoint says where in the training it was written."""
     return "progress" in checkpoint.get("loops", {}).get("fit_loop", {})
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.serialization import CheckpointError
+from lit.lightning_files import from_lightning, is_lightnings
 
 VERSION = 3
 Checkpoint = dict[str, Any]
 
 
 def migrated(checkpoint: Checkpoint, path: Any) -> Checkpoint:
-    """``checkpoint`` as this version writes it.
+    """``checkpoint`` as this version writes it; of one of Lightning's own, what has a counterpart here.
 
     Raises:
         engine.serialization.CheckpointError: it is of a later version.
@@ -23,8 +24,10 @@ def migrated(checkpoint: Checkpoint, path: Any) -> Checkpoint:
         >>> migrated(old, "old.ckpt")["loops"]["version"] == VERSION
         True
     """
+    if is_lightnings(checkpoint):
+        checkpoint = from_lightning(checkpoint)
     loops = checkpoint.get("loops", {})
-    if "progress" not in loops.get("fit_loop", {}):  # Lightning's own, or weights alone
+    if "progress" not in loops.get("fit_loop", {}):  # by other software
         return checkpoint
     version = loops.get("version", 1)
     if version > VERSION:

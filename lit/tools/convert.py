@@ -13,7 +13,8 @@ from lit.tools.info import kind_of
 
 # What Lightning's loader reads of a checkpoint. The position in the data is ours alone: Lightning has no place for it.
 SHARED_KEYS = ("epoch", "global_step", "pytorch-lightning_version", "state_dict", "optimizer_states", "lr_schedulers",
-               "hparams_name", "hyper_parameters", "datamodule_hparams_name", "datamodule_hyper_parameters")  # fmt: skip
+               "hparams_name", "hyper_parameters", "datamodule_hparams_name", "datamodule_hyper_parameters",
+               "MixedPrecision", "callbacks")  # fmt: skip
 BY_SUFFIX = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch"}
 
 
@@ -70,10 +71,12 @@ def _guess(target: Path, source_kind: str) -> str:
 
 def _for_lightning(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     from lit.checkpoint import LIGHTNING_VERSION
+    from lit.lightning_files import callbacks_for_lightning, loops_for_lightning
 
     kept = {key: _builtin(checkpoint[key]) for key in SHARED_KEYS if key in checkpoint}
     kept.setdefault("pytorch-lightning_version", LIGHTNING_VERSION)
-    return {**kept, "callbacks": {}}
+    callbacks = callbacks_for_lightning(kept.get("callbacks", {}))
+    return {**kept, "callbacks": callbacks, "loops": loops_for_lightning(checkpoint)}
 
 
 def _builtin(value: Any) -> Any:

@@ -81,7 +81,7 @@ def test_lightning_reads_what_we_convert(checkpoint: Path) -> None:
     module = Theirs.load_from_checkpoint("theirs.ckpt")
     expected = engine.load(checkpoint)["state_dict"]["layer.weight"].numpy()
     assert (module.layer.weight.detach().numpy() == expected).all()
-    trainer = lightning.Trainer(max_epochs=1, **QUIET)
+    trainer = lightning.Trainer(max_epochs=3, **QUIET)
     trainer.fit(Theirs(3), torch.utils.data.DataLoader(torch.ones(4, 3), batch_size=2), ckpt_path="theirs.ckpt")
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.125
     lightning_file = Path("from_lightning.ckpt")
