@@ -1,7 +1,8 @@
-"""3 x 3 convolutions by Winograd's F(2 x 2, 3 x 3) in panels of tiles; the algorithm is in engine/ops/_winograd.py.
+"""Convolutions by Winograd's algorithm in panels of tiles; the algorithm is in engine/ops/_winograd.py.
 
-Tiles are 4 x 4 and start at every second row and column, so that they are the windows of a convolution with 4 x 4 kernels and
-stride 2: blocks are laid out as patches.py says, and boxes are as there, with tiles for positions.
+Tiles are the windows of a convolution with a stride: blocks are laid out as patches.py says, and boxes are as there, with tiles
+for positions. `parts` of the taps belong to one channel and make one row of a transformed panel each: one for 3 x 3
+kernels, which have 16 numbers; for 4 x 4 kernels with stride 2, the four halves that a stride tells apart, of 9 numbers.
 """
 
 from __future__ import annotations
@@ -14,15 +15,23 @@ from .layouts import WIDTH, expect, lay, source_runs, store, tap_offsets, turn
 from .moves import LANES, TILE
 from .tiles import (
     gradient_tiles,
+    half_gradient_tiles,
+    half_kernel_tiles,
     input_tiles,
     kernel_gradient_tiles,
     kernel_tiles,
+    mirrored_half_tiles,
     mirrored_kernel_tiles,
     output_tiles,
     output_tiles_within,
+    small_gradient_tiles,
+    small_input_tiles,
+    small_output_tiles,
+    small_output_tiles_within,
 )
 
-CHUNK = 64  # channels multiplied at a time
+CHUNK = 64  # rows multiplied at a time
+PLAIN_STEP = (1, 2, 2)
 ROW = WIDTH + LANES  # floats of a row of transformed tiles: the last move may write too much
 PIXELS = 2 * ROW
 
@@ -46,19 +55,56 @@ def transform_kernels(w, mirrored, first, last, u):  # type: ignore[no-untyped-d
 
 
 @kernel
+def _add_up(totals, first, last):  # type: ignore[no-untyped-def]
+    """Add rows first to last of the other totals to the first."""
+    for i in range(1, len(totals)):
+        for k in range(totals.shape[1]):
+            for row in range(first, last):
+                line, other = totals[0, k, row], totals[i, k, row]
+                for o in range(line.size):
+                    line[o] += other[o]
+
+
+@kernel
 def finish_kernels(totals, c0, c1, gw):  # type: ignore[no-untyped-def]
     """The sum of `totals` (count, 16, C, O), which it changes, as the gradient `gw` (O, C, 3, 3) of channels c0 to c1."""
     for c in range(c0, c1):
-        for k in range(16):
-            line = totals[0, k, c]
-            for i in range(1, len(totals)):
-                other = totals[i, k, c]
-                for o in range(line.size):
-                    line[o] += other[o]
+        _add_up(totals, c, c + 1)
         for j in range(0, len(gw), TILE):
             o = min(j, len(gw) - TILE)
             kernel_gradient_tiles(gw.ctypes.data + o * gw.strides[0] + c * gw.strides[1], gw.strides[0],
                                   totals.ctypes.data + c * totals.strides[2] + 4 * o, totals.strides[1])  # fmt: skip
+
+
+@kernel
+def transform_halves(w, first, last, u):  # type: ignore[no-untyped-def]
+    """Kernels `w` (O, C, 4, 4), of outputs first to last, to `u` (9, O, 4 * C)."""
+    for o in range(first, last):
+        for j in range(0, w.shape[1], 4):
+            c = min(j, w.shape[1] - 4)
+            to, source = u.ctypes.data + o * u.strides[1] + 16 * c, w.ctypes.data + o * w.strides[0] + c * w.strides[1]
+            half_kernel_tiles(to, u.strides[0], source)
+
+
+@kernel
+def transform_mirrored_halves(w, first, last, u):  # type: ignore[no-untyped-def]
+    """Halves of `w` (O, C, 4, 4) turned by 180 degrees, of channels first to last, to `u` (4, 9, C, O)."""
+    for c in range(first, last):
+        for j in range(0, len(w), TILE):
+            o = min(j, len(w) - TILE)
+            to, source = u.ctypes.data + c * u.strides[2] + 4 * o, w.ctypes.data + o * w.strides[0] + c * w.strides[1]
+            mirrored_half_tiles(to, u.strides[0], u.strides[1], source, w.strides[0])
+
+
+@kernel
+def finish_halves(totals, c0, c1, gw):  # type: ignore[no-untyped-def]
+    """The sum of `totals` (count, 9, 4 * C, O), which it changes, as the gradient `gw` (O, C, 4, 4) of channels c0 to c1."""
+    for c in range(c0, c1):
+        _add_up(totals, 4 * c, 4 * c + 4)
+        for j in range(0, len(gw), TILE):
+            o = min(j, len(gw) - TILE)
+            to, source = gw.ctypes.data + o * gw.strides[0] + c * gw.strides[1], totals.ctypes.data + 4 * o
+            half_gradient_tiles(to, gw.strides[0], source + 4 * c * totals.strides[2], totals.strides[2], totals.strides[1])
 
 
 @kernel
@@ -68,111 +114,139 @@ def _sixteen(size):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _transform(laid, offsets, apart, c0, c1, runs, count, v):  # type: ignore[no-untyped-def]
-    """The tiles of a panel, of channels c0 to c1, to rows of ROW in `v` (16, ...)."""
-    for c in range(c0, c1):
-        to, source = v.ctypes.data + 4 * (c - c0) * ROW, laid.ctypes.data + 4 * c * apart
+def _transform(laid, offsets, parts, numbers, apart, c0, c1, runs, count, v):  # type: ignore[no-untyped-def]
+    """The tiles of a panel, of channels c0 to c1, to rows of ROW in `v` (numbers, ...)."""
+    for row in range(parts * (c1 - c0)):
+        c, part = c0 + row // parts, row % parts
+        to, source = v.ctypes.data + 4 * row * ROW, laid.ctypes.data + 4 * c * apart
+        places = offsets.ctypes.data + 8 * part * numbers
         for i in range(count):
             for j in range(0, 4 * runs[i, 5], 4 * LANES):
-                input_tiles(to + 4 * runs[i, 4] + j, v.strides[0], source + 4 * runs[i, 0] + j, offsets.ctypes.data)
+                if numbers == 16:
+                    input_tiles(to + 4 * runs[i, 4] + j, v.strides[0], source + 4 * runs[i, 0] + j, places)
+                else:
+                    small_input_tiles(to + 4 * runs[i, 4] + j, v.strides[0], source + 4 * runs[i, 0] + j, places)
 
 
 @kernel
-def _pixel_runs(tiles, count, p, inner, out, runs):  # type: ignore[no-untyped-def]
-    """Row p of the pixels that runs of tiles are, as runs that `store` takes."""
+def _outputs(m, bias, first, count, runs, cuts, numbers, inner, pixels):  # type: ignore[no-untyped-def]
+    """Two rows of pixels of each of `count` outputs, from the products `m` of a panel."""
+    for o in range(count):
+        shift = bias.ctypes.data + 4 * (first + o)
+        for i in range(cuts):
+            to, source = pixels[0, o].ctypes.data + 8 * runs[i, 4], m.ctypes.data + 4 * (o * ROW + runs[i, 4])
+            for j in range(0, 4 * runs[i, 5], 4 * LANES):
+                if numbers == 16 and inner:
+                    output_tiles_within(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
+                elif numbers == 16:
+                    output_tiles(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
+                elif inner:
+                    small_output_tiles_within(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
+                else:
+                    small_output_tiles(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
+
+
+@kernel
+def _pixel_runs(tiles, count, r, phase, step, inner, out, runs):  # type: ignore[no-untyped-def]
+    """Row r of the pixels that runs of tiles are, as runs that `store` takes: first pixels are at `phase`, `step` apart."""
     copies, found = TILE if inner else 1, 0
     for i in range(count):
         tile, run = tiles[i], runs[found]
-        h, w = 2 * tile[2] + p, 2 * tile[3]
-        if h < out.shape[3]:
+        h, w = phase[0] + step * (2 * tile[2] + r), phase[1] + step * 2 * tile[3]
+        if h < out.shape[3] and w < out.shape[4]:
             run[0] = tile[6] * (out.strides[0] // 4) + h * out.shape[4] + w
-            run[4], run[5] = 2 * tile[4], min(2 * tile[5], (out.shape[4] - w) * copies)
+            run[4], run[5] = 2 * tile[4], min(2 * tile[5], (out.shape[4] - w + step - 1) // step * copies)
             found += 1
     return found
 
 
 @kernel
-def correlate(where, x, u, bias, out, box, low, step, planes, reach, taps):  # type: ignore[no-untyped-def]
-    """The tiles and outputs of a box of the convolution of `x` with kernels that are transformed to `u` (16, O, C)."""
+def correlate(where, x, u, bias, out, box, low, step, planes, reach, taps, phases, out_step):  # type: ignore[no-untyped-def]
+    """The tiles and outputs of a box of a convolution with kernels that are transformed to `u` (phases, numbers, O, rows).
+
+    A phase, whose taps lie one after the other in `taps`, is written from its first pixel on, every `out_step`th.
+    """
     images, first, count = box[1] - box[0], box[10], box[11] - box[10]
-    channels, outputs = x.shape[1], u.shape[1]
-    size, q, total = np.empty(3, np.int64), box[2:8], images
+    channels, numbers, depth = x.shape[1], u.shape[1], u.shape[3]
+    parts, size, q, total = depth // channels, np.empty(3, np.int64), box[2:8], images
     for i in range(3):
         size[i] = q[2 * i + 1] - q[2 * i] + reach[i]
         total *= q[2 * i + 1] - q[2 * i]
     apart = images * size[0] * size[1] * size[2]
-    laid = np.empty(4 * channels * apart + LANES, np.float32)
+    laid = np.empty(planes[1] * planes[2] * channels * apart + LANES, np.float32)
     turned = np.empty(TILE * x.shape[3] * x.shape[4] if box[12] else 0, np.float32)
-    offsets, sources, targets = np.empty(16, np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
-    v, m = _sixteen(min(CHUNK, channels) * ROW), _sixteen(count * ROW)
+    offsets, sources, targets = np.empty(len(taps), np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
+    v, m = _sixteen(min(CHUNK, depth) * ROW), _sixteen(count * ROW)
     pixels = np.empty((2, count, PIXELS), np.float32)
-    tap_offsets(taps, 0, 16, channels, box, size, offsets)
+    tap_offsets(taps, 0, len(taps), channels, box, size, offsets)
     lay(x, box, 0, channels, low, step, planes, size, turned, laid)
     for p in range(0, total, WIDTH):
         width = min(WIDTH, total - p)
         cuts = source_runs(p, width, q, box, size, sources)
-        for r in range(2):
-            expect(first, first + count, targets, _pixel_runs(sources, cuts, r, box[12], out, targets), 1, box, out)
-        for c in range(0, channels, CHUNK):
-            depth = min(CHUNK, channels - c)
-            _transform(laid, offsets, apart, c, c + depth, sources, cuts, v)
-            tile = SMALL // (WIDTH * depth)
-            for k in range(16):
-                for o in range(0, count, tile):
-                    a = u.ctypes.data + 4 * ((k * outputs + first + o) * channels + c)
-                    b, to = v.ctypes.data + k * v.strides[0], m.ctypes.data + k * m.strides[0] + 4 * o * ROW
-                    rows = min(tile, count - o)
-                    if c:
-                        sgemm(where, PLAIN, rows, width, depth, a, channels, b, ROW, to, ROW)
-                    else:
-                        set_sgemm(where, PLAIN, rows, width, depth, a, channels, b, ROW, to, ROW)
-        for o in range(count):
-            shift = bias.ctypes.data + 4 * (first + o)
-            for i in range(cuts):
-                to, source = pixels[0, o].ctypes.data + 8 * sources[i, 4], m.ctypes.data + 4 * (o * ROW + sources[i, 4])
-                for j in range(0, 4 * sources[i, 5], 4 * LANES):
-                    if box[12]:
-                        output_tiles_within(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
-                    else:
-                        output_tiles(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
-        for r in range(2):
-            store(pixels[r], first, targets, _pixel_runs(sources, cuts, r, box[12], out, targets), 1, box, out)
+        for f in range(len(phases)):
+            for r in range(2):
+                rows = _pixel_runs(sources, cuts, r, phases[f], out_step, box[12], out, targets)
+                expect(first, first + count, targets, rows, out_step, box, out)
+            places = offsets[f * parts * numbers :]
+            for d in range(0, depth, CHUNK):
+                c, high = d // parts, min(CHUNK, depth - d)
+                _transform(laid, places, parts, numbers, apart, c, c + high // parts, sources, cuts, v)
+                tile = SMALL // (WIDTH * high)
+                for k in range(numbers):
+                    for o in range(0, count, tile):
+                        a = u.ctypes.data + f * u.strides[0] + k * u.strides[1] + 4 * ((first + o) * depth + d)
+                        b, to = v.ctypes.data + k * v.strides[0], m.ctypes.data + k * m.strides[0] + 4 * o * ROW
+                        if d:
+                            sgemm(where, PLAIN, min(tile, count - o), width, high, a, depth, b, ROW, to, ROW)
+                        else:
+                            set_sgemm(where, PLAIN, min(tile, count - o), width, high, a, depth, b, ROW, to, ROW)
+            _outputs(m, bias, first, count, sources, cuts, numbers, box[12], pixels)
+            for r in range(2):
+                rows = _pixel_runs(sources, cuts, r, phases[f], out_step, box[12], out, targets)
+                store(pixels[r], first, targets, rows, out_step, box, out)
 
 
 @kernel
 def add_weight_gradient(where, g, x, total, box, low, step, planes, reach, taps):  # type: ignore[no-untyped-def]
-    """Add a box's share of the transformed kernels' gradient to `total`, (16, C, O); the box has channels first to last."""
+    """Add a box's share of the transformed kernels' gradient to `total`, (numbers, rows, O), of channels first to last."""
     images, first, count, outputs = box[1] - box[0], box[10], box[11] - box[10], g.shape[1]
+    numbers, depth = total.shape[0], total.shape[1]
+    parts = depth // x.shape[1]
     size, plain, q, positions = np.empty(3, np.int64), np.empty(3, np.int64), box[2:8], images
     for i in range(3):
         plain[i] = q[2 * i + 1] - q[2 * i]
         size[i] = plain[i] + reach[i]
         positions *= plain[i]
     apart, between = images * size[0] * size[1] * size[2], images * plain[0] * plain[1] * plain[2]
-    laid, pixels = np.empty(4 * count * apart + LANES, np.float32), np.empty(4 * outputs * between + LANES, np.float32)
+    laid = np.empty(planes[1] * planes[2] * count * apart + LANES, np.float32)
+    pixels = np.empty(4 * outputs * between + LANES, np.float32)
     larger = max(x.shape[3] * x.shape[4], g.shape[3] * g.shape[4])
     turned = np.empty(TILE * larger if box[12] else 0, np.float32)
-    offsets, sources, targets = np.empty(16, np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
-    panels = (outputs + WIDTH - 1) // WIDTH
-    v, z, parts = _sixteen(count * ROW), _sixteen(panels * WIDTH * WIDTH), np.empty((4, panels, WIDTH, WIDTH), np.float32)
-    tap_offsets(taps, 0, 16, count, box, size, offsets)
+    offsets, sources, targets = np.empty(len(taps), np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
+    panels, rows = (outputs + WIDTH - 1) // WIDTH, parts * count
+    v, z, corners = _sixteen(rows * ROW), _sixteen(panels * WIDTH * WIDTH), np.empty((4, panels, WIDTH, WIDTH), np.float32)
+    tap_offsets(taps, 0, len(taps), count, box, size, offsets)
     lay(x, box, first, first + count, low, step, planes, size, turned, laid)
-    lay(g, box, 0, outputs, (0, 0, 0), step, planes, plain, turned, pixels)
+    lay(g, box, 0, outputs, (0, 0, 0), PLAIN_STEP, PLAIN_STEP, plain, turned, pixels)
     tile = SMALL // (WIDTH * WIDTH)
     for p in range(0, positions, WIDTH):
         width = min(WIDTH, positions - p)
-        _transform(laid, offsets, apart, 0, count, sources, source_runs(p, width, q, box, size, sources), v)
-        runs = source_runs(p, width, q, box, plain, targets)
+        cuts = source_runs(p, width, q, box, size, sources)
+        _transform(laid, offsets, parts, numbers, apart, 0, count, sources, cuts, v)
+        cuts = source_runs(p, width, q, box, plain, targets)
         for k in range(4):
-            turn(pixels.ctypes.data + 4 * k * outputs * between, 4 * between, 0, 1, outputs, targets, runs, WIDTH, parts[k])
+            turn(pixels.ctypes.data + 4 * k * outputs * between, 4 * between, 0, 1, outputs, targets, cuts, WIDTH, corners[k])
         for s in range(panels):
             columns, to = min(WIDTH, outputs - s * WIDTH), z.ctypes.data + 4 * s * WIDTH * WIDTH
-            source = parts[0, s].ctypes.data
+            source = corners[0, s].ctypes.data
             for t in range(0, 4 * width * WIDTH, 4 * WIDTH):
                 for o in range(t, t + 4 * columns, 4 * LANES):
-                    gradient_tiles(to + o, z.strides[0], source + o, parts.strides[0])
-            for k in range(16):
-                for c in range(0, count, tile):
+                    if numbers == 16:
+                        gradient_tiles(to + o, z.strides[0], source + o, corners.strides[0])
+                    else:
+                        small_gradient_tiles(to + o, z.strides[0], source + o, corners.strides[0])
+            for k in range(numbers):
+                for c in range(0, rows, tile):
                     a, b = v.ctypes.data + k * v.strides[0] + 4 * c * ROW, to + k * z.strides[0]
-                    into = total.ctypes.data + 4 * ((k * total.shape[1] + first + c) * outputs + s * WIDTH)
-                    sgemm(where, PLAIN, min(tile, count - c), columns, width, a, ROW, b, WIDTH, into, outputs)
+                    into = total.ctypes.data + k * total.strides[0] + 4 * ((parts * first + c) * outputs + s * WIDTH)
+                    sgemm(where, PLAIN, min(tile, rows - c), columns, width, a, ROW, b, WIDTH, into, outputs)

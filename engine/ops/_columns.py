@@ -39,7 +39,7 @@ class Plan:
         self.widest *= windows.count // max(windows.out[0], 1)  # columns of the largest block
         one_block = len(self.blocks) == 1 and len(self.blocks[0][2]) == 1
         self.work = self.depth * self.outputs * windows.count * self.n  # multiplications
-        self.tiles: Any = _winograd.tiles_of(self)  # of output and input, where Winograd's algorithm applies
+        self.tiles: Any = _winograd.tiles_of(self)  # where Winograd's algorithm applies
         self.planes: Any = _depthwise.planes_of(self)  # if every channel is on its own
         self.is_product = _conv_products.fits(self)
         self.is_whole = _conv_products.is_whole(self)
@@ -105,7 +105,7 @@ def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
         return _conv_products.of_wholes(x, w, b, plan), None
     kernels = _winograd.compiled(x, w, b) if plan.tiles else None
     if kernels:
-        return _winograd.correlate(kernels, x, w, b, plan.tiles[0]), None
+        return _winograd.correlate(kernels, x, w, b, plan.tiles), None
     kernels = None if plan.is_dense else _patches.compiled(plan, x, w, b)
     if kernels:
         return _patches.convolve(kernels, x, w, b, plan), None
@@ -168,8 +168,8 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) 
         return _conv_products.gradients_of_wholes(g, x, w, plan)
     kernels = _winograd.compiled(g, x, w) if plan.tiles else None
     if kernels:
-        gx = None if w is None else _winograd.correlate(kernels, g, w, None, plan.tiles[1], True)
-        return gx, None if x is None else _winograd.weight_gradient(kernels, g, x, plan.tiles[0])
+        gx = None if w is None else _winograd.correlate(kernels, g, w, None, plan.tiles, True)
+        return gx, None if x is None else _winograd.weight_gradient(kernels, g, x, plan.tiles)
     kernels = None if plan.is_dense else _patches.compiled(plan, g, x, w)
     if kernels:
         gx = None if w is None else _patches.input_gradient(kernels, g, w, None, plan)

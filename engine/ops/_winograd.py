@@ -1,8 +1,10 @@
-"""3 x 3 convolutions with stride 1 by Winograd's minimal filtering, F(2 x 2, 3 x 3) of Lavin and Gray 2015.
+"""Convolutions by Winograd's minimal filtering (Lavin and Gray 2015): 3 x 3 with stride 1, and 4 x 4 with stride 2.
 
-The output is cut into tiles of 2 x 2. Input tiles (4 x 4, overlapping) and kernels are transformed into 16 numbers each;
-at each of the 16 positions what is left is a product of matrices over the channels, with 16 multiplications where the
-definition has 36. All factors of the transforms are 0, 1 and 1/2, so that rounding errors stay those of the definition.
+The output is cut into tiles of 2 x 2. Input tiles (4 x 4, overlapping) and kernels of 3 x 3 are transformed into 16 numbers
+each; at each of the 16 positions what is left is a product of matrices over the channels, with 16 multiplications where the
+definition has 36: F(2 x 2, 3 x 3). A 4 x 4 kernel with stride 2 is four kernels of 2 x 2 with stride 1, each on the elements
+of one phase of the stride; F(2 x 2, 2 x 2) needs 9 multiplications for 16. In both all factors of the transforms are 0, 1 and
+1/2, so that rounding errors stay those of the definition.
 
 Tiles are worked on in panels that stay in cache, from the layout of _patches.py. The transforms are compiled
 (engine/fast/winograd.py): as calls of NumPy they cost about what the multiplications save, so that without the extra `fast`
@@ -11,6 +13,9 @@ these convolutions are computed like all others, in _columns.py.
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -23,27 +28,68 @@ from ._patches import LANES, PARTS, SUMS, Correlation, sgemm, spatial
 
 FEWEST_TILES, FEWEST_CHANNELS = 128, 8  # below, transforming costs more than is won
 
-_TAPS = [(a % 2 * 2 + b % 2, 0, a // 2, b // 2) for a in range(4) for b in range(4)]
 
 
-def tiles_of(plan: Any) -> tuple[Correlation, Correlation] | None:
-    """The tiles of a convolution's output and of its input, if this is a convolution that can be computed here."""
+class Tiles:
+    """How a convolution is computed in tiles: tables of both directions, and `halves` if it is 4 x 4 with stride 2."""
+
+    def __init__(self, plan: Any, halves: bool) -> None:
+        self.plan, self.halves = plan, halves
+        self.lows = [low for low, _ in plan.windows.pads]
+        self.inputs = (plan.channels, 1, *plan.windows.spatial)
+        self.outputs = (plan.outputs, 1, *plan.windows.out)
+        self.parts, self.numbers = (4, 9) if halves else (1, 16)
+
+    def _tables(self, taps: list, phases: list, tiles: list, step: int, low: list, out_step: int, back: bool) -> Correlation:
+        source, target = (self.outputs, self.inputs) if back else (self.inputs, self.outputs)
+        steps, extents = (1, step, step), ((0, 1), *[(0, n) for n in tiles])
+        return Correlation(self.plan, taps, phases, low=(0, *low), step=steps, planes=steps, reach=(0, 1, 1),
+                           out_step=(1, out_step, out_step), extents=extents, source=source, target=target)  # fmt: skip
+
+    @functools.cached_property
+    def forward(self) -> Correlation:
+        """Outputs of inputs."""
+        step, side = (4, 3) if self.halves else (2, 4)
+        taps = []
+        for a, b in [(0, 0), (0, 1), (1, 0), (1, 1)][: self.parts]:
+            apart = 2 if self.halves else 1
+            taps += _tile([a + apart * i for i in range(side)], [b + apart * j for j in range(side)], step)
+        return self._tables(taps, [(0, 0)], [-(-n // 2) for n in self.outputs[2:]], step, self.lows, 1, False)
+
+    @functools.cached_property
+    def backward(self) -> Correlation:
+        """Input gradients of output gradients."""
+        sizes = self.inputs[2:]
+        if not self.halves:
+            taps = _tile(range(4), range(4), 2)
+            return self._tables(taps, [(0, 0)], [-(-n // 2) for n in sizes], 2, [2 - low for low in self.lows], 1, True)
+        first = [[max(0, -((rest - low) // 2)) for rest in range(2)] for low in self.lows]  # positions of the phases
+        start = [min(values) for values in first]
+        taps, phases = [], []
+        for a, b in itertools.product(range(2), range(2)):
+            down, right = first[0][a] - start[0], first[1][b] - start[1]
+            taps += _tile(range(down, down + 3), range(right, right + 3), 2)
+            phases.append((a - self.lows[0] + 2 * first[0][a], b - self.lows[1] + 2 * first[1][b]))
+        tiles = [-(-n // 4) for n in sizes]
+        return self._tables(taps, phases, tiles, 2, [1 - s for s in start], 2, True)
+
+
+def _tile(rows: Any, columns: Any, step: int) -> list:
+    """The taps (plane, shifts) of a tile's elements in a layout of that stride."""
+    return [(i % step * step + j % step, 0, i // step, j // step) for i in rows for j in columns]
+
+
+def tiles_of(plan: Any) -> Tiles | None:
+    """The tiles of a convolution that can be computed here, and is worth it."""
     windows = plan.windows
-    if windows.kernel != (3, 3) or windows.stride != (1, 1) or windows.dilation != (1, 1) or plan.groups != 1:
+    kind = (windows.kernel, windows.stride)
+    halves = kind == ((4, 4), (2, 2))
+    if not (halves or kind == ((3, 3), (1, 1))) or windows.dilation != (1, 1) or plan.groups != 1:
         return None
-    few = plan.n * windows.count < 4 * FEWEST_TILES or min(plan.channels, plan.outputs) < FEWEST_CHANNELS
+    few = plan.n * windows.count < 4 * FEWEST_TILES or min(plan.channels, plan.outputs) < (16 if halves else FEWEST_CHANNELS)
     if few or plan.work < LARGE_PRODUCT or any(max(ends) > 2 for ends in windows.pads):
         return None
-    before = tuple([low for low, _ in windows.pads])
-    inputs, outputs = (plan.channels, 1, *windows.spatial), (plan.outputs, 1, *windows.out)
-    return _tiles(plan, inputs, outputs, before), _tiles(plan, outputs, inputs, tuple([2 - low for low in before]))
-
-
-def _tiles(plan: Any, source: tuple, target: tuple, before: tuple) -> Correlation:
-    """The tiles of a `target` of (channels, 1, H, W), which see a `source` after so many rows and columns of zeros."""
-    extents = ((0, 1), *[(0, -(-n // 2)) for n in target[2:]])
-    return Correlation(plan, _TAPS, [], low=(0, *before), step=(1, 2, 2), planes=(1, 2, 2), reach=(0, 1, 1),
-                       out_step=(1, 2, 2), extents=extents, source=source, target=target)  # fmt: skip
+    return Tiles(plan, halves)
 
 
 def compiled(*arrays: Any) -> Any:
@@ -53,39 +99,63 @@ def compiled(*arrays: Any) -> Any:
     return None
 
 
-def correlate(kernels: Any, x: Any, w: Any, bias: Any, tiles: Correlation, mirrored: bool = False) -> Any:
-    """The convolution of (N, C, H, W) with (O, C, 3, 3), plus a bias (O) or None.
-
-    `mirrored`: with (C, O, 3, 3) turned by 180 degrees, which makes an input gradient of an output gradient.
-    """
-    w, where = fast.ready(w), sgemm()
-    outputs, channels = w.shape[:2][::-1] if mirrored else w.shape[:2]
-    u = np.empty((16, outputs, channels), F32)
+def _kernels(kernels: Any, w: Any, tiles: Tiles, back: bool) -> Any:
+    """The transformed kernels, (phases, numbers, outputs, rows)."""
+    w = fast.ready(w)
+    outputs, channels = w.shape[:2][::-1] if back else w.shape[:2]
     rows = spans(outputs, max(1, LARGE // channels))
-    run_blocks(lambda i: kernels.transform_kernels(w, mirrored, rows[i].start, rows[i].stop, u), len(rows), len(rows) > 1)
-    out = np.empty((len(x), outputs, *tiles.target[2:]), F32)
+    phases, parts = (4, 1) if tiles.halves and back else (1, tiles.parts)
+    u = np.empty((phases, tiles.numbers, outputs, parts * channels), F32)
+
+    def run(i: int) -> None:
+        first, last = rows[i].start, rows[i].stop
+        if not tiles.halves:
+            kernels.transform_kernels(w, back, first, last, u[0])
+        elif back:
+            kernels.transform_mirrored_halves(w, first, last, u)
+        else:
+            kernels.transform_halves(w, first, last, u[0])
+
+    run_blocks(run, len(rows), len(rows) > 1)
+    return u
+
+
+def correlate(kernels: Any, x: Any, w: Any, bias: Any, tiles: Tiles, back: bool = False) -> Any:
+    """The convolution of (N, C, H, W) with `w`, plus a bias by output or None.
+
+    `back`: the gradient of the convolution's input from that of its output `x`, plus a bias by channel.
+    """
+    made, where = tiles.backward if back else tiles.forward, sgemm()
+    u = _kernels(kernels, w, tiles, back)
+    outputs = made.target[0]
+    out = np.empty((len(x), outputs, *made.target[2:]), F32)
     x, target = spatial(x), spatial(out)
     shift = np.zeros(outputs, F32) if bias is None else fast.ready(bias)
-    boxes = tiles.boxes(max(1, PARTS // len(tiles.places)), outputs)
-    parallel_for(lambda i: kernels.correlate(where, x, u, shift, target, boxes[i], *tiles.tables), len(boxes))
+    boxes, step = made.boxes(max(1, PARTS // len(made.places)), outputs), made.out_step[2]
+
+    def run(i: int) -> None:
+        kernels.correlate(where, x, u, shift, target, boxes[i], *made.tables, made.phases, step)
+
+    parallel_for(run, len(boxes))
     return out
 
 
-def weight_gradient(kernels: Any, g: Any, x: Any, tiles: Correlation) -> Any:
-    """The gradient (O, C, 3, 3) of the kernels from the output's gradient and the input."""
-    g, x, where = spatial(g), spatial(x), sgemm()
-    outputs, channels, each = g.shape[1], x.shape[1], len(tiles.places)
-    lanes = min(LANES, each, max(1, SUMS // (16 * outputs * channels)))
-    boxes = tiles.boxes(-(-PARTS // lanes), channels)
-    totals = np.zeros((lanes, 16, channels, outputs), F32)
+def weight_gradient(kernels: Any, g: Any, x: Any, tiles: Tiles) -> Any:
+    """The gradient of the kernels from the output's gradient and the input."""
+    g, x, where, made = spatial(g), spatial(x), sgemm(), tiles.forward
+    outputs, channels, each = g.shape[1], x.shape[1], len(made.places)
+    shape = (tiles.numbers, tiles.parts * channels, outputs)
+    lanes = min(LANES, each, max(1, SUMS // math.prod(shape)))
+    boxes = made.boxes(-(-PARTS // lanes), channels)
+    totals = np.zeros((lanes, *shape), F32)
 
     def run(i: int) -> None:
         part, lane = divmod(i, lanes)
         for box in boxes[part * each : (part + 1) * each][lane::lanes]:
-            kernels.add_weight_gradient(where, g, x, totals[lane], box, *tiles.tables)
+            kernels.add_weight_gradient(where, g, x, totals[lane], box, *made.tables)
 
     parallel_for(run, lanes * (len(boxes) // each))
-    gw = np.empty((outputs, channels, 3, 3), F32)
-    rows = spans(channels, max(1, LARGE // outputs))
-    run_blocks(lambda i: kernels.finish_kernels(totals, rows[i].start, rows[i].stop, gw), len(rows), len(rows) > 1)
+    gw = np.empty(tiles.plan.w_shape, F32)
+    rows, finish = spans(channels, max(1, LARGE // outputs)), kernels.finish_halves if tiles.halves else kernels.finish_kernels
+    run_blocks(lambda i: finish(totals, rows[i].start, rows[i].stop, gw), len(rows), len(rows) > 1)
     return gw

@@ -137,32 +137,44 @@ def gradients_of(x, w, b, library, **options):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
-    ("n", "c", "o", "h", "w", "padding"),
-    [(3, 9, 10, 45, 34, 1), (2, 8, 16, 60, 61, 0), (1, 16, 8, 64, 63, 2), (33, 24, 20, 5, 7, 1), (64, 32, 64, 4, 4, (0, 1))],
+    ("n", "c", "o", "h", "w", "options"),
+    [
+        (3, 9, 10, 45, 34, {"padding": 1}),
+        (2, 8, 16, 60, 61, {}),
+        (1, 16, 8, 64, 63, {"padding": 2}),
+        (33, 24, 20, 5, 7, {"padding": 1}),
+        (64, 32, 64, 4, 4, {"padding": (0, 1)}),
+        (9, 16, 20, 16, 15, {"padding": 1, "stride": 2}),
+        (4, 17, 33, 33, 38, {"stride": 2}),
+        (40, 33, 16, 4, 5, {"padding": 1, "stride": 2}),
+        (2, 16, 70, 31, 34, {"padding": (2, 1), "stride": 2}),
+    ],
 )
-def test_winograd_is_as_accurate_as_the_definition(n, c, o, h, w, padding, bias):
+def test_winograd_is_as_accurate_as_the_definition(n, c, o, h, w, options, bias):
     """Compiled kernels beside float64: no farther from it than rounding of a sum of so many products takes one."""
-    random = np.random.default_rng(0)
-    arrays = [random.normal(size=(n, c, h, w)), random.normal(size=(o, c, 3, 3)), random.normal(size=o) if bias else None]
-    exact = gradients_of(*arrays, engine, padding=padding)
+    random, k = np.random.default_rng(0), 4 if "stride" in options else 3
+    arrays = [random.normal(size=(n, c, h, w)), random.normal(size=(o, c, k, k)), random.normal(size=o) if bias else None]
+    exact = gradients_of(*arrays, engine, **options)
     single = [None if a is None else a.astype(np.float32) for a in arrays]
-    got = gradients_of(*single, engine, padding=padding)
+    got = gradients_of(*single, engine, **options)
     with engine.backends.fast.flags(enabled=False):
-        plain = gradients_of(*single, engine, padding=padding)
+        plain = gradients_of(*single, engine, **options)
     for a, b, e in zip(got, plain, exact, strict=True):
         assert a.dtype == np.float32 and a.shape == e.shape
         assert np.sqrt(np.square(a - e).mean()) < 3 * np.sqrt(np.square(b - e).mean()) + 1e-7 * e.std()
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
-    x, w = (np.random.default_rng(i).normal(size=s).astype(np.float32) for i, s in enumerate([(5, 12, 40, 40), (16, 12, 3, 3)]))
+    shapes = [(5, 12, 40, 40), (16, 12, 3, 3), (9, 16, 20, 20), (24, 16, 4, 4)]
+    x, w, *halves = (np.random.default_rng(i).normal(size=s).astype(np.float32) for i, s in enumerate(shapes))
     before = engine.get_num_threads()
     try:
         results = []
         for threads in (1, 2, 3):
             engine.set_num_threads(threads)
             results.append([gradients_of(x, w, None, engine, padding=1), gradients_of(x, w, None, engine, stride=2),
-                            gradients_of(x[:1], w, None, engine, padding=1, dilation=2)])  # fmt: skip
+                            gradients_of(x[:1], w, None, engine, padding=1, dilation=2),
+                            gradients_of(*halves, None, engine, padding=1, stride=2)])  # fmt: skip
     finally:
         engine.set_num_threads(before)
     for other in results[1:]:
