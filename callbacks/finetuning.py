@@ -127,12 +127,12 @@ class BaseFinetuning(Callback):
         """Unfreeze ``modules`` and add their parameters to ``optimizer`` as one group.
 
         Args:
-            lr: learning rate of the group before the division; None: that of the first group.
-            initial_denom_lr: what the learning rate is divided by.
+            lr: learning rate of the group; None: that of the first group divided by ``initial_denom_lr``.
+            initial_denom_lr: see ``lr``.
             train_bn: whether batch norm's parameters are added too.
         """
         BaseFinetuning.make_trainable(modules)
-        rate = (optimizer.param_groups[0]["lr"] if lr is None else lr) / initial_denom_lr
+        rate = optimizer.param_groups[0]["lr"] / initial_denom_lr if lr is None else lr
         params = BaseFinetuning.filter_params(modules, train_bn=train_bn, requires_grad=True)
         new = BaseFinetuning.filter_on_optimizer(optimizer, params)
         if new:
@@ -192,7 +192,7 @@ class BackboneFinetuning(BaseFinetuning):
         backbone_initial_ratio_lr: the backbone's first learning rate as a share of the head's.
         backbone_initial_lr: its first learning rate itself; None takes the share.
         should_align: whether it never rises above the head's.
-        initial_denom_lr: the first learning rate is divided by this.
+        initial_denom_lr: handed on to ``unfreeze_and_add_param_group``, where it is for calls without ``lr``.
         train_bn: whether batch norm is trained while the rest of the backbone is frozen.
         verbose: whether to print both learning rates at every epoch.
         rounding: digits of the printed ones.

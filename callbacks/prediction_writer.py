@@ -77,6 +77,8 @@ class BasePredictionWriter(Callback):
     ) -> None:
         """Write all ``predictions``: a list over batches, or a list of such lists when there are several loaders.
 
+        ``batch_indices`` is always a list over the loaders, of lists over batches.
+
         Raises:
             NotImplementedError: the subclass does not override it.
         """

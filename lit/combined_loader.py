@@ -140,6 +140,8 @@ class CombinedLoader:
         if saved is not None:
             for one, state in zip(self._passes, saved, strict=True):
                 one.load_state_dict(state)
+        for one in self._passes:  # all before the first batch: each draws its seed now, in this order
+            one.begin()
         start = max((one.total for one in self._passes), default=0)
         numbered = enumerate(self._together(), start)
         return ((unflatten(self.iterables, iter(values)), batch_idx, 0) for batch_idx, values in numbered)
@@ -205,15 +207,19 @@ class Pass:
         self.count = 0
         self._iterator: Iterator[Any] | None = None
 
+    def begin(self) -> Iterator[Any]:
+        """The iterator over the loader, made now if there is none yet."""
+        if self._iterator is None:
+            self._iterator = iter(self.loader)
+        return self._iterator
+
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
         if self.count >= self.limit:
             raise StopIteration
-        if self._iterator is None:
-            self._iterator = iter(self.loader)
-        value = next(self._iterator)
+        value = next(self.begin())
         self.count += 1
         self.total += 1
         return value

@@ -421,12 +421,11 @@ class PredictionLoop(_Loop):
 
     @property
     def epoch_batch_indices(self) -> list[Any]:
-        """``batch_indices`` of every kept batch, in the shape of ``predictions``."""
-        found = [
+        """``batch_indices`` of every kept batch: a list over the loaders, of one if there is one, of lists over batches."""
+        return [
             [self.batch_indices(batch_idx, dataloader_idx) for batch_idx in range(len(kept))]
             for dataloader_idx, kept in enumerate(self._kept)
         ]
-        return found[0] if len(found) == 1 else found
 
     def run(self) -> list[Any] | None:
         """The predictions of all batches: a list, or a list per loader when there are several."""

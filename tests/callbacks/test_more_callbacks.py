@@ -200,7 +200,7 @@ def test_the_backbone_joins_with_a_rising_learning_rate() -> None:
     )
     trainer.fit(model, loader())
     assert seen == [
-        ([0.1], True), ([0.1, 0.001], False), ([0.1, 0.02], False), ([0.1, 0.04], False), ([0.1, 0.08], False)
+        ([0.1], True), ([0.1, 0.01], False), ([0.1, 0.02], False), ([0.1, 0.04], False), ([0.1, 0.08], False)
     ]  # fmt: skip
 
 
@@ -249,6 +249,12 @@ def test_predictions_are_written_by_batch_and_by_epoch() -> None:
         (2, [0, 1], 0, 0), (1, [2], 1, 0), (2, None, 0, 1), ([[2, 1], [2]], [[[0, 1], [2]], [None]])
     ]  # fmt: skip
     assert trainer.predict_loop.predictions == []
+
+    class AtTheEnd(pl.callbacks.BasePredictionWriter):
+        def write_on_epoch_end(self, trainer: Any, pl_module: Any, predictions: Any, batch_indices: Any) -> None:
+            assert [len(p) for p in predictions] == [2, 1] and batch_indices == [[[0, 1], [2]]]  # as Lightning nests them
+
+    quiet_trainer(callbacks=AtTheEnd("epoch")).predict(Predicts(), loaders[0], return_predictions=False)
     with pytest.raises(pl.MisconfigurationException, match="write_interval='step'"):
         pl.callbacks.BasePredictionWriter("step")  # type: ignore[arg-type]
 

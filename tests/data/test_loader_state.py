@@ -172,3 +172,25 @@ def test_a_copied_loader_begins_anew() -> None:
     epoch = iter(loader)
     next(epoch)
     assert copy.deepcopy(loader).state_dict()["epoch"] is None
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_two_shuffled_loaders_side_by_side_go_on(taken: int) -> None:
+    """Both draw their seeds, then both their orders: the second loader's seed lies between the first one's draws."""
+
+    def loaders() -> tuple[DataLoader, DataLoader]:
+        return DataLoader(engine.arange(10), 2, shuffle=True), DataLoader(engine.arange(14), 2, shuffle=True)
+
+    engine.manual_seed(0)
+    first, second = loaders()
+    pairs = zip(first, second)
+    for _ in range(taken):
+        next(pairs)
+    states = first.state_dict(), second.state_dict(), engine.get_rng_state()
+    rest = [[x.tolist() for x in pair] for pair in pairs]
+    engine.manual_seed(1)
+    again = loaders()
+    for loader, state in zip(again, states):
+        loader.load_state_dict(state)
+    engine.set_rng_state(states[2])
+    assert [[x.tolist() for x in pair] for pair in zip(*again)] == rest and len(rest) == 5 - taken

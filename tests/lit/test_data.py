@@ -191,3 +191,17 @@ def test_any_structure_is_moved() -> None:
 
 def test_objects_with_to_are_moved() -> None:
     assert move_data_to_device([HasTo()], "cpu")[0].where == "cpu"
+
+
+@pytest.mark.parametrize("mode", ["min_size", "max_size", "max_size_cycle"])
+def test_loaders_draw_their_seeds_before_the_first_batch(mode):
+    """As Lightning's: first every loader's own seed, then every sampler's, so that shuffled batches come in its order."""
+
+    def shuffled(size):
+        return DataLoader(torch.arange(size), batch_size=2, shuffle=True)
+
+    torch.manual_seed(0)
+    together = [[part.tolist() for part in batch] for batch, _, _ in CombinedLoader([shuffled(4), shuffled(4)], mode)]
+    torch.manual_seed(0)
+    first, second = iter(shuffled(4)), iter(shuffled(4))
+    assert together == [[a.tolist(), b.tolist()] for a, b in zip(first, second)]

@@ -152,6 +152,8 @@ class DataLoader(Generic[T_co]):
         else:
             indices = iter(self._index_sampler)
             draw_seed(self.generator)  # not needed without workers, but torch draws it: what follows must be the same
+            if not isinstance(self.sampler, SequentialSampler):
+                indices = self._beginning.watched(indices, epoch)
             if epoch is not None and epoch["dataset"] is not None:
                 self.dataset.load_state_dict(epoch["dataset"])  # type: ignore[attr-defined]
             fetch = make_fetch(self.dataset, self._auto_collation, self.collate_fn, self.drop_last)

@@ -32,11 +32,32 @@ class Beginning:
     def __init__(self, loader: DataLoader) -> None:
         self._streams = Streams()
         self._own = sources_state(loader)
+        self._at_first_index: State | None = None
         self._saved: State | None = None
+
+    def watched(self, indices: Iterator[Any], epoch: State | None) -> Iterator[Any]:
+        """`indices`, whose first one is drawn with the streams as they were then, when `epoch` is taken up again.
+
+        A sampler draws its numbers with the first index. Between the beginning and that others may have drawn: a second
+        loader, in a program that reads two of them side by side.
+        """
+        before = Streams()
+
+        def drawn() -> Iterator[Iterator[Any]]:
+            self._at_first_index = None if epoch is None else epoch["beginning"].get("at_first_index")
+            if self._at_first_index is not None:
+                Streams.from_state_dict(self._at_first_index).restore()
+            elif (now := Streams()) != before:
+                self._at_first_index, self._saved = now.state_dict(), None
+            yield indices
+
+        return chain.from_iterable(drawn())
 
     def state_dict(self) -> State:
         if self._saved is None:  # an epoch has one beginning, and many checkpoints
             self._saved = {"streams": self._streams.state_dict(), **self._own}
+            if self._at_first_index is not None:
+                self._saved["at_first_index"] = self._at_first_index
         return self._saved
 
 
