@@ -20,6 +20,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -209,6 +210,41 @@ def _cpu_function() -> Callable[[], int]:
     return function or _unknown
 
 
+class _Flag:
+    """Waiting that keeps the processor awake: a spin lock of the C library, used as a signal. Does nothing where there is none.
+
+    A thread that sleeps wakes up 25 microseconds late, or more on a virtual machine whose processor was given back meanwhile.
+    The interpreter is not held while spinning.
+    """
+
+    __slots__ = ("_lock", "_memory", "_trylock", "_unlock")
+
+    def __init__(self) -> None:
+        import ctypes
+
+        library = ctypes.CDLL(None) if os.name == "posix" else None
+        names = ("pthread_spin_init", "pthread_spin_lock", "pthread_spin_trylock", "pthread_spin_unlock")
+        functions: list[Any] = [getattr(library, name, None) for name in names]
+        self._lock: Callable = _unknown
+        self._trylock = self._unlock = self._lock
+        self._memory = ctypes.c_int(0)
+        if all(functions):
+            where = ctypes.byref(self._memory)
+            functions[0](where, 0)
+            self._lock, self._trylock, self._unlock = [partial(function, where) for function in functions[1:]]
+
+    def lower(self) -> None:
+        """Make `wait` wait."""
+        self._trylock()
+
+    def wait(self) -> None:
+        self._lock()
+
+    def hoist(self) -> None:
+        """End the waiting."""
+        self._unlock()
+
+
 class _Member(threading.Thread):
     """A thread that sleeps until it is given a job. `begin` and `done` are locks used as signals."""
 
@@ -216,7 +252,8 @@ class _Member(threading.Thread):
         super().__init__(name=f"litengine-{number}", daemon=True)  # must not keep the interpreter from exiting
         self.number = number
         self.job: _Job | None = None
-        self.cpu, self.last_cpu = cpu, -1
+        self.cpu, self.last_cpu, self.working_on = cpu, -1, -1
+        self.finished = _Flag()
         self.begin, self.done = threading.Lock(), threading.Lock()
         self.begin.acquire()
         self.done.acquire()
@@ -228,10 +265,12 @@ class _Member(threading.Thread):
             job = self.job
             if job is None:
                 return
+            self.working_on = self.cpu()
             job.work(self.number)
             self.last_cpu = self.cpu()
             self.job = job = None  # the arrays of a finished kernel are not ours to keep
             self.done.release()
+            self.finished.hoist()
 
 
 class _Crew:
@@ -267,26 +306,31 @@ class _Crew:
         helpers = self.members[:wanted]
         self._spread(helpers)
         for member in helpers:
-            member.job = job
+            member.job, member.working_on = job, -1
+            member.finished.lower()
             member.begin.release()
         job.work(0)
         for member in helpers:
             if member.begin.acquire(blocking=False):  # it has not even woken up: nothing to wait for
                 member.job = None
+                member.last_cpu = self.cpu()  # most likely it was to wake up here, where we were busy
             else:
-                self._wait(member, job)
+                self._wait(member, job, self.cpu())
         if job.error is not None:
             raise job.error
 
     @staticmethod
-    def _wait(member: _Member, job: _Job) -> None:
+    def _wait(member: _Member, job: _Job, here: int) -> None:
         """Wait for a member even through Ctrl-C: it may still be writing into arrays that the caller would free."""
+        spin = -1 != member.working_on != here  # otherwise it could not run while we spin
         while True:
             try:
+                if spin:
+                    member.finished.wait()
                 member.done.acquire()
                 return
             except BaseException as error:  # raised when the last member is done
-                job.error = job.error or error
+                job.error, spin = job.error or error, False
 
     def dismiss(self) -> None:
         """End the threads."""

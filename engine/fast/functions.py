@@ -42,6 +42,7 @@ _LOG2E, _LN2_HIGH, _LN2_LOW = F(1.44269504088896341), F(0.693359375), F(-2.12194
 _E0, _E1, _E2 = F(1.9875691500e-4), F(1.3981999507e-3), F(8.3334519073e-3)
 _E3, _E4, _E5 = F(4.1665795894e-2), F(1.6666665459e-1), F(5.0000001201e-1)
 _EXP_LOW, _EXP_HIGH = F(-104.0), F(89.0)  # below: 0; above: infinity
+_EXPM1_LOW = F(-26.0)  # below: -1
 _SHIFT, _BIAS = INT(23), INT(127)
 
 
@@ -58,6 +59,18 @@ def exp(x):  # type: ignore[no-untyped-def]
     power = bits_of(shifted) - bits_of(_ROUND)
     half = power >> INT(1)
     return y * float_of((half + _BIAS) << _SHIFT) * float_of((power - half + _BIAS) << _SHIFT)
+
+
+@inline
+def expm1(x):  # type: ignore[no-untyped-def]
+    """exp(x) - 1 for x up to 0 and a little above: with 2**n taken off at the end, so that small x keep their digits."""
+    x = _EXPM1_LOW if x < _EXPM1_LOW else x
+    shifted = x * _LOG2E + _ROUND
+    n = shifted - _ROUND
+    r = x - n * _LN2_HIGH - n * _LN2_LOW
+    p = ((((_E0 * r + _E1) * r + _E2) * r + _E3) * r + _E4) * r + _E5
+    power = float_of((bits_of(shifted) - bits_of(_ROUND) + _BIAS) << _SHIFT)
+    return (p * (r * r) + r) * power + (power - ONE)
 
 
 @inline

@@ -19,12 +19,14 @@ from ..memory import empty
 from ..pool import LARGE, blas_limit, map_blocks, parallel_for, spans
 
 ndarray = np.ndarray
+_add_reduce: Any = np.add.reduce
+_BOOL = np.dtype(np.bool_)
 
 # Elements per block. A thread must ask for the interpreter after every ufunc, and two that ask often wait for each other: with
 # blocks of 2**15 elements, which would fit the second-level cache best, two threads were slower than one.
 COMPILED = 1 << 14  # from here on a kernel of engine/fast beats the overhead of several ufuncs; threads pay from LARGE on
 CHAIN = 1 << 18  # of a chain of ufuncs
-SINGLE = 1 << 18  # of one ufunc
+SINGLE = 1 << 19  # of one ufunc or kernel: there is nothing to keep in cache
 
 # Products of (m, k) and (k, n), by m * k * n.
 QUIET = 1 << 18  # OpenBLAS uses one thread up to here
@@ -62,21 +64,65 @@ def pointwise(fn: Callable, *arrays: Any, longest: int = 0) -> Any:
 def _flat_blocks(fn: Callable, arrays: list, blocks: list[slice], shape: tuple) -> Any:
     """The array of `shape` whose elements `fn` makes: not a view of a flat one, which a leaf would copy to keep as gradient."""
 
-    def part(i: int) -> list:
-        return [a[blocks[i]] if type(a) is ndarray and a.ndim else a for a in arrays]
+    def part(block: slice) -> list:
+        return [a[block] if type(a) is ndarray and a.ndim else a for a in arrays]
 
-    head = fn(*part(0))  # also says which dtype comes out
-    whole = empty(shape, head.dtype)
+    whole = empty(shape, fn(*part(slice(0))).dtype)
     flat = whole.reshape(-1)
+    parallel_for(_into(fn, part, flat, blocks), len(blocks))
+    return whole
+
+
+def _into(fn: Callable, part: Callable, out: Any, blocks: list[slice]) -> Callable[[int], None]:
+    """The work of one block: `fn` of its parts, written to its place in `out`."""
+    if isinstance(fn, np.ufunc):
+        return lambda i: fn(*part(blocks[i]), out=out[blocks[i]])
 
     def run(i: int) -> None:
-        if isinstance(fn, np.ufunc) and i:
-            fn(*part(i), out=flat[blocks[i]])
-        else:
-            flat[blocks[i]] = fn(*part(i)) if i else head
+        out[blocks[i]] = fn(*part(blocks[i]))
 
-    parallel_for(run, len(blocks))
-    return whole
+    return run
+
+
+def write(ufunc: Any, out: Any, *others: Any) -> None:
+    """`ufunc(out, *others, out=out)`; large arrays of one shape in blocks."""
+    if not is_large(out) or not all(a.flags.c_contiguous and (a is out or a.shape == out.shape or not a.ndim)
+                                    for a in (out, *others) if type(a) is ndarray):
+        ufunc(out, *others, out=out)
+        return
+    flat = [a.reshape(-1) if type(a) is ndarray and a.ndim else a for a in (out, *others)]
+    blocks = row_blocks(out.size, 1, SINGLE)
+    parallel_for(_into(ufunc, lambda block: [a[block] if type(a) is ndarray and a.ndim else a for a in flat], flat[0], blocks),
+                 len(blocks))
+
+
+BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
+
+
+def select(mask: Any, a: Any, b: Any) -> Any:
+    """`np.where(mask, a, b)`. Large ones of float32 and float64 compiled, or by masking bits: NumPy's branches at every
+    element, which takes ten times as long where the processor cannot guess the mask."""
+    d = a.dtype if type(a) is ndarray else None
+    if d not in BITS or type(b) is not ndarray or b.dtype is not d or type(mask) is not ndarray or mask.size < COMPILED:
+        return np.where(mask, a, b)
+    if a.shape == b.shape == mask.shape:
+        found = elements("where", a, b, mask)
+    elif not b.ndim and a.shape == mask.shape:
+        found = elements("keep", a, mask, params=(b,))
+    elif not a.ndim and b.shape == mask.shape:
+        found = elements("drop", b, mask, params=(a,))
+    else:
+        return np.where(mask, a, b)
+    return pointwise(_select_bits, mask, a, b) if found is None else found
+
+
+def _select_bits(mask: Any, a: Any, b: Any) -> Any:
+    bits = BITS[a.dtype]
+    keep = mask.astype(bits)
+    np.negative(keep, keep)  # all bits set where the mask is True
+    keep &= a.view(bits) ^ b.view(bits)
+    keep ^= b.view(bits)
+    return keep.view(a.dtype)
 
 
 def along(fn: Callable, dim: int, *arrays: Any) -> Any:
@@ -122,20 +168,17 @@ def by_rows(fn: Callable, arrays: Sequence, longest: int = 0, split: Sequence[bo
     def part(block: slice) -> list:
         return [a[block] if s else a for a, s in zip(arrays, split)]
 
+    if isinstance(fn, np.ufunc):
+        out = empty(shape, fn(*part(slice(0))).dtype)
+        parallel_for(_into(fn, part, out, blocks), len(blocks))
+        return out
     head = fn(*part(blocks[0]))  # also says which dtypes and shapes come out
     many = type(head) is tuple
     outs = [empty((rows, *h.shape[1:]), h.dtype) for h in (head if many else (head,))]
-    in_place = isinstance(fn, np.ufunc)
 
     def run(i: int) -> None:
         block = blocks[i]
-        if i == 0:
-            results = head
-        elif in_place:
-            fn(*part(block), out=outs[0][block])
-            return
-        else:
-            results = fn(*part(block))
+        results = fn(*part(block)) if i else head
         for out, result in zip(outs, results if many else (results,)):
             out[block] = result
 
@@ -175,10 +218,12 @@ def lines(name: str, fn: Callable, dim: int, *arrays: Any) -> Any:
 
 
 def elements(name: str, *arrays: Any, params: tuple = ()) -> Any:
-    """An array like the first, made by the kernel `elements.<name>` from large arrays of one shape; None where it does not
-    apply. `params` are numbers."""
+    """An array like the first, made by the kernel `elements.<name>` from large arrays of one shape, float32 (or masks where
+    the kernel takes some); None where it does not apply. `params` are numbers."""
     first = arrays[0]
-    if first.size < COMPILED or not fast.fits(*arrays) or any(a.shape != first.shape for a in arrays):
+    if first.size < COMPILED or any(a.shape != first.shape for a in arrays):
+        return None
+    if not fast.fits(*[a for a in arrays if a.dtype is not _BOOL]):
         return None
     kernels = fast.kernels("elements")
     if kernels is None:
@@ -186,10 +231,47 @@ def elements(name: str, *arrays: Any, params: tuple = ()) -> Any:
     kernel = getattr(kernels, name)
     out = empty(first.shape, first.dtype)
     flat = [a.reshape(-1) for a in (*arrays, out)]
-    blocks = row_blocks(first.size, 1)
+    blocks = row_blocks(first.size, 1, SINGLE)
     numbers = [np.float32(p) for p in params]
     parallel_for(lambda i: kernel(*[a[blocks[i]] for a in flat], *numbers), len(blocks))
     return out
+
+
+# -- sums -------------------------------------------------------------------------------------------------------------
+
+
+def sum_over(x: Any, axes: tuple | None, keepdim: bool, fn: Callable | None = None, *others: Any) -> Any:
+    """The sum over `axes` (None: all) of `x`, or of `fn(x, *others)` with others that broadcast; large ones in blocks."""
+    if not is_large(x) or x.dtype.kind not in "fc":
+        return _add_reduce(x if fn is None else fn(x, *others), axes, None, None, keepdim)
+    axes = tuple(range(x.ndim)) if axes is None else axes
+    rows = x.shape[0]
+    if len(axes) == x.ndim and x.flags.c_contiguous and all(o.size == 1 for o in others):
+        x, rows = x.reshape(-1), x.size
+        whole: Any = np.array(_sum_of_blocks(x, (0,), False, fn, [o.reshape(()) for o in others], row_blocks(rows, 1)))
+        return whole.reshape((1,) * len(axes)) if keepdim else whole
+    blocks = row_blocks(rows, x.size // rows)
+    if len(blocks) < 2:
+        return _add_reduce(x if fn is None else fn(x, *others), axes, None, None, keepdim)
+    if 0 in axes:
+        return _sum_of_blocks(x, axes, keepdim, fn, others, blocks)
+    parts = map_blocks(_summing(x, axes, keepdim, fn, others, blocks), len(blocks))
+    return np.concatenate(parts)
+
+
+def _summing(x: Any, axes: tuple, keepdim: bool, fn: Callable | None, others: Sequence, blocks: list[slice]) -> Callable:
+    def run(i: int) -> Any:
+        part = x[blocks[i]]
+        if fn is not None:
+            part = fn(part, *[o[blocks[i]] if o.ndim == x.ndim and len(o) == len(x) else o for o in others])
+        return _add_reduce(part, axes, None, None, keepdim)
+
+    return run
+
+
+def _sum_of_blocks(x: Any, axes: tuple, keepdim: bool, fn: Callable | None, others: Sequence, blocks: list[slice]) -> Any:
+    parts = map_blocks(_summing(x, axes, keepdim, fn, others, blocks), len(blocks))
+    return np.add.reduce(parts, 0) if len(parts) > 1 else parts[0]
 
 
 # -- products of matrices ---------------------------------------------------------------------------------------------
@@ -299,8 +381,4 @@ def _product_of_batches(a: Any, b: Any) -> Any:
 
 def column_sums(rows: Any) -> Any:
     """The sums over the first dimension of a matrix."""
-    if not is_large(rows):
-        return np.add.reduce(rows, 0) if type(rows) is ndarray else rows.sum(axis=0)
-    blocks = row_blocks(*rows.shape)
-    parts = map_blocks(lambda i: np.add.reduce(rows[blocks[i]], 0), len(blocks))
-    return np.add.reduce(parts, 0) if len(parts) > 1 else parts[0]
+    return sum_over(rows, (0,), False) if type(rows) is ndarray else rows.sum(axis=0)

@@ -77,7 +77,7 @@ _GELU = row("gelu", _gelu, _gelu_grad, compiled=True)
 _GELU_TANH = row("gelu_tanh", _gelu_tanh, _gelu_tanh_grad, node="GeluBackward0", compiled=True)
 _SILU = row("silu", lambda xp, x: x * _sigmoid(x), _silu_grad, compiled=True)
 _SOFTPLUS = row("softplus", _softplus, _softplus_grad, compiled=True)
-_MISH = row("mish", lambda xp, x: x * xp.tanh(_log1p_exp(x)), _mish_grad)
+_MISH = row("mish", lambda xp, x: x * xp.tanh(_log1p_exp(x)), _mish_grad, compiled=True)
 _LOGSIGMOID = row("log_sigmoid", lambda xp, x: xp.minimum(x, 0) - xp.log1p(xp.exp(-abs(x))),
                   lambda xp, g, x: g * xp.sigmoid(-x), node="LogSigmoidBackward0", compiled=True)
 

@@ -289,8 +289,11 @@ for _name, _fn in (("add", add), ("sub", sub), ("div", div)):
     install(_fn, _name, *_aliases, inplace=True)
 install(rsub, "rsub")
 install(DIV.call, "true_divide", inplace=True, doc=DIV.__doc__)
-for _card, _what in ((ADD, "add_"), (SUB, "sub_"), (MUL, "mul_"), (DIV, "div_")):
-    setattr(Tensor, f"__i{'truediv' if _what == 'div_' else _what[:-1]}__", inplace_function(_card, _what))
+for _card, _fn, _names in ((ADD, add, ("add_", "__iadd__")), (SUB, sub, ("sub_", "subtract_", "__isub__")),
+                           (MUL, MUL.call, ("mul_", "__imul__")), (DIV, div, ("div_", "divide_", "__itruediv__"))):
+    _changed = inplace_function(_card, _names[0], _fn)
+    for _name in _names:
+        setattr(Tensor, _name, _changed)
 
 
 def _dunder(call: Any, swap: bool = False) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..tensor import Tensor, wrap
+from ._blocked import select
 from .base import F32, F64, Op, apply, composite, expect_tensor, install, op
 from .inplace import with_out, write_out
 from .pointwise import _NUMBERS, _binary_slow, explain_broadcast
@@ -106,12 +107,12 @@ class Where(Op):
 
     @staticmethod
     def forward(xp: Any, c: Any, x: Any, y: Any) -> Any:
-        return xp.where(c, x, y)
+        return select(c, x, y) if xp is np else xp.where(c, x, y)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         c, needs = s.inputs[0], s.needs
-        return None, (xp.where(c, g, 0) if needs[1] else None), (xp.where(c, 0, g) if needs[2] else None)
+        return None, (xp._zero_where(g, ~c) if needs[1] else None), (xp._zero_where(g, c) if needs[2] else None)
 
     @staticmethod
     def call(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:

@@ -13,6 +13,7 @@ from .. import backend, random
 from ..devices import device_of
 from ..rng import assign_in_memory_order
 from ..tensor import Tensor
+from ._blocked import elements, is_large, pointwise
 from .base import Op, composite, expect_tensor, install, op
 from .inplace import assign, check_inplace
 from .samples import samples_for
@@ -42,7 +43,14 @@ class Dropout(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, mask: Any, scale: float, dropped: float | None, kept: float | None) -> Any:
-        out = x * (mask * x.dtype.type(scale))
+        if dropped is None and type(x) is np.ndarray:
+            out = elements("scale_kept", x, mask, params=(scale,))
+            if out is not None:
+                return out
+        if is_large(x):
+            out = pointwise(lambda x, mask: x * (mask * x.dtype.type(scale)), x, mask)
+        else:
+            out = x * (mask * x.dtype.type(scale))
         if dropped is not None:
             out += xp.where(mask, x.dtype.type(kept), x.dtype.type(dropped))
         return out

@@ -130,7 +130,7 @@ unary("reciprocal", ufunc=np.reciprocal, keep="y", domain=(0.4, 2.0),
 >>> torch.reciprocal(torch.tensor([2., 4.]))
 tensor([0.5000, 0.2500])
 """)
-unary("sigmoid", ufunc=_sigmoid, keep="y", functional=True, compiled=True,
+unary("sigmoid", ufunc=_sigmoid, keep="y", functional=True, compiled="both",
       grad=lambda xp, g, x, y: g * xp.conj((1 - y) * y), doc="""
 1 / (1 + exp(-x)) of each element.
 
@@ -190,7 +190,7 @@ The hyperbolic cosine of each element.
 >>> torch.cosh(torch.tensor([0., 1.]))
 tensor([1.0000, 1.5431])
 """)
-unary("tanh", ufunc=np.tanh, keep="y", functional=True, compiled=True,
+unary("tanh", ufunc=np.tanh, keep="y", functional=True, compiled="backward",
       grad=lambda xp, g, x, y: g * xp.conj(1 - y * y), doc="""
 The hyperbolic tangent of each element.
 
@@ -239,7 +239,8 @@ tensor([1.0000, 0.6366])
 
 # -- signs and rounding ------------------------------------------------------------------------------------------------
 
-unary("abs", "absolute", ufunc=np.abs, keep="x", to_float=False, grad=lambda xp, g, x, y: g * xp.sgn(x), doc="""
+unary("abs", "absolute", ufunc=np.abs, keep="x", to_float=False, compiled="backward",
+      grad=lambda xp, g, x, y: g * xp.sgn(x), doc="""
 The absolute value of each element; the modulus of complex ones.
 
 >>> torch.abs(torch.tensor([-1., 2.]))

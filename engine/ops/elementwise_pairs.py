@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from .. import backend
 from ..dtypes import as_dtype, complex128, float64, result_dtype
 from ..tensor import Tensor, wrap
+from ._blocked import elements, is_large, pointwise
 from .base import CARDS, Op, apply, composite, expect_tensor, op, scalar_array
 from .inplace import assign, check_inplace, write_out
 from .pointwise import binary, explain_broadcast
@@ -228,6 +230,10 @@ class ClampScalar(Op):
     def forward(xp: Any, x: Any, lo: Any, hi: Any) -> Any:
         if x.dtype.kind == "u":  # negative limits wrap around, as in torch
             lo, hi = (v if v is None else scalar_array(v, x.dtype) for v in (lo, hi))
+        if is_large(x) and x.dtype.kind == "f" and not any(type(v) is np.ndarray for v in (lo, hi)):
+            # NumPy's `maximum` with one number is three times slower than its `clip`
+            edges = [x.dtype.type(v) for v in (-math.inf if lo is None else lo, math.inf if hi is None else hi)]
+            return pointwise(lambda x: np.clip(x, *edges), x)
         if lo is not None:
             x = xp.maximum(x, lo)
         return x if hi is None else xp.minimum(x, hi)
@@ -235,6 +241,10 @@ class ClampScalar(Op):
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, (lo, hi) = s.inputs[0], s.params
+        if type(g) is np.ndarray:
+            gx = elements("clamp_backward", g, x, params=(-math.inf if lo is None else lo, math.inf if hi is None else hi))
+            if gx is not None:
+                return (gx,)
         if lo is None:
             return (xp.where(x <= hi, g, 0),)
         return (xp.where(x >= lo if hi is None else (x >= lo) & (x <= hi), g, 0),)

@@ -17,7 +17,7 @@ from ..autograd.graph import Version, next_seq
 from ..autograd.modes import state
 from ..pool import LARGE
 from ..tensor import Tensor, wrap
-from ._blocked import SINGLE, elements, is_large, pointwise
+from ._blocked import COMPILED, SINGLE, elements, is_large, pointwise, write
 from .applying import annotate
 from .base import F32, F64, Op, apply, expect_tensor, install, op
 from .inplace import check_inplace, write_out
@@ -68,10 +68,11 @@ class Binary(Op):
 
 def unary(name: str, *aliases: str, ufunc: Callable, grad: Any = None, keep: str = "", to_float: bool = True,
           doc: str, domain: tuple[float, float] = (-2.0, 2.0), inplace: bool = True, functional: bool = False,
-          differentiable: bool = True, node: str = "", compiled: bool = False) -> type[Unary]:
+          differentiable: bool = True, node: str = "", compiled: str = "") -> type[Unary]:
     """Register a one-input row. `keep`: letters of what `grad` needs, of "x" (input) and "y" (output).
 
-    `compiled`: `engine/fast/elements.py` has a kernel `<name>_backward` of the gradient and what is kept.
+    `compiled`: "backward" if `engine/fast/elements.py` has a kernel `<name>_backward` of the gradient and what is kept,
+    "both" if it has one of the forward, too.
     """
     body: dict[str, Any] = {
         "__doc__": doc, "ufunc": staticmethod(ufunc), "grad": staticmethod(grad) if grad else None, "domain": domain,
@@ -82,7 +83,7 @@ def unary(name: str, *aliases: str, ufunc: Callable, grad: Any = None, keep: str
     }
     card: Any = type("".join(p.capitalize() for p in name.split("_")), (Unary,), body)
     op(name, node=node)(card)
-    card.call = _unary_function(card)
+    card.call = _unary_function(card, compiled == "both")
     install(card.call, name, *aliases, functional=functional, doc=doc)
     if inplace:
         _install_inplace(card, (name, *aliases), functional)
@@ -100,9 +101,18 @@ def _unary_backward(grad: Any, keeps_input: bool, kernel: str) -> Callable:
     return backward
 
 
-def _unary_function(card: Any) -> Callable:
+def _large_unary(name: str, ufunc: Callable, compiled: bool) -> Callable:
+    def large(a: Any) -> Any:
+        y = elements(name, a) if compiled else None
+        return pointwise(ufunc, a, longest=SINGLE) if y is None else y
+
+    return large
+
+
+def _unary_function(card: Any, compiled: bool) -> Callable:
     ufunc, node_type, keeps_x, keeps_y, records = card.ufunc, card.Node, bool(card.keep), card.keep_output, card.differentiable
     name = card.name
+    limit, large = COMPILED if compiled else LARGE, _large_unary(name, ufunc, compiled)
 
     def call(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         if not isinstance(input, Tensor):
@@ -116,7 +126,7 @@ def _unary_function(card: Any) -> Callable:
             input._sync()
         quiet = hush()
         try:
-            y = ufunc(a) if a.size < LARGE else pointwise(ufunc, a, longest=SINGLE)
+            y = ufunc(a) if a.size < limit else large(a)
         finally:
             unhush(quiet)
         t = _new(Tensor)
@@ -249,9 +259,6 @@ def _binary_function(card: Any, quiet: bool, dunder: bool) -> Callable:
     return call
 
 
-
-
-
 def _keep_pair(node: Any, a: Tensor | None, b: Any, np_dtype: Any) -> None:
     """Keep a binary operator's inputs (a Python scalar as a 0-d tensor) with their versions."""
     if b is not None and not isinstance(b, Tensor):
@@ -309,11 +316,12 @@ def _install_inplace(card: Any, names: tuple, functional: bool) -> None:
         install(inplace, name + "_", functional=functional, doc=doc)
 
 
-def inplace_function(card: Any, what: str) -> Callable:
-    """The in-place form: with a graph as for every operator; without one the ufunc writes straight into the tensor."""
+def inplace_function(card: Any, what: str, call: Callable | None = None) -> Callable:
+    """The in-place form: with a graph as for every operator; without one the ufunc writes straight into the tensor.
+    `call` is the public function where that is more than the card's."""
     from .inplace import inplace_form
 
-    recorded, ufunc = inplace_form(card.call, what[:-1]), card.ufunc
+    recorded, ufunc = inplace_form(call or card.call, what[:-1]), card.ufunc
 
     def inplace(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         other = args[0] if len(args) == 1 and not kwargs else None
@@ -325,6 +333,7 @@ def inplace_function(card: Any, what: str) -> Callable:
                 return _write_ufunc(input, a, other, ufunc, what, recorded)
         return recorded(input, *args, **kwargs)
 
+    inplace.__name__, inplace.__doc__ = what, recorded.__doc__
     return inplace
 
 
@@ -335,7 +344,9 @@ def _write_ufunc(input: Tensor, a: Any, other: Any, ufunc: Any, what: str, recor
     check_inplace(input)
     quiet = hush()
     try:
-        if b is None:
+        if a.size >= LARGE:
+            write(ufunc, a, *(() if b is None else (b,)))
+        elif b is None:
             ufunc(a, out=a)
         else:
             ufunc(a, b, out=a)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..pool import LARGE
 from ..tensor import Tensor, check_dim
+from ._blocked import sum_over
 from .applying import row_major
 from .base import Op, expect_tensor, op
 from .inplace import write_out
@@ -71,6 +73,8 @@ _add_reduce: Any = np.add.reduce
 def add_up(xp: Any, x: Any, axes: Any, keepdim: bool, np_dtype: Any = None) -> Any:
     """The sum; NumPy's ufunc is called directly because `ndarray.sum` spends longer on its way there than on small arrays."""
     if xp is np:
+        if x.size >= LARGE and np_dtype is None:
+            return sum_over(x, axes if axes is None or type(axes) is tuple else (axes,), keepdim)
         return _add_reduce(x, axes, np_dtype, None, keepdim)
     return x.sum(axis=axes, keepdims=keepdim, dtype=np_dtype)
 

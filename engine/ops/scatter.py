@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend, dtypes
 from ..tensor import Tensor, check_dim, wrap
+from ._blocked import select
 from .applying import row_major
 from .base import FUNCTIONS, Op, composite, op
 from .casting import casting, widest
@@ -328,13 +329,13 @@ class MaskedFill(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, value: Any, mask: Any) -> Any:
-        return row_major(xp, xp.where(mask, value.astype(x.dtype), x)), mask
+        value = value.astype(x.dtype)
+        return row_major(xp, select(mask, value, x) if xp is np else xp.where(mask, value, x)), mask
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         mask = s.aux
-        zero = g * 0
-        return (xp.where(mask, zero, g) if s.needs[0] else None), (xp.where(mask, g, zero) if s.needs[1] else None)
+        return (xp._zero_where(g, mask) if s.needs[0] else None), (xp._zero_where(g, ~mask) if s.needs[1] else None)
 
     @staticmethod
     def call(input: Tensor, mask: Tensor, value: Any) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor, check_dim, wrap
+from ._blocked import is_large, pointwise, sum_over
 from .base import CARDS, Op, apply, composite, expect_tensor, op
 from .inplace import with_out, write_out
 from .reductions import add_up, axes_of, check_mean_dtype, count_of, keep_dims
@@ -31,18 +32,28 @@ class Var(Op):
     @staticmethod
     def forward(xp: Any, x: Any, axes: Any, keepdim: bool, correction: float) -> Any:
         n = count_of(x.shape, axes)
-        centred = x - add_up(xp, x, axes, True) / n
-        square = (centred * xp.conj(centred)).real if x.dtype.kind == "c" else centred * centred
         free = max(n - correction, 0)
+        mean = add_up(xp, x, axes, True) / n
+        if is_large(x) and x.dtype.kind == "f":
+            return sum_over(x, axes, keepdim, lambda x, mean: np.square(x - mean), mean) / free, (n, free)
+        centred = x - mean
+        square = (centred * xp.conj(centred)).real if x.dtype.kind == "c" else centred * centred
         return add_up(xp, square, axes, keepdim) / free, (n, free)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, (axes, keepdim, _), (n, free) = s.inputs[0], s.params, s.aux
-        if not keepdim:
-            g = g.reshape(keep_dims(x.shape, axes))
-        centred = x - xp.sum(x, axes, True, None) / n
-        return (centred * g * (2 / free if free else math.inf),)
+        return (_from_mean(xp, x, g, axes, keepdim, n, 2 / free if free else math.inf),)
+
+
+def _from_mean(xp: Any, x: Any, g: Any, axes: Any, keepdim: bool, n: int, factor: float) -> Any:
+    """(x - mean) * g * factor."""
+    if not keepdim:
+        g = g.reshape(keep_dims(x.shape, axes))
+    mean = xp.sum(x, axes, True, None) / n
+    if is_large(x):
+        return pointwise(lambda x, mean, g: (x - mean) * g, x, mean, g * factor)
+    return (x - mean) * g * factor
 
 
 @op("_std", function=False, method=False, node="StdBackward0")
@@ -62,10 +73,7 @@ class Std(Op):
         zero = y == 0
         x, (axes, keepdim, _), (n, free) = s.inputs[0], s.params, s.aux
         g = xp.where(zero, 0, g / xp.where(zero, 1, y))
-        if not keepdim:
-            g = g.reshape(keep_dims(x.shape, axes))
-        centred = x - xp.sum(x, axes, True, None) / n
-        return (centred * g * (1 / free if free else math.inf),)
+        return (_from_mean(xp, x, g, axes, keepdim, n, 1 / free if free else math.inf),)
 
 
 def _spread_arguments(name: str, input: Tensor, dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:

@@ -146,7 +146,8 @@ def test_softmax_keeps_infinities_and_nan():
 
 
 COMPILED = ("log_softmax", "cross_entropy", "layer_norm", "rms_norm", "gelu", "silu", "sigmoid", "tanh", "relu", "soft",
-            "attention", "linear", "dropout", "embedding", "loss", "index", "scatter", "gather", "cum")
+            "attention", "linear", "dropout", "embedding", "loss", "index", "scatter", "gather", "cum", "elu", "hard", "mish",
+            "abs", "where", "masked_fill", "clamp", "var", "std", "sum", "mean")
 CASES = [(f"{name}-{i}", sample) for name, i, sample in all_samples() if any(part in name for part in COMPILED)]
 LEAST = 2  # elements of what counts as large here
 
@@ -179,14 +180,15 @@ def test_kernels_give_what_numpy_gives(sample, monkeypatch):
 
 
 @needs_numba
-@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "log_sigmoid", "softplus", "sigmoid", "tanh", "relu"])
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "log_sigmoid", "softplus", "sigmoid", "tanh", "relu", "mish",
+                                  "elu", "selu", "celu", "leaky_relu", "hardtanh", "relu6", "hardswish", "hardsigmoid", "abs"])
 def test_activations_everywhere(name):
     """Large and small numbers, infinities and NaN, through forward and backward."""
     special = torch.tensor([0.0, -0.0, 1e-30, -1e-30, 1e-38, 30.0, -30.0, 88.7, -88.7, 104.0, -104.0, 1e30, -1e30,
                             float("inf"), -float("inf"), float("nan")])
     x = torch.cat([special, torch.linspace(-12, 12, 1 << 17)])
     apply = {"gelu_tanh": lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
-             "log_sigmoid": torch.nn.functional.logsigmoid}.get(name) or getattr(torch.nn.functional, name)
+             "log_sigmoid": torch.nn.functional.logsigmoid, "abs": torch.abs}.get(name) or getattr(torch.nn.functional, name)
     found = []
     for enabled in (True, False):
         leaf = x.clone().requires_grad_()
@@ -201,7 +203,7 @@ def test_activations_everywhere(name):
 @needs_numba
 def test_every_kernel_is_compiled_once():
     """One signature each: another one would make users wait for the compiler again."""
-    for room in ("rows", "elements", "attention"):
+    for room in ("rows", "elements", "attention", "random"):
         for name, kernel in vars(fast.kernels(room)).items():
             if hasattr(kernel, "signatures") and kernel.__module__.endswith(room):
                 assert len(kernel.signatures) <= 1, (name, kernel.signatures)
