@@ -31,7 +31,7 @@ __all__ = ["LARGE", "blas_limit", "get_num_threads", "in_pieces", "map_blocks", 
            "set_num_threads", "spans"]  # fmt: skip
 
 LARGE = 1 << 16  # elements; below, a plain NumPy call costs less than waking a thread
-PIECE = 1 << 15  # elements that `in_pieces` hands over at once
+PIECE = 1 << 18  # elements that `in_pieces` hands over at once; with fewer, threads wait for the interpreter
 
 _count: int | None = None  # threads per kernel, the caller's among them; None: not asked for yet
 _crew: _Crew | None = None

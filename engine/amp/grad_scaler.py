@@ -8,6 +8,7 @@ from typing import Any
 
 from engine import backend, cuda
 from engine.dtypes import float16, float32
+from engine.pool import in_pieces
 from engine.tensor import Tensor
 
 __all__ = ["GradScaler"]
@@ -119,18 +120,21 @@ class GradScaler:
             raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
         if stage == _STEPPED:
             raise RuntimeError("unscale_() is being called after step().")
-        factor, overflow, found = 1.0 / self._scale, False, False
-        for grad in _gradients(optimizer):
-            if grad.dtype is float16:
-                raise ValueError("Attempting to unscale FP16 gradients.")
-            array = grad._array
-            overflow = not bool(backend.namespace(array).isfinite(array).all()) or overflow
+        grads = list(_gradients(optimizer))
+        if any(grad.dtype is float16 for grad in grads):
+            raise ValueError("Attempting to unscale FP16 gradients.")
+        factor = 1.0 / self._scale
+
+        def unscale(array: Any) -> bool:
+            finite = backend.namespace(array).isfinite(array).all()
             array *= array.dtype.type(factor)
-            grad._bump("unscale_")
-            found = True
+            return bool(finite)
+
         self._stages[id(optimizer)] = _UNSCALED
-        if found:
-            self._overflows[id(optimizer)] = overflow
+        if grads:
+            self._overflows[id(optimizer)] = not all(in_pieces(unscale, [grad._array for grad in grads]))
+        for grad in grads:
+            grad._bump("unscale_")
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """`optimizer.step(*args, **kwargs)`, unless a gradient holds Inf or NaN; unscales first if that was not done.

@@ -57,34 +57,25 @@ def multi_head_attention_forward(
     if not batched:
         query, key, value = with_same_objects(lambda x: x.unsqueeze(1), query, key, value)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
-    length, batch, embed_dim = query.shape
-    if embed_dim != embed_dim_to_check or embed_dim % num_heads != 0:
-        raise AssertionError(
-            f"was expecting embedding dimension of {embed_dim_to_check}, divisible by num_heads {num_heads}, "
-            f"but got {embed_dim}"
-        )
+    _check_width(query, embed_dim_to_check, num_heads)
     if is_causal and attn_mask is None:
         raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
     key_padding_mask = additive_mask(key_padding_mask, "key_padding_mask", query)
     causal_only = is_causal and key_padding_mask is None and not need_weights
     attn_mask = None if causal_only else additive_mask(attn_mask, "attn_mask", query)
-    attn_mask = _with_heads(attn_mask, length, key.shape[0], batch * num_heads)
+    attn_mask = _with_heads(attn_mask, query.shape[0], key.shape[0], query.shape[1], num_heads)
 
     weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else in_proj_weight
-    q, k, v = _project(query, key, value, weights, in_proj_bias)
-    if bias_k is not None and bias_v is not None:
-        k, v = engine.cat([k, bias_k.repeat(1, batch, 1)]), engine.cat([v, bias_v.repeat(1, batch, 1)])
-    q = _split_heads(q, num_heads)
-    k = _split_heads(k, num_heads) if static_k is None else static_k
-    v = _split_heads(v, num_heads) if static_v is None else static_v
-    if add_zero_attn:
-        k, v = (engine.cat([x, x.new_zeros((x.shape[0], 1, x.shape[2]))], dim=1) for x in (k, v))
-    extra = int(bias_k is not None) + int(add_zero_attn)
-    mask = _merge_masks(attn_mask, key_padding_mask, extra, num_heads)
+    stored = with_same_objects(_as_stored, query, key, value)
+    swapped = [x is not given for x, given in zip(stored, (query, key, value))]
+    projected = _project(*stored, weights, in_proj_bias)
+    q, k, v = (_split_heads(x, num_heads, swap) for x, swap in zip(projected, swapped))
+    k, v = _more_keys((k, v), (static_k, static_v), (bias_k, bias_v), add_zero_attn)
+    mask = _merge_masks(attn_mask, key_padding_mask, k.shape[2])
     attend = _attend_with_weights if need_weights else _attend
-    output, attention = attend(q, k, v, mask, dropout_p if training else 0.0, causal_only, num_heads)
-    output = output.transpose(0, 1).reshape(length * batch, embed_dim)
-    output = F.linear(output, out_proj_weight, out_proj_bias).view(length, batch, -1)
+    output, attention = attend(q, k, v, mask, dropout_p if training else 0.0, causal_only)
+    output = F.linear(_beside_each_other(output, swapped[0]), out_proj_weight, out_proj_bias)
+    output = output.transpose(0, 1) if swapped[0] else output
     if attention is not None and average_attn_weights:
         attention = attention.mean(dim=1)
     if batched:
@@ -105,6 +96,14 @@ def additive_mask(mask: Tensor | None, name: str, like: Tensor) -> Tensor | None
     if mask.dtype != engine.bool:
         raise AssertionError(f"only bool and floating types of {name} are supported")
     return engine.zeros(mask.shape, dtype=like.dtype, device=mask.device).masked_fill(mask, -math.inf)
+
+
+def _check_width(query: Tensor, expected: int, num_heads: int) -> None:
+    width = query.shape[-1]
+    if width != expected or width % num_heads != 0:
+        raise AssertionError(
+            f"was expecting embedding dimension of {expected}, divisible by num_heads {num_heads}, but got {width}"
+        )
 
 
 def _check_shapes(
@@ -138,14 +137,20 @@ def _check_shapes(
             raise AssertionError(f"Expected `attn_mask` shape to be {expected} but got {tuple(attn_mask.shape)}")
 
 
-def _with_heads(mask: Tensor | None, length: int, source: int, rows: int) -> Tensor | None:
-    """The attention mask as (1 or N * heads, L, S), checked."""
+def _with_heads(mask: Tensor | None, length: int, source: int, batch: int, num_heads: int) -> Tensor | None:
+    """The attention mask as (L, S) or (N, heads, L, S), checked."""
     if mask is None:
         return None
-    expected = (length, source) if mask.dim() == 2 else (rows, length, source)
+    expected = (length, source) if mask.dim() == 2 else (batch * num_heads, length, source)
     if tuple(mask.shape) != expected:
         raise RuntimeError(f"The shape of the {mask.dim()}D attn_mask is {mask.shape}, but should be {expected}.")
-    return mask.unsqueeze(0) if mask.dim() == 2 else mask
+    return mask if mask.dim() == 2 else mask.view(batch, num_heads, length, source)
+
+
+def _as_stored(x: Tensor) -> Tensor:
+    """(N, L, E) where that is how (L, N, E) lies in memory: all rows are then one matrix."""
+    swapped = x.transpose(0, 1)
+    return swapped if swapped.is_contiguous() and not x.is_contiguous() else x
 
 
 def _project(
@@ -168,46 +173,53 @@ def _project(
     return _project(query, key, value, tuple(weights.chunk(3)), bias)
 
 
-def _split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """(L, N, E) to (N * heads, L, E / heads)."""
-    length, batch, embed_dim = x.shape
-    return x.reshape(length, batch * num_heads, embed_dim // num_heads).transpose(0, 1)
+def _split_heads(x: Tensor, num_heads: int, swapped: bool) -> Tensor:
+    """(L, N, E), or (N, L, E) if `swapped`, to (N, heads, L, E / heads): a view."""
+    heads = x.view(*x.shape[:2], num_heads, -1)
+    return heads.transpose(1, 2) if swapped else heads.permute(1, 2, 0, 3)
 
 
-def _merge_masks(
-    attn_mask: Tensor | None, key_padding_mask: Tensor | None, extra: int, num_heads: int
-) -> Tensor | None:
-    """One additive mask (1 or N * heads, 1 or L, S + extra); the extra keys are open to all."""
-    if extra:
-        attn_mask = None if attn_mask is None else F.pad(attn_mask, (0, extra))
-        key_padding_mask = None if key_padding_mask is None else F.pad(key_padding_mask, (0, extra))
-    if key_padding_mask is None:
-        return attn_mask
-    batch, source = key_padding_mask.shape
-    padding = key_padding_mask.view(batch, 1, 1, source).expand(-1, num_heads, -1, -1)
-    padding = padding.reshape(batch * num_heads, 1, source)
-    return padding if attn_mask is None else attn_mask + padding
+def _beside_each_other(heads: Tensor, swapped: bool) -> Tensor:
+    """What `_split_heads` has split, together again."""
+    x = heads.transpose(1, 2) if swapped else heads.permute(2, 0, 1, 3)
+    return x.reshape(*x.shape[:2], -1)
+
+
+def _more_keys(pair: tuple, static: tuple, learned: tuple, zero: bool) -> list[Tensor]:
+    """Keys and values (N, heads, S, E / heads), taken from elsewhere if they are given, with the extra ones at the end."""
+    made = []
+    for x, given, bias in zip(pair, static, learned):
+        batch, num_heads, _, width = x.shape
+        more = [] if bias is None or None in learned else [bias.view(1, num_heads, 1, width).expand(batch, -1, -1, -1)]
+        if given is not None:
+            x, more = given.view(batch, num_heads, -1, width), []
+        if zero:
+            more.append(x.new_zeros((batch, num_heads, 1, width)))
+        made.append(engine.cat([x, *more], dim=2) if more else x)
+    return made
+
+
+def _merge_masks(attn_mask: Tensor | None, key_padding_mask: Tensor | None, source: int) -> Tensor | None:
+    """One additive mask that broadcasts to (N, heads, L, S); extra keys, beyond the masks, are open to all."""
+    padding = None if key_padding_mask is None else key_padding_mask[:, None, None, :]
+    masks = [mask for mask in (attn_mask, padding) if mask is not None]
+    masks = [mask if mask.shape[-1] == source else F.pad(mask, (0, source - mask.shape[-1])) for mask in masks]
+    return masks[0] + masks[1] if len(masks) == 2 else masks[0] if masks else None
 
 
 def _attend_with_weights(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, causal: bool, num_heads: int
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """Output (N * heads, L, E / heads) and the weights (N, heads, L, S); `causal` has become part of the mask."""
-    q = q * math.sqrt(1.0 / q.shape[-1])
-    scores = engine.bmm(q, k.transpose(-2, -1))
+    """Output (N, heads, L, E / heads) and the weights (N, heads, L, S); `causal` has become part of the mask."""
+    scores = engine.matmul(q * math.sqrt(1.0 / q.shape[-1]), k.transpose(-2, -1))
     attention = F.softmax(scores if mask is None else scores + mask, dim=-1)
     if dropout > 0.0:
         attention = F.dropout(attention, p=dropout)
-    return engine.bmm(attention, v), attention.view(-1, num_heads, *attention.shape[1:])
+    return engine.matmul(attention, v), attention
 
 
 def _attend(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, causal: bool, num_heads: int
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float, causal: bool
 ) -> tuple[Tensor, None]:
-    """Output (N * heads, L, E / heads) by the fused operator, which keeps no weights."""
-    rows, length, head_dim = q.shape
-    q, k, v = (x.view(rows // num_heads, num_heads, x.shape[1], head_dim) for x in (q, k, v))
-    if mask is not None:
-        mask = mask.view(-1, 1 if mask.shape[0] == 1 else num_heads, *mask.shape[1:])
-    output = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal)
-    return output.reshape(rows, length, head_dim), None
+    """Output (N, heads, L, E / heads) by the fused operator, which keeps no weights."""
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal), None

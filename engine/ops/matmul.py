@@ -18,6 +18,7 @@ from .inplace import write_out
 
 _new = object.__new__
 _add = np.add
+_MANY_ROWS = 256  # matrices with fewer are worth copying, if need be, to be multiplied as one
 
 
 def _times(xp: Any, a: Any, b: Any, bias: Any = None) -> Any:
@@ -25,7 +26,7 @@ def _times(xp: Any, a: Any, b: Any, bias: Any = None) -> Any:
     if xp is not np:
         out = xp.matmul(a, b)
         return out if bias is None else xp.add(out, bias, out=out)
-    if b.ndim == 2 and a.ndim > 2 and a.size and a.flags.c_contiguous:
+    if b.ndim == 2 and a.ndim > 2 and a.size and (a.flags.c_contiguous or a.shape[-2] < _MANY_ROWS):
         return product(a.reshape(-1, a.shape[-1]), b, bias).reshape(*a.shape[:-1], b.shape[1])
     return product(a, b, bias)
 
