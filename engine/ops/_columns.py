@@ -16,9 +16,11 @@ import numpy as np
 from ..pool import scratch
 from . import _conv_products, _depthwise, _patches, _winograd
 from ._blocked import LARGE_PRODUCT, product, run_blocks
+from ._wide_products import wide_product
 from ._windows import Windows, windows_of
 
 LANES = 8  # blocks of images that may add to weight gradients at the same time, each into an array of its own
+ONE_THREAD = 1 << 23  # multiplications of a convolution whose products one thread does before another has woken up
 _APART = 16  # more elements between rows of columns
 SAVED_COLUMNS = 1 << 18  # columns of at most this many elements are kept for backward instead of gathered again
 
@@ -69,9 +71,13 @@ class Plan:
         """Whether the work is worth several threads."""
         return xp is np and self.work >= LARGE_PRODUCT
 
-    def times(self, xp: Any, a: Any, b: Any) -> Any:
+    def times(self, xp: Any, a: Any, b: Any, out: Any = None) -> Any:
         """The product of matrices as `matrix` gives them: of a single block, itself on several threads."""
-        return product(a, b) if xp is np and len(self.blocks) == 1 else xp.matmul(a, b)
+        if xp is not np or self.groups > 1:
+            return xp.matmul(a, b, out=out)
+        if out is None and len(self.blocks) == 1 and self.work > ONE_THREAD:
+            return product(a, b)
+        return wide_product(a, b, out)
 
     def matrix(self, array: Any, rows: int) -> Any:
         """Weights, outputs or columns as one matrix per group, or as one matrix if there is one group."""
@@ -126,7 +132,7 @@ def _from_columns(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
         columns = _gather(xp, view, rows, plan, kept if plan.saves_columns else _buffer(xp, size, x.dtype, 0))
         target = out[first:last, :, rows[0] : rows[1]]
         if last - first == 1 and plan.groups == 1 and len(plan.blocks) > 1:
-            xp.matmul(weights, columns, out=target.reshape(plan.outputs, -1))
+            plan.times(xp, weights, columns, target.reshape(plan.outputs, -1))
             if bias is not None:
                 target += bias
             return
@@ -195,16 +201,17 @@ def _through_columns(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any) 
     sums = run_blocks(run, min(LANES, len(plan.blocks)), plan.on_pool(xp) and len(plan.blocks) > 1)
     if x is None:
         return gx, None
-    gw: Any = xp.zeros(plan.w_shape, g.dtype) if not sums else sums[0]
+    if not sums:
+        return gx, xp.zeros(plan.w_shape, g.dtype)
     for part in sums[1:]:
-        gw += part
-    return gx, gw.reshape(plan.w_shape)
+        sums[0] += part
+    return gx, xp.ascontiguousarray(sums[0].swapaxes(-1, -2)).reshape(plan.w_shape)
 
 
 def _block_gradients(
     xp: Any, g: Any, x: Any, weights: Any, plan: Plan, columns: Any, block: tuple, gx: Any, gw: Any
 ) -> Any:
-    """Write a block's share of the input gradient into `gx`; returns `gw` with its share of the weight gradient added."""
+    """Write a block's share of the input gradient into `gx`; returns `gw`, (columns, outputs), with its share added."""
     windows = plan.windows
     first, last, parts = block
     buffer = _buffer(xp, plan.buffer_size, g.dtype, 0)  # columns, and then their gradient
@@ -218,12 +225,12 @@ def _block_gradients(
         outputs = plan.matrix(part, plan.outputs)
         if x is not None:
             gathered = _gather(xp, view, rows, plan, buffer) if columns is None else columns
-            share = plan.times(xp, outputs, gathered.swapaxes(-1, -2))
+            share = xp.matmul(gathered, outputs.swapaxes(-1, -2))  # the other way round takes BLAS longer
             gw = share if gw is None else xp.add(gw, share, out=gw)
         if gx is not None:
             shape = (plan.channels, *windows.kernel, *part.shape[1:])
             found = _columns(buffer, plan, math.prod(part.shape[1:]))
-            xp.matmul(weights, outputs, out=plan.matrix(found, plan.depth * plan.groups))
+            plan.times(xp, weights, outputs, plan.matrix(found, plan.depth * plan.groups))
             windows.add_back(spread, found.reshape(shape), *rows)
     if gx is not None:
         gx[first:last] = windows.crop(windows.by_image(spread))

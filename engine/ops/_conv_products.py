@@ -12,6 +12,7 @@ import numpy as np
 
 from ..pool import map_blocks, parallel_for, scratch, spans
 from ._blocked import product, products
+from ._wide_products import wide_product
 
 LEAST, ENOUGH = 64, 512  # columns of a product
 SHARES = 8  # blocks of images, if they are wide enough
@@ -69,7 +70,7 @@ def _multiply(w: Any, x: Any, bias: Any, out: Any) -> None:
     n, c = out.shape[:2]
     whole = n == 1 and out.flags.c_contiguous
     result = out.reshape(c, -1) if whole else scratch(out.size, out.dtype, 1).reshape(c, -1)
-    np.matmul(w, _matrix(x, 0), out=result)
+    wide_product(w, _matrix(x, 0), result)
     if bias is not None:
         result += bias[:, None]
     if not whole:
