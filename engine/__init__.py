@@ -22,7 +22,7 @@ from .autograd.modes import (
     set_anomaly_enabled,
     set_grad_enabled,
 )
-from .devices import device
+from .devices import device, get_default_device, set_default_device
 from .dtypes import (
     bfloat16,
     can_cast,
@@ -61,7 +61,7 @@ from .layouts import (
     sparse_coo,
     strided,
 )
-from .ops.creation import get_default_device, set_default_device, tensor
+from .ops.creation import tensor
 from .printing import set_printoptions
 from .random import default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .rng import Generator

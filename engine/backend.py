@@ -14,6 +14,8 @@ import numpy as np
 from . import _batched_rules  # noqa: F401 - fills the table of rules
 from .batched import Batched, BatchedModule
 from .coo import Coo
+from .meta import MODULE as META
+from .meta import Meta, no_data
 
 ndarray = np.ndarray
 _cupy: Any = None
@@ -71,7 +73,7 @@ def require_cuda() -> Any:
 def namespace(array: Any) -> Any:
     """The module (numpy or cupy) whose functions work on `array`."""
     if isinstance(array, (ndarray, np.generic)):
-        return np
+        return np if type(array) is not Meta else META
     if isinstance(array, Batched):
         return BatchedModule(array.level, namespace(array.inner))
     return namespace(array.values) if isinstance(array, Coo) else gpu()
@@ -176,6 +178,8 @@ def plain(array: Any) -> Any:
 def to_numpy(array: Any) -> np.ndarray:
     """A NumPy array with the same elements: itself on the CPU, a copy from the device otherwise."""
     if isinstance(array, ndarray):
+        if type(array) is Meta:
+            raise no_data()
         return array
     return np.asarray(array) if isinstance(array, (Batched, Coo)) else gpu().asnumpy(array)
 

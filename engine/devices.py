@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from . import backend
+from . import backend, meta
 
 
 class device:
@@ -56,8 +56,35 @@ class device:
     def __reduce__(self) -> tuple:
         return device, (str(self),)
 
+    def __enter__(self) -> device:
+        """As a context, the place for new tensors."""
+        _before.append(_default)
+        set_default_device(self)
+        return self
 
-CPU = device("cpu")
+    def __exit__(self, *exc: object) -> None:
+        set_default_device(_before.pop())
+
+
+CPU, META = device("cpu"), device("meta")
+_default = CPU
+_before: list[device] = []  # the defaults outside of the contexts that are open
+
+
+def get_default_device() -> device:
+    """Where factories put tensors without `device=`."""
+    return _default
+
+
+def on_cpu() -> bool:
+    """Whether that is the CPU."""
+    return _default is CPU
+
+
+def set_default_device(device: Any) -> None:
+    """Set where factories put tensors without `device=`; None means the CPU."""
+    global _default
+    _default = as_device(device)
 
 
 def as_device(value: Any) -> device:
@@ -74,7 +101,7 @@ def as_device(value: Any) -> device:
 def device_of(array: Any) -> device:
     """The device of a raw array."""
     if isinstance(array, backend.ndarray):
-        return CPU
+        return META if type(array) is meta.Meta else CPU
     array = backend.plain(array)
     return CPU if isinstance(array, backend.ndarray) else device("cuda", backend.cuda_index(array))
 
@@ -84,7 +111,9 @@ def place(array: Any, where: device) -> Any:
     if where.type == "cpu":
         return array if device_of(array) == CPU else backend.to_numpy(array)
     if where.type == "meta":
-        raise NotImplementedError("the 'meta' device is not supported. HINT: build the module on 'cpu'.")
+        return array if type(array) is meta.Meta else meta.empty(array.shape, array.dtype)
+    if type(array) is meta.Meta:
+        raise meta.no_data()
     gpu = backend.require_cuda()
     index = gpu.cuda.Device().id if where.index is None else where.index
     if not isinstance(array, backend.ndarray) and backend.cuda_index(array) == index:
@@ -112,7 +141,7 @@ def module_for(where: device) -> Any:
 
         return numpy
     if where.type == "meta":
-        raise NotImplementedError("the 'meta' device is not supported. HINT: build the module on 'cpu'.")
+        return meta.MODULE
     gpu = backend.require_cuda()
     return gpu if where.index in (None, gpu.cuda.Device().id) else _Elsewhere(gpu, where.index)
 

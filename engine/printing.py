@@ -144,10 +144,10 @@ def _notes(t: Any) -> list[str]:
     """What is said after the numbers: device, size, dtype, history."""
     default = dtypes.get_default_dtype()
     notes = []
-    if t.is_cuda:
+    if t.is_cuda or t.is_meta:
         notes.append(f"device='{t.device}'")
-    if not t.numel():
-        if t.ndim != 1:
+    if t.is_meta or not t.numel():
+        if t.is_meta or t.ndim != 1:
             notes.append(f"size={tuple(t.shape)}")
         plain: tuple = (default,)
     else:
@@ -182,7 +182,7 @@ def tensor_repr(t: Any) -> str:
     """The text of a tensor, as torch prints it."""
     if t.is_sparse:
         return _sparse_repr(t)
-    text = "tensor(" + array_text(t._array, len("tensor("))
+    text = "tensor(" + ("..." if t.is_meta else array_text(t._array, len("tensor(")))
     column = len(text) - text.rfind("\n") + 1
     for note in _notes(t):
         if column + len(note) + 2 > OPTIONS.linewidth:

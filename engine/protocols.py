@@ -43,7 +43,7 @@ class PythonProtocols:
         if not force:
             if self.requires_grad:
                 raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-            if self.is_cuda:
+            if not self.is_cpu:
                 raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the "
                                 "tensor to host memory first.")
         return backend.to_numpy(self._array)
@@ -83,7 +83,7 @@ class PythonProtocols:
         if self._array.size != 1:
             what = "no values" if not self._array.size else "more than one value"
             raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
-        return bool(self._array.reshape(()))
+        return bool(self._array.reshape(()).item())
 
     def __float__(self) -> float:
         return float(self._real_number())

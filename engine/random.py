@@ -19,6 +19,10 @@ def of_device(where: Any) -> Generator:
     """The default generator of a device: the CPU's, or that of a GPU."""
     if where.type == "cpu":
         return default_generator
+    if where.type == "meta":
+        from .rng_meta import GENERATOR
+
+        return GENERATOR
     from . import backend
     from .rng_device import generator_on
 

@@ -17,6 +17,7 @@ from .autograd import backward
 from .autograd.graph import AccumulateGrad, Handle, Hooks, Node, Version
 from .autograd.modes import state
 from .coo import Coo
+from .meta import Meta
 from .protocols import PythonProtocols
 from .size import Size, check_dim
 
@@ -166,10 +167,10 @@ class Tensor(PythonProtocols):
         """Whether the elements are on an NVIDIA GPU."""
         return not isinstance(backend.plain(self._array), np.ndarray)
 
-    is_cpu = property(lambda self: not self.is_cuda, doc="Whether the elements are in main memory.")
+    is_cpu = property(lambda self: not (self.is_cuda or self.is_meta), doc="Whether the elements are in main memory.")
     is_sparse = property(lambda self: type(self._array) is Coo, doc="Whether the tensor holds coordinates and values.")
     is_quantized = property(lambda self: False, doc="Always False: there are no quantized tensors.")
-    is_meta = property(lambda self: False, doc="Always False: there is no meta device.")
+    is_meta = property(lambda self: type(self._array) is Meta, doc="Whether there is a shape and no elements.")
     layout = property(lambda self: layouts.sparse_coo if self.is_sparse else layouts.strided, doc="Strided or sparse_coo.")
 
     def get_device(self) -> int:

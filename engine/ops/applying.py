@@ -17,6 +17,7 @@ from .. import backend, dtypes
 from ..autograd.graph import Hooks, Node, Pick, Version, next_seq
 from ..autograd.modes import state
 from ..batched import NoRule, top
+from ..meta import as_meta
 from ..tensor import Tensor, View, wrap
 
 _new = object.__new__
@@ -230,7 +231,8 @@ def _on_device(card: Any, space: Any, arrays: list, params: Sequence) -> Any:
     """A card's forward on arrays that are not NumPy's."""
     first = next(a for a in arrays if a is not None and type(a) is not ndarray and backend.is_array(a))
     if not backend.is_on_device(first):
-        return card.forward(space, arrays, *params) if card.n < 0 else card.forward(space, *arrays, *params)
+        out = card.forward(space, arrays, *params) if card.n < 0 else card.forward(space, *arrays, *params)
+        return as_meta(out) if space is backend.META else out
     backend.check_one_device(arrays)
     arrays = [backend.scalar_on_device(a, card.scalars) if type(a) is ndarray and not a.ndim else a for a in arrays]
     return card.forward(space, arrays, *params) if card.n < 0 else card.forward(space, *arrays, *params)

@@ -35,25 +35,6 @@ def _sizes(size: Sequence, function: str) -> tuple:
     return tuple(out)
 
 
-_default_device = devices.CPU
-
-
-def get_default_device() -> devices.device:
-    """Where factories put tensors without `device=`."""
-    return _default_device
-
-
-def on_cpu() -> bool:
-    """Whether that is the CPU."""
-    return _default_device is devices.CPU
-
-
-def set_default_device(device: Any) -> None:
-    """Set where factories put tensors without `device=`; None means the CPU."""
-    global _default_device
-    _default_device = devices.as_device(device)
-
-
 def finish(array: Any, requires_grad: bool, out: Tensor | None = None) -> Tensor:
     """A fresh array as a tensor, or in `out`."""
     t = wrap(array)
@@ -64,7 +45,7 @@ def finish(array: Any, requires_grad: bool, out: Tensor | None = None) -> Tensor
 
 def filled(shape: tuple, value: Any, dtype: Any, device: Any) -> Any:
     """A new array on a device, filled with `value` (None: whatever is in memory)."""
-    xp = devices.module_for(_default_device if device is None else devices.as_device(device))
+    xp = devices.module_for(devices.get_default_device() if device is None else devices.as_device(device))
     d = (dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)).np
     if value is None:
         return xp.empty(shape, d)
@@ -274,7 +255,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
                       UserWarning, stacklevel=2)
         device = data.device if device is None else device
     array = array_from(data, None if dtype is None else dtypes.as_dtype(dtype))
-    where = _default_device if device is None else devices.as_device(device)
+    where = devices.get_default_device() if device is None else devices.as_device(device)
     return finish(devices.place(array, where), requires_grad)
 
 
@@ -368,7 +349,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     whole = all(isinstance(v, int) for v in (start, end, step))
     d = dtypes.as_dtype(dtype) if dtype is not None else dtypes.int64 if whole else dtypes.get_default_dtype()
-    where = _default_device if device is None else devices.as_device(device)
+    where = devices.get_default_device() if device is None else devices.as_device(device)
     with devices.current(where):
         xp = devices.module_for(where)
         if whole:
@@ -390,7 +371,7 @@ def linspace(start: Any, end: Any, steps: int, *, out: Tensor | None = None, dty
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    where = _default_device if device is None else devices.as_device(device)
+    where = devices.get_default_device() if device is None else devices.as_device(device)
     work = d.np if d.np in (dtypes.F32, dtypes.F64) or d.np.kind == "c" else dtypes.F64
     with devices.current(where):
         array = linspace_values(devices.module_for(where), _number(start), _number(end), steps, work).astype(d.np)
@@ -407,5 +388,5 @@ def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: Any =
             [0., 1.]])
     """
     d = dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)
-    xp = devices.module_for(_default_device if device is None else devices.as_device(device))
+    xp = devices.module_for(devices.get_default_device() if device is None else devices.as_device(device))
     return finish(xp.eye(n, m, dtype=d.np), requires_grad, out)

@@ -21,9 +21,9 @@ from .creation import _sizes, finish
 
 def source(generator: Generator | None, device: Any = None) -> Generator:
     """The generator to draw numbers for a device from. RuntimeError for one of another kind of device."""
-    if device is None and generator is None and creation.on_cpu():
+    if device is None and generator is None and devices.on_cpu():
         return random.default_generator
-    where = creation.get_default_device() if device is None else devices.as_device(device)
+    where = devices.get_default_device() if device is None else devices.as_device(device)
     if generator is None:
         return random.of_device(where)
     if not isinstance(generator, Generator):
@@ -38,9 +38,9 @@ def _floating(dtype: Any) -> dtypes.dtype:
 
 
 def _deliver(array: np.ndarray, device: Any, requires_grad: bool, out: Tensor | None = None) -> Tensor:
-    if device is None and out is None and not requires_grad and creation.on_cpu():
+    if device is None and out is None and not requires_grad and devices.on_cpu():
         return wrap(array)
-    where = creation.get_default_device() if device is None else devices.as_device(device)
+    where = devices.get_default_device() if device is None else devices.as_device(device)
     return finish(devices.place(array, where), requires_grad, out)
 
 
@@ -262,6 +262,8 @@ def _fill(target: Tensor, values: Any, what: str) -> Tensor:
     from .inplace import assign, check_inplace
 
     check_inplace(target)
+    if target.is_meta:
+        return target
     if target.requires_grad and not target.is_leaf:
         return assign(target, target * 0 + wrap(values), what)  # type: ignore[operator]
     if not isinstance(target._array, np.ndarray):
