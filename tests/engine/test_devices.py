@@ -55,10 +55,6 @@ def test_without_a_gpu_the_error_says_what_to_do(call):
         call()
 
 
-def test_the_meta_device_names_an_alternative():
-    with pytest.raises(NotImplementedError, match="HINT"):
-        engine.zeros(2, device="meta")
-
 
 @pytest.mark.skipif(not backend.cuda_available(), reason="needs a GPU")
 def test_mixing_devices_names_both():
