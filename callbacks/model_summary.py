@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from callbacks.base import Callback
 from callbacks.layer_table import LayerTable
@@ -16,6 +16,7 @@ class ModelSummary(Callback):
 
     Args:
         max_depth: levels of nesting to show: 1 the module's own layers, -1 all, 0 no table at all.
+        **summarize_kwargs: for subclasses that print the table their way.
 
     If the module sets ``self.example_input_array``, the table has the layers' input and output sizes and the
     floating-point operations of their matrix products.
@@ -32,8 +33,9 @@ class ModelSummary(Callback):
 
     role = "model_summary"
 
-    def __init__(self, max_depth: int = 1) -> None:
+    def __init__(self, max_depth: int = 1, **summarize_kwargs: Any) -> None:
         super().__init__()
+        self._summarize_kwargs = summarize_kwargs
         if max_depth < -1:
             raise ValueError(f"ModelSummary(max_depth={max_depth}): expected -1 (all levels), 0 (no table) or more.")
         self._max_depth = max_depth

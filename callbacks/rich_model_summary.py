@@ -33,7 +33,7 @@ class RichModelSummary(ModelSummary):
 
     def __init__(self, max_depth: int = 1, **summarize_kwargs: Any) -> None:
         require_rich("RichModelSummary")
-        super().__init__(max_depth)
+        super().__init__(max_depth, **summarize_kwargs)
         self._header_style = summarize_kwargs.get("header_style", "bold magenta")
 
     def show(self, table: LayerTable, trainer: Trainer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import callbacks
 import loggers
 from callbacks import Callback, MisconfigurationException
-from lit import aliases, plugins, profilers, tuner, utilities
+from lit import accelerators, aliases, plugins, profilers, strategies, tuner, utilities
 from lit.combined_loader import CombinedLoader
 from lit.datamodule import LightningDataModule
 from lit.module import LightningModule
@@ -23,7 +23,7 @@ silence_from_environment()
 
 def __getattr__(name: str) -> Any:
     """What is loaded when somebody names it."""
-    if name in ("cli", "metrics"):
+    if name in ("cli", "core", "demos", "metrics", "pytorch"):
         return importlib.import_module(f"lit.{name}")
     if name == "LightningCLI":
         return importlib.import_module("lit.cli").LightningCLI
@@ -39,6 +39,7 @@ __all__ = [
     "LightningOptimizer",
     "MisconfigurationException",
     "Trainer",
+    "accelerators",
     "callbacks",
     "loggers",
     "metrics",
@@ -46,6 +47,7 @@ __all__ = [
     "profilers",
     "seed_everything",
     "silence",
+    "strategies",
     "tuner",
     "utilities",
 ]

@@ -319,10 +319,12 @@ def rebuild_module(
     return module
 
 
-def rebuild_datamodule(cls: type, path: Any, map_location: Any, overrides: dict[str, Any]) -> Any:
+def rebuild_datamodule(
+    cls: type, path: Any, map_location: Any, hparams_file: Any, overrides: dict[str, Any]
+) -> Any:
     """What ``LightningDataModule.load_from_checkpoint`` does."""
     checkpoint = load_checkpoint(path, map_location)
-    datamodule = _construct(cls, path, checkpoint, {}, overrides)
+    datamodule = _construct(cls, path, checkpoint, _read_hparams(hparams_file), overrides)
     if cls.__qualname__ in checkpoint:
         datamodule.load_state_dict(checkpoint[cls.__qualname__])
     return datamodule

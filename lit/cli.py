@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial, update_wrapper
 from pathlib import Path
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from callbacks import Callback, MisconfigurationException
 from engine.optim import Optimizer
@@ -24,8 +24,9 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("LightningCLI needs jsonargparse. HINT: pip install 'litengine[cli]'.") from error
 
-if TYPE_CHECKING:
-    ArgsType = list[str] | dict[str, Any] | Namespace | None
+ArgsType = list[str] | dict[str, Any] | Namespace | None
+OptimizerCallable = Callable[[Iterable], Optimizer]  # for arguments that take an optimizer from the command line
+LRSchedulerCallable = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 
 # What each subcommand of the Trainer gets from the CLI itself; all its other arguments are options.
 SUBCOMMANDS = {

@@ -33,6 +33,7 @@ class LightningDataModule(DataHooks, HyperparametersMixin):
 
     CHECKPOINT_HYPER_PARAMS_KEY = "datamodule_hyper_parameters"
     CHECKPOINT_HYPER_PARAMS_NAME = "datamodule_hparams_name"
+    name: str | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,14 +93,23 @@ class LightningDataModule(DataHooks, HyperparametersMixin):
         """``exception`` (KeyboardInterrupt included) is ending the run."""
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, map_location: Any = None, **kwargs: Any) -> LightningDataModule:
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> LightningDataModule:
         """Rebuild the datamodule from the hyper-parameters and the state in a checkpoint.
 
         Args:
             checkpoint_path: the file written by the Trainer.
             map_location: where to put tensors among them.
+            hparams_file: a YAML or CSV file with hyper-parameters that replace those of the checkpoint.
+            weights_only: accepted as in Lightning; a checkpoint never executes anything here.
             **kwargs: arguments that replace saved ones, or that the checkpoint does not hold.
         """
         from lit.checkpoint import rebuild_datamodule
 
-        return rebuild_datamodule(cls, checkpoint_path, map_location, kwargs)
+        return rebuild_datamodule(cls, checkpoint_path, map_location, hparams_file, kwargs)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import engine
 from callbacks import MisconfigurationException
 from engine import nn
+from engine.errors import not_supported
 from lit.data_hooks import DataHooks
 from lit.hparams import HyperparametersMixin
 from lit.metric_state import is_collection
@@ -335,6 +336,32 @@ class LightningModule(DataHooks, ModelHooks, HyperparametersMixin, nn.Module):
             raise MisconfigurationException(
                 f"clip_gradients(gradient_clip_algorithm={algorithm!r}): expected 'norm' or 'value'."
             )
+
+    def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
+        """``data`` itself: there is one process."""
+        return data
+
+    def to_onnx(self, *args: Any, **kwargs: Any) -> Any:
+        """Not supported."""
+        raise not_supported("LightningModule.to_onnx()", "save the weights, load them in PyTorch, export there.")
+
+    def to_torchscript(self, *args: Any, **kwargs: Any) -> Any:
+        """Not supported."""
+        raise not_supported("LightningModule.to_torchscript()", "save the weights, and the module's class with them.")
+
+    def to_tensorrt(self, *args: Any, **kwargs: Any) -> Any:
+        """Not supported."""
+        raise not_supported("LightningModule.to_tensorrt()", "save the weights, load them in PyTorch, export there.")
+
+    @property
+    def device_mesh(self) -> None:
+        """There is one device."""
+        return None
+
+    @property
+    def fabric(self) -> None:
+        """There is no Fabric."""
+        return None
 
     # ------------------------------------------------------------------ freezing, saving, loading
 

@@ -9,6 +9,9 @@ import warnings
 import numpy as np
 
 import engine
+from lit.rng import isolate_rng
+
+__all__ = ["isolate_rng", "seed_everything"]
 
 MAX_SEED = 2**32 - 1  # NumPy's largest
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from callbacks import Callback
+from lit.accelerators import Accelerator, accelerator_of
 from lit.hooks import is_overridden
 from lit.module import LightningModule
 from lit.state import RunningStage, TrainerFn, TrainerStatus
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from lit.device import SingleDeviceStrategy
     from lit.evaluation import EvaluationLoop, PredictionLoop
     from lit.loop import FitLoop
+    from lit.precision import Precision
     from lit.reporting import Reporting
     from lit.state import RunState
 
@@ -26,6 +29,7 @@ class TrainerView:
     state: RunState
     reporting: Reporting
     strategy: SingleDeviceStrategy
+    precision_plugin: Precision
     fit_loop: FitLoop
     val_loop: EvaluationLoop
     validate_loop: EvaluationLoop
@@ -257,6 +261,31 @@ class TrainerView:
     def model(self) -> LightningModule:
         """The module itself; nothing wraps it."""
         return self.lightning_module
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """The kind of device the run is on."""
+        return accelerator_of(self.strategy.root_device)
+
+    @property
+    def scaler(self) -> Any:
+        """The GradScaler of ``precision="16-mixed"``, or None."""
+        return self.precision_plugin.scaler
+
+    @property
+    def distributed_sampler_kwargs(self) -> None:
+        """There is one process."""
+        return None
+
+    @contextmanager
+    def init_module(self, empty_init: bool | None = None) -> Iterator[None]:
+        """Modules made in this block have their parameters in the run's dtype; ``fit`` moves them to its device.
+
+        Args:
+            empty_init: accepted as in Lightning; parameters are always initialised.
+        """
+        with self.precision_plugin.init_context():
+            yield
 
     @property
     def device_ids(self) -> list[int]:

@@ -16,7 +16,7 @@ import pytest
 import lit
 
 ROOT = Path(__file__).resolve().parent.parent
-PASSES_ON = {("lit/utilities.py", "message")}  # rank_zero_warn: the text is the caller's
+PASSES_ON = {("lit/utilities/rank_zero.py", "message")}  # rank_zero_warn: the text is the caller's
 
 
 def text_of(node: ast.expr) -> str:
