@@ -16,7 +16,7 @@ import numpy as np
 
 from .blas import PLAIN, SMALL, sgemm
 from .jit import inline, kernel
-from .layouts import WIDTH, expect, gather, lay, source_runs, store, tap_offsets, target_runs, turn
+from .layouts import WIDTH, expect, gather, source_runs, store, tap_offsets, target_runs, turn
 from .moves import LANES, TILE, transpose
 
 LONG = 256  # positions of a panel of a weight gradient
@@ -37,36 +37,31 @@ def _range(box, phase, q):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def correlate(where, x, w, bias, out, groups, box, low, step, planes, reach, taps, phases, out_step):  # type: ignore[no-untyped-def]
-    """The positions, groups and outputs of a box of a correlation.
+def correlate(where, laid, size, channels, w, bias, out, groups, box, taps, phases, out_step):  # type: ignore[no-untyped-def]
+    """The positions, groups and outputs of a box of a correlation, whose images `lay` has laid out: `channels` of each group.
 
-    `x` is (N, groups * channels, D, H, W), `out` (N, groups * outputs, ...), `bias` (groups * outputs). Position q sees, at a
-    tap (plane, shifts), what is laid out at q + shifts, and goes to `out` at first + q * out_step; that and the range of q
-    depend on the phase: (its first tap, behind its last, its weights' start, 3 times first, 3 times a range). A phase's weights
-    in the flat `w` are (groups, outputs, channels, taps).
+    `out` is (N, groups * outputs, D, H, W), `bias` (groups * outputs). Position q sees, at a tap (plane, shifts), what is laid
+    out at q + shifts, and goes to `out` at first + q * out_step; that and the range of q depend on the phase: (its first tap,
+    behind its last, its weights' start, 3 times first, 3 times a range). A phase's weights in the flat `w` are (groups,
+    outputs, channels, taps).
     """
     images, first, last = box[1] - box[0], box[10], box[11]
-    count = last - first
-    channels, outputs = x.shape[1] // groups, out.shape[1] // groups
-    size, q = np.empty(3, np.int64), np.empty(6, np.int64)
-    for i in range(3):
-        size[i] = box[3 + 2 * i] - box[2 + 2 * i] + reach[i]
+    count, outputs, q = last - first, out.shape[1] // groups, np.empty(6, np.int64)
     apart = images * size[0] * size[1] * size[2]
-    laid = np.empty(planes[0] * planes[1] * planes[2] * channels * apart + LANES, np.float32)
-    turned = np.empty(TILE * x.shape[3] * x.shape[4] if box[12] else 0, np.float32)
     panel, offsets = np.empty(DEPTH * WIDTH + LANES, np.float32), np.empty(len(taps), np.int64)
     most = 4 if count * channels * len(taps) > HEAVY else 1  # panels for which weights are read at once
     acc = np.empty((most, count, WIDTH), np.float32)
     sources, targets = np.empty((most, WIDTH, 7), np.int64), np.empty((most, WIDTH, 7), np.int64)
     cuts = np.empty((most, 3), np.int64)
     for b in range(box[8], box[9]):
-        lay(x, box, b * channels, (b + 1) * channels, low, step, planes, size, turned, laid)
         for f in range(len(phases)):
             phase = phases[f]
             total, kernel = _range(box, phase, q) * images, phase[1] - phase[0]
             depth = kernel * channels
             weights = w.ctypes.data + 4 * (phase[2] + (b * outputs + first) * depth)
-            tap_offsets(taps, phase[0], phase[1], channels, box, size, offsets)
+            tap_offsets(taps, phase[0], phase[1], channels * (box[9] - box[8]), box, size, offsets)
+            for t in range(kernel):
+                offsets[t] += (b - box[8]) * channels * apart
             for p0 in range(0, total, most * WIDTH):
                 panels = min(most, -(-(total - p0) // WIDTH))
                 for k in range(panels):
@@ -90,24 +85,24 @@ def correlate(where, x, w, bias, out, groups, box, low, step, planes, reach, tap
 
 
 @kernel
-def add_weight_gradient(where, g, x, total, groups, box, low, step, planes, reach, taps):  # type: ignore[no-untyped-def]
-    """Add a box's share of the weights' gradient to `total`, (groups, channels * taps, outputs); see `correlate`."""
-    images, kernel, count = box[1] - box[0], len(taps), box[11] - box[10]
-    channels, outputs = x.shape[1] // groups, g.shape[1] // groups
-    size, q, positions = np.empty(3, np.int64), box[2:8], images
+def add_weight_gradient(where, laid, size, channels, g, total, groups, box, taps):  # type: ignore[no-untyped-def]
+    """Add a box's share of the weights' gradient to `total`, (groups, channels * taps, outputs); see `correlate`.
+
+    Of each group, `lay` has laid out the channels of the box.
+    """
+    images, kernel, count, outputs = box[1] - box[0], len(taps), box[11] - box[10], g.shape[1] // groups
+    q, positions = box[2:8], images
     for i in range(3):
-        size[i] = box[3 + 2 * i] - box[2 + 2 * i] + reach[i]
         positions *= q[2 * i + 1] - q[2 * i]
     apart = images * size[0] * size[1] * size[2]
-    laid = np.empty(planes[0] * planes[1] * planes[2] * count * apart + LANES, np.float32)
-    turned = np.empty(TILE * x.shape[3] * x.shape[4] if box[12] else 0, np.float32)
     offsets, sources, targets = np.empty(kernel, np.int64), np.empty((LONG, 7), np.int64), np.empty((LONG, 7), np.int64)
     tile = SMALL // (WIDTH * LONG)
     panel = np.empty(tile * LONG + LANES, np.float32)
     gradients = np.empty(((outputs + WIDTH - 1) // WIDTH, LONG, WIDTH), np.float32)
-    tap_offsets(taps, 0, kernel, count, box, size, offsets)
     for b in range(box[8], box[9]):
-        lay(x, box, b * channels + box[10], b * channels + box[11], low, step, planes, size, turned, laid)
+        tap_offsets(taps, 0, kernel, count * (box[9] - box[8]), box, size, offsets)
+        for t in range(kernel):
+            offsets[t] += (b - box[8]) * count * apart
         for p in range(0, positions, LONG):
             width = min(LONG, positions - p)
             cuts = source_runs(p, width, q, box, size, sources)

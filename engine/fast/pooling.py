@@ -19,40 +19,38 @@ def _seen(count, kernel, stride, dilation, padding, size):  # type: ignore[no-un
 
 
 @exact
-def _hand_down(left, row, best, gradient, size):  # type: ignore[no-untyped-def]
-    """Give what is `left` of every window's gradient to the first of its elements in `row` that is the maximum."""
-    if size == 2:
-        for j in range(left.size):
-            one, two, rest, top = row[2 * j], row[2 * j + 1], left[j], best[j]
-            hit = one == top or one != one
-            gradient[2 * j] = rest if hit else np.float32(0)
-            rest = np.float32(0) if hit else rest
-            hit = two == top or two != two
-            gradient[2 * j + 1] = rest if hit else np.float32(0)
-            left[j] = np.float32(0) if hit else rest
-        return
-    for j in range(left.size):
-        for b in range(size):
-            hit = row[j * size + b] == best[j] or row[j * size + b] != row[j * size + b]
-            gradient[j * size + b] = left[j] if hit else np.float32(0)
-            left[j] = np.float32(0) if hit else left[j]
-
-
-@exact
 def max_pool_backward_apart(x, y, g, gx, kernel):  # type: ignore[no-untyped-def]
-    """As below, for windows side by side, without padding; `gx` may hold anything."""
-    left = np.empty(y.shape[2], np.float32)
-    high, wide = y.shape[1] * kernel[0], y.shape[2] * kernel[1]
+    """As below, for windows side by side, without padding; `gx` may hold anything.
+
+    What is left of a window's gradient goes to the first of its elements that is the maximum.
+    """
+    left, zero, size = np.empty(y.shape[2], np.float32), np.float32(0), kernel[1]
     for p in range(y.shape[0]):
         for i in range(y.shape[1]):
-            left[:] = g[p, i]
+            best, gradient = y[p, i], g[p, i]
+            for j in range(left.size):
+                left[j] = gradient[j]
             for a in range(i * kernel[0], (i + 1) * kernel[0]):
-                if kernel[1] == 2:
-                    _hand_down(left, x[p, a], y[p, i], gx[p, a], 2)
+                row, out = x[p, a], gx[p, a]
+                if size == 2:  # known to the compiler, which then makes vectors of it
+                    for j in range(left.size):
+                        one, two, rest = row[2 * j], row[2 * j + 1], left[j]
+                        hit = one == best[j] or one != one
+                        out[2 * j] = rest if hit else zero
+                        rest = zero if hit else rest
+                        hit = two == best[j] or two != two
+                        out[2 * j + 1] = rest if hit else zero
+                        left[j] = zero if hit else rest
                 else:
-                    _hand_down(left, x[p, a], y[p, i], gx[p, a], kernel[1])
-                gx[p, a, wide:] = 0
-        gx[p, high:] = 0
+                    for j in range(left.size * size):
+                        hit = row[j] == best[j // size] or row[j] != row[j]
+                        out[j] = left[j // size] if hit else zero
+                        left[j // size] = zero if hit else left[j // size]
+                for j in range(left.size * size, out.size):
+                    out[j] = zero
+        for a in range(y.shape[1] * kernel[0], x.shape[1]):
+            for j in range(x.shape[2]):
+                gx[p, a, j] = zero
 
 
 @exact

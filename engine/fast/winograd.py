@@ -11,7 +11,7 @@ import numpy as np
 
 from .blas import PLAIN, SMALL, set_sgemm, sgemm
 from .jit import kernel
-from .layouts import WIDTH, expect, lay, source_runs, store, tap_offsets, turn
+from .layouts import WIDTH, expect, source_runs, store, tap_offsets, turn
 from .moves import LANES, TILE
 from .tiles import (
     gradient_tiles,
@@ -31,7 +31,6 @@ from .tiles import (
 )
 
 CHUNK = 64  # rows multiplied at a time
-PLAIN_STEP = (1, 2, 2)
 ROW = WIDTH + LANES  # floats of a row of transformed tiles: the last move may write too much
 PIXELS = 2 * ROW
 
@@ -161,25 +160,20 @@ def _pixel_runs(tiles, count, r, phase, step, inner, out, runs):  # type: ignore
 
 
 @kernel
-def correlate(where, x, u, bias, out, box, low, step, planes, reach, taps, phases, out_step):  # type: ignore[no-untyped-def]
+def correlate(where, laid, size, channels, u, bias, out, box, taps, phases, out_step):  # type: ignore[no-untyped-def]
     """The tiles and outputs of a box of a convolution with kernels that are transformed to `u` (phases, numbers, O, rows).
 
     A phase, whose taps lie one after the other in `taps`, is written from its first pixel on, every `out_step`th.
     """
     images, first, count = box[1] - box[0], box[10], box[11] - box[10]
-    channels, numbers, depth = x.shape[1], u.shape[1], u.shape[3]
-    parts, size, q, total = depth // channels, np.empty(3, np.int64), box[2:8], images
+    numbers, depth, q, total = u.shape[1], u.shape[3], box[2:8], images
     for i in range(3):
-        size[i] = q[2 * i + 1] - q[2 * i] + reach[i]
         total *= q[2 * i + 1] - q[2 * i]
-    apart = images * size[0] * size[1] * size[2]
-    laid = np.empty(planes[1] * planes[2] * channels * apart + LANES, np.float32)
-    turned = np.empty(TILE * x.shape[3] * x.shape[4] if box[12] else 0, np.float32)
+    parts, apart = depth // channels, images * size[0] * size[1] * size[2]
     offsets, sources, targets = np.empty(len(taps), np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
     v, m = _sixteen(min(CHUNK, depth) * ROW), _sixteen(count * ROW)
     pixels = np.empty((2, count, PIXELS), np.float32)
     tap_offsets(taps, 0, len(taps), channels, box, size, offsets)
-    lay(x, box, 0, channels, low, step, planes, size, turned, laid)
     for p in range(0, total, WIDTH):
         width = min(WIDTH, total - p)
         cuts = source_runs(p, width, q, box, size, sources)
@@ -207,27 +201,20 @@ def correlate(where, x, u, bias, out, box, low, step, planes, reach, taps, phase
 
 
 @kernel
-def add_weight_gradient(where, g, x, total, box, low, step, planes, reach, taps):  # type: ignore[no-untyped-def]
-    """Add a box's share of the transformed kernels' gradient to `total`, (numbers, rows, O), of channels first to last."""
-    images, first, count, outputs = box[1] - box[0], box[10], box[11] - box[10], g.shape[1]
-    numbers, depth = total.shape[0], total.shape[1]
-    parts = depth // x.shape[1]
-    size, plain, q, positions = np.empty(3, np.int64), np.empty(3, np.int64), box[2:8], images
+def add_weight_gradient(where, laid, size, channels, pixels, plain, outputs, total, box, taps):  # type: ignore[no-untyped-def]
+    """Add a box's share of the transformed kernels' gradient to `total`, (numbers, rows, O), of channels first to last.
+
+    `laid` are these channels' tiles, `pixels` the output's gradient in the four planes of a stride of 2, of sizes `plain`.
+    """
+    images, first, count = box[1] - box[0], box[10], box[11] - box[10]
+    numbers, parts, q, positions = total.shape[0], total.shape[1] // channels, box[2:8], images
     for i in range(3):
-        plain[i] = q[2 * i + 1] - q[2 * i]
-        size[i] = plain[i] + reach[i]
         positions *= plain[i]
-    apart, between = images * size[0] * size[1] * size[2], images * plain[0] * plain[1] * plain[2]
-    laid = np.empty(planes[1] * planes[2] * count * apart + LANES, np.float32)
-    pixels = np.empty(4 * outputs * between + LANES, np.float32)
-    larger = max(x.shape[3] * x.shape[4], g.shape[3] * g.shape[4])
-    turned = np.empty(TILE * larger if box[12] else 0, np.float32)
+    apart, between = images * size[0] * size[1] * size[2], positions
     offsets, sources, targets = np.empty(len(taps), np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
     panels, rows = (outputs + WIDTH - 1) // WIDTH, parts * count
     v, z, corners = _sixteen(rows * ROW), _sixteen(panels * WIDTH * WIDTH), np.empty((4, panels, WIDTH, WIDTH), np.float32)
     tap_offsets(taps, 0, len(taps), count, box, size, offsets)
-    lay(x, box, first, first + count, low, step, planes, size, turned, laid)
-    lay(g, box, 0, outputs, (0, 0, 0), PLAIN_STEP, PLAIN_STEP, plain, turned, pixels)
     tile = SMALL // (WIDTH * WIDTH)
     for p in range(0, positions, WIDTH):
         width = min(WIDTH, positions - p)

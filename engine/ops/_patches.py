@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import fast
 from ..dtypes import F32
-from ..pool import parallel_for, spans
+from ..pool import parallel_for, scratch, spans
 from ._blocked import LARGE_PRODUCT, run_blocks
 
 LAID = 1 << 17  # elements of a block's images as they are laid out: half of a second-level cache of 1 MB
@@ -26,6 +26,7 @@ TILE = 8  # rows and columns that the kernels transpose at a time
 PANEL = 64  # positions
 SHARES = 8  # blocks of images, if there are so many
 PARTS = 4  # blocks at least, where one image can be cut
+LANES_MOVED = 16  # floats that a kernel may write behind the end of what is laid out
 LANES = 8  # blocks that may add to weight gradients at the same time, each into an array of its own
 SUMS = 1 << 20  # elements of all lanes' weight gradients
 
@@ -44,7 +45,7 @@ class Correlation:
         self.reach, self.out_step, self.extents = geometry["reach"], geometry["out_step"], geometry["extents"]
         self.source, self.target = geometry["source"], geometry["target"]  # (channels of a group, 3 sizes)
         self.taps, self.phases = np.array(taps, np.int64).reshape(-1, 4), np.array(phases, np.int64)
-        self.tables = (*[geometry[name] for name in ("low", "step", "planes", "reach")], self.taps)
+        self.low, self.step = geometry["low"], geometry["step"]
         self.counts = [b - a for a, b in self.extents]
         self.places = self._places()
 
@@ -59,7 +60,7 @@ class Correlation:
         """Elements of an image laid out, or of so many rows of it."""
         sizes = [n + r for n, r in zip(self.counts, self.reach)]
         sizes[dim] = rows + self.reach[dim]
-        return math.prod(sizes) * math.prod(self.planes) * self.source[0]
+        return math.prod(sizes) * math.prod(self.planes) * self.source[0] * self.groups
 
     def _places(self) -> list[tuple]:
         """Boxes of images and positions, and whether images lie innermost."""
@@ -85,6 +86,11 @@ class Correlation:
             found.append((i.start, i.stop, *itertools.chain(*ranges), inner))
         return found
 
+    def lay(self, x: Any, box: Any, first: int, last: int) -> tuple:
+        """(channels first to last of the images of a box, laid out in this thread's memory; the sizes of a plane)."""
+        size = np.array([box[2 * i + 3] - box[2 * i + 2] + reach for i, reach in enumerate(self.reach)])
+        return laid_out(x, box, first, last, self.low, self.step, self.planes, size, 0), size
+
     def boxes(self, parts: int, count: int) -> list:
         """Every place with parts of the groups, or where there is one group, of its `count` outputs or channels."""
         if self.groups > 1:
@@ -92,6 +98,15 @@ class Correlation:
         else:
             pieces = [(0, 1, s.start, s.stop) for s in spans(count, -(-count // min(parts, count)))]
         return [np.array((*place[:-1], *piece, place[-1]), np.int64) for piece in pieces for place in self.places]
+
+
+def laid_out(x: Any, box: Any, first: int, last: int, low: tuple, step: tuple, planes: tuple, size: Any, slot: int) -> Any:
+    """What engine/fast/layouts.py lays out, in this thread's memory."""
+    images = int(box[1] - box[0])
+    laid = scratch(math.prod(planes) * (last - first) * images * math.prod(size.tolist()) + LANES_MOVED, F32, slot)
+    turned = scratch(TILE * x.shape[3] * x.shape[4], F32, 2)
+    fast.kernels("layouts").lay(x, box, first, last, low, step, planes, size, turned, laid)
+    return laid
 
 
 class Patches:
@@ -173,10 +188,12 @@ def _correlate(kernels: Any, x: Any, w: Any, bias: Any, shape: tuple, made: Corr
     boxes = made.boxes(max(1, PARTS // len(made.places)), outputs)
     shift = np.zeros(shape[1], F32) if bias is None else fast.ready(bias)
     target = spatial(out)
-    where = sgemm()
+    where, channels = sgemm(), made.source[0]
 
     def run(i: int) -> None:
-        kernels.correlate(where, x, w, shift, target, made.groups, boxes[i], *made.tables, made.phases, made.out_step)
+        box = boxes[i]
+        laid = made.lay(x, box, box[8] * channels, box[9] * channels)
+        kernels.correlate(where, *laid, channels, w, shift, target, made.groups, box, made.taps, made.phases, made.out_step)
 
     parallel_for(run, len(boxes))
     return out
@@ -214,7 +231,8 @@ def weight_gradient(kernels: Any, g: Any, x: Any, plan: Any) -> Any:
     def run(i: int) -> None:
         part, lane = divmod(i, lanes)
         for box in boxes[part * each : (part + 1) * each][lane::lanes]:
-            kernels.add_weight_gradient(where, g, x, totals[lane], made.groups, box, *made.tables)
+            laid = made.lay(x, box, box[8] * channels + box[10], (box[9] - 1) * channels + box[11])
+            kernels.add_weight_gradient(where, *laid, channels, g, totals[lane], made.groups, box, made.taps)
 
     parallel_for(run, lanes * (len(boxes) // each))
     gw = np.empty(plan.w_shape, F32)

@@ -24,8 +24,9 @@ from .. import fast
 from ..dtypes import F32
 from ..pool import parallel_for, spans
 from ._blocked import LARGE, LARGE_PRODUCT, run_blocks
-from ._patches import LANES, PARTS, SUMS, Correlation, sgemm, spatial
+from ._patches import LANES, PARTS, SUMS, Correlation, laid_out, sgemm, spatial
 
+PIXELS = (1, 2, 2)  # stride and planes of the pixels of tiles
 FEWEST_TILES, FEWEST_CHANNELS = 128, 8  # below, transforming costs more than is won
 
 
@@ -133,8 +134,11 @@ def correlate(kernels: Any, x: Any, w: Any, bias: Any, tiles: Tiles, back: bool 
     shift = np.zeros(outputs, F32) if bias is None else fast.ready(bias)
     boxes, step = made.boxes(max(1, PARTS // len(made.places)), outputs), made.out_step[2]
 
+    channels = x.shape[1]
+
     def run(i: int) -> None:
-        kernels.correlate(where, x, u, shift, target, boxes[i], *made.tables, made.phases, step)
+        laid = made.lay(x, boxes[i], 0, channels)
+        kernels.correlate(where, *laid, channels, u, shift, target, boxes[i], made.taps, made.phases, step)
 
     parallel_for(run, len(boxes))
     return out
@@ -152,7 +156,10 @@ def weight_gradient(kernels: Any, g: Any, x: Any, tiles: Tiles) -> Any:
     def run(i: int) -> None:
         part, lane = divmod(i, lanes)
         for box in boxes[part * each : (part + 1) * each][lane::lanes]:
-            kernels.add_weight_gradient(where, g, x, totals[lane], box, *made.tables)
+            laid = made.lay(x, box, box[10], box[11])
+            plain = box[3:8:2] - box[2:8:2]
+            pixels = laid_out(g, box, 0, outputs, (0, 0, 0), PIXELS, PIXELS, plain, 1)
+            kernels.add_weight_gradient(where, *laid, channels, pixels, plain, outputs, totals[lane], box, made.taps)
 
     parallel_for(run, lanes * (len(boxes) // each))
     gw = np.empty(tiles.plan.w_shape, F32)
