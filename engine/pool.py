@@ -137,7 +137,7 @@ def in_pieces(fn: Callable, *lists: list, cut: bool = True) -> list:
     pieces: list[tuple] = []
     for arrays in zip(*lists, strict=True):
         size = arrays[0].size
-        if cut and size > PIECE and all(type(a) is np.ndarray and a.flags.c_contiguous and a.size == size for a in arrays):
+        if cut and size >= LARGE and all(type(a) is np.ndarray and a.flags.c_contiguous and a.size == size for a in arrays):
             flat = [a.reshape(-1) for a in arrays]
             pieces += [tuple([a[span] for a in flat]) for span in spans(size, PIECE)]
         else:

@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from engine import backend, cuda
+import numpy as np
+
+from engine import backend, cuda, fast
 from engine.dtypes import float16, float32
-from engine.pool import in_pieces
+from engine.pool import LARGE, in_pieces
 from engine.tensor import Tensor
 
 __all__ = ["GradScaler"]
@@ -126,6 +128,9 @@ class GradScaler:
         factor = 1.0 / self._scale
 
         def unscale(array: Any) -> bool:
+            kernels = fast.kernels("optimizers") if array.size >= LARGE and array.ndim == 1 and fast.fits(array) else None
+            if kernels is not None:
+                return kernels.unscale(array, np.float32(factor))
             finite = backend.namespace(array).isfinite(array).all()
             array *= array.dtype.type(factor)
             return bool(finite)

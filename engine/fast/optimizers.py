@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .functions import ONE, ZERO
-from .jit import exact
+from .jit import exact, kernel
 
 
 @exact
@@ -167,3 +167,20 @@ def moments(p, g, m, v, c, maximize):  # type: ignore[no-untyped-def]
         mean = m[j] + (d - m[j]) * new_part
         m[j], v[j] = mean, v[j] * beta2 + d * new_part_sq * d
         p[j] = p[j] * shrink + mean * step
+
+
+@exact
+def move(a, b, weight):  # type: ignore[no-untyped-def]
+    """a += (b - a) * weight: a step of a running average."""
+    for j in range(a.size):
+        a[j] = a[j] + (b[j] - a[j]) * weight
+
+
+@kernel
+def unscale(g, factor):  # type: ignore[no-untyped-def]
+    """g *= factor; whether all of g was finite."""
+    doubt = ZERO
+    for j in range(g.size):
+        doubt += g[j] * ZERO  # NaN for NaN and infinity
+        g[j] = g[j] * factor
+    return doubt == ZERO

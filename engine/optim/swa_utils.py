@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from engine import fast
 from engine.autograd.modes import no_grad
 from engine.dtypes import float32, float64
 from engine.optim.lr_scheduler.base import LRScheduler, per_group, warn_if_called_directly
 from engine.optim.optimizer import Optimizer
-from engine.pool import in_pieces, scratch
+from engine.pool import LARGE, in_pieces, scratch
 from engine.tensor import Tensor
 
 __all__ = ["SWALR", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn", "get_swa_multi_avg_fn"]
@@ -57,6 +58,10 @@ def _move(averages: Sequence[Tensor], currents: Sequence[Tensor], weight: float)
 def _move_array(a: Any, b: Any, weight: float) -> None:
     if type(a) is not np.ndarray:
         a += (b - a) * weight
+        return
+    kernels = fast.kernels("optimizers") if a.size >= LARGE and a.ndim == 1 and fast.fits(a, b) else None
+    if kernels is not None:
+        kernels.move(a, b, np.float32(weight))
         return
     difference = scratch(a.size, a.dtype).reshape(a.shape)
     np.subtract(b, a, out=difference)

@@ -312,3 +312,18 @@ def test_the_scaler_carries_its_state_through_files_and_pickles():
     assert [t.tolist() for t in scaler.scale([x, x])] == [[4.0, 4.0]] * 2
     scaler.set_growth_factor(3.0)
     assert scaler.get_growth_factor() == 3.0 and scaler.get_growth_interval() == 7 and scaler.get_backoff_factor() == 0.5
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("bad", [None, np.inf, -np.inf, np.nan])
+def test_large_gradients_are_unscaled_in_pieces_and_one_bad_element_is_found(compiled, bad):
+    w = engine.zeros(300, 1000, requires_grad=True)
+    optimizer, scaler = engine.optim.SGD([w], lr=1.0), engine.amp.GradScaler("cpu", init_scale=4.0)
+    scaler.scale(w.sum()).backward()
+    if bad is not None:
+        w.grad[299, 998] = bad
+    with engine.backends.fast.flags(enabled=compiled):
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+    assert (w.grad[:299] == 1).all()
+    assert (w == (-1 if bad is None else 0)).all()

@@ -123,3 +123,20 @@ def test_argument_names_are_torchs(name):
         ours = inspect.signature(getattr(swa_utils, name)).parameters
         theirs = inspect.signature(getattr(torch.optim.swa_utils, name)).parameters
     assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]
+
+
+def test_compiled_averages_equal_numpys_to_the_last_bit() -> None:
+    pytest.importorskip("numba")
+
+    def averages(compiled: bool) -> list:
+        engine.manual_seed(0)
+        model = engine.nn.Linear(700, 500)
+        averaged = engine.optim.swa_utils.AveragedModel(model, multi_avg_fn=engine.optim.swa_utils.get_ema_multi_avg_fn(0.9))
+        with engine.backends.fast.flags(enabled=compiled), engine.no_grad():
+            for _ in range(3):
+                for p in model.parameters():
+                    p += engine.randn(p.shape)
+                averaged.update_parameters(model)
+        return [p.detach().numpy().tobytes() for p in averaged.module.parameters()]
+
+    assert averages(True) == averages(False)
