@@ -17,6 +17,7 @@ from .autograd import backward
 from .autograd.graph import AccumulateGrad, Handle, Hooks, Node, Version
 from .autograd.modes import state
 from .coo import Coo
+from .copying import row_major_copy
 from .meta import Meta
 from .protocols import PythonProtocols
 from .size import Size, check_dim
@@ -280,7 +281,7 @@ class Tensor(PythonProtocols):
         elif before is None:
             own = (type(g) is np.ndarray and (g.base is None or memory.is_sole_view(g)) and g.flags.c_contiguous
                    and sys.getrefcount(g) <= _UNSHARED)
-            self._grad = wrap(g if own else g.copy(order="C"))
+            self._grad = wrap(g if own else row_major_copy(g))
         elif before._requires_grad or type(g) is Coo or type(before._array) is Coo:
             self._grad = wrap(before._array + g)
         else:

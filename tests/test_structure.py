@@ -33,8 +33,8 @@ ROOM_MAY_IMPORT = {
 # Levels inside engine: a file imports its own level or a lower one. A name not listed lives on the library floor.
 ENGINE_LEVELS = {
     "errors": 0, "dtypes": 0, "layouts": 0,
-    "_batched_rules": 1, "backend": 1, "batched": 1, "coo": 1, "devices": 1, "fast": 1, "gpu": 1, "memory": 1, "meta": 1,
-    "pool": 1,
+    "_batched_rules": 1, "backend": 1, "batched": 1, "coo": 1, "copying": 1, "devices": 1, "fast": 1,
+    "gpu": 1, "memory": 1, "meta": 1, "pool": 1,
     "autograd": 2,
     "tensor": 3, "protocols": 3, "size": 3, "printing": 3, "random": 3,
     "rng": 3, "rng_checks": 3, "rng_device": 3, "rng_kernels": 3, "rng_meta": 3, "rng_rejection": 3,

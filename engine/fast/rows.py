@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .functions import ONE, ZERO, exp, from_ordered, log, ordered
+from .functions import ONE, ZERO, exp, from_ordered, log, ordered, sigmoid
 from .jit import inline, kernel
 
 _LOWEST = np.int32(-(2**31))
@@ -171,6 +171,27 @@ def rms_norm_backward(g, x, w, rstd, out, gw):  # type: ignore[no-untyped-def]
             normal = row[j] * r
             o[j] = (gi[j] * w[j] - normal * along) * r
             gw[j] += gi[j] * normal
+
+
+@kernel
+def glu(x, out):  # type: ignore[no-untyped-def]
+    """The first half of a row times the sigmoid of the second."""
+    n = out.shape[1]
+    for i in range(out.shape[0]):
+        row, y = x[i], out[i]
+        for j in range(n):
+            y[j] = row[j] * sigmoid(row[n + j])
+
+
+@kernel
+def glu_backward(g, x, out):  # type: ignore[no-untyped-def]
+    n = g.shape[1]
+    for i in range(g.shape[0]):
+        gi, row, o = g[i], x[i], out[i]
+        for j in range(n):
+            y = sigmoid(row[n + j])
+            o[j] = gi[j] * y
+            o[n + j] = gi[j] * row[j] * ((ONE - y) * y)
 
 
 @kernel

@@ -27,6 +27,7 @@ _BOOL = np.dtype(np.bool_)
 COMPILED = 1 << 14  # from here on a kernel of engine/fast beats the overhead of several ufuncs; threads pay from LARGE on
 CHAIN = 1 << 18  # of a chain of ufuncs
 SINGLE = 1 << 19  # of one ufunc or kernel: there is nothing to keep in cache
+WORTH = 1 << 17  # of anything quick: what a second thread does must take longer than its waking up, about 20 microseconds
 
 # Products of (m, k) and (k, n), by m * k * n.
 QUIET = 1 << 18  # OpenBLAS uses one thread up to here
@@ -56,7 +57,7 @@ def pointwise(fn: Callable, *arrays: Any, longest: int = 0) -> Any:
     shape = given[0].shape
     if all(a.shape == shape and a.flags.c_contiguous for a in given):
         flat = [a.reshape(-1) if type(a) is ndarray and a.ndim else a for a in arrays]
-        blocks = row_blocks(given[0].size, 1, longest)
+        blocks = row_blocks(given[0].size, 1, longest, WORTH)
         return fn(*arrays) if len(blocks) == 1 else _flat_blocks(fn, flat, blocks, shape)
     return by_rows(fn, arrays, longest)
 
@@ -91,7 +92,7 @@ def write(ufunc: Any, out: Any, *others: Any) -> None:
         ufunc(out, *others, out=out)
         return
     flat = [a.reshape(-1) if type(a) is ndarray and a.ndim else a for a in (out, *others)]
-    blocks = row_blocks(out.size, 1, SINGLE)
+    blocks = row_blocks(out.size, 1, SINGLE, WORTH)
     parallel_for(_into(ufunc, lambda block: [a[block] if type(a) is ndarray and a.ndim else a for a in flat], flat[0], blocks),
                  len(blocks))
 
@@ -139,10 +140,10 @@ def along(fn: Callable, dim: int, *arrays: Any) -> Any:
     return by_rows(lambda *parts: fn(*parts, dim), arrays)
 
 
-def row_blocks(rows: int, per_row: int, longest: int = 0) -> list[slice]:
-    """`rows` of so many elements each in blocks of at most `longest` elements (0: CHAIN), whole rows; in shorter ones where
-    there would be less than one block for each processor."""
-    most = min(longest or CHAIN, max(rows * per_row // _PROCESSORS, LARGE))
+def row_blocks(rows: int, per_row: int, longest: int = 0, least: int = LARGE) -> list[slice]:
+    """`rows` of so many elements each in blocks of at most `longest` elements (0: CHAIN), whole rows; in shorter ones, down
+    to `least` elements, where there would be less than one block for each processor."""
+    most = min(longest or CHAIN, max(rows * per_row // _PROCESSORS, least))
     return spans(rows, max(1, most // max(per_row, 1)))
 
 
@@ -207,13 +208,27 @@ def lines(name: str, fn: Callable, dim: int, *arrays: Any) -> Any:
         return None
     out = empty(first.shape, first.dtype)
     flat = [a.reshape(-1, first.shape[-1]) for a in (*arrays, out)]
-    blocks = row_blocks(*flat[0].shape)
+    blocks = row_blocks(len(flat[0]), first.shape[-1], least=WORTH)
 
     def run(i: int) -> None:
         block = blocks[i]
         fn(*[a[block] for a in flat])
 
     parallel_for(run, len(blocks))
+    return out
+
+
+def rows_to(name: str, arrays: tuple, columns: int) -> Any:
+    """Rows of so many columns, made by the kernel `rows.<name>` from large arrays with the rows they are made of; None where
+    it does not apply."""
+    first = arrays[0]
+    kernels = fast.kernels("rows") if is_large(first) and fast.fits(*arrays) else None
+    if kernels is None:
+        return None
+    kernel, out = getattr(kernels, name), empty((*first.shape[:-1], columns), first.dtype)
+    flat = [a.reshape(-1, a.shape[-1]) for a in (*arrays, out)]
+    blocks = row_blocks(len(flat[0]), columns, least=WORTH)
+    parallel_for(lambda i: kernel(*[a[blocks[i]] for a in flat]), len(blocks))
     return out
 
 
@@ -231,7 +246,7 @@ def elements(name: str, *arrays: Any, params: tuple = ()) -> Any:
     kernel = getattr(kernels, name)
     out = empty(first.shape, first.dtype)
     flat = [a.reshape(-1) for a in (*arrays, out)]
-    blocks = row_blocks(first.size, 1, SINGLE)
+    blocks = row_blocks(first.size, 1, SINGLE, WORTH)
     numbers = [np.float32(p) for p in params]
     parallel_for(lambda i: kernel(*[a[blocks[i]] for a in flat], *numbers), len(blocks))
     return out

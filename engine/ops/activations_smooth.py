@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor, check_dim, wrap
+from ._blocked import is_large, pointwise, rows_to
 from .activations import inplace_form, public, row, run
 from .base import CARDS, Op, apply, composite, op
 from .casting import casting, lower
@@ -182,13 +183,20 @@ class Glu(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:
+        out = rows_to("glu", (x,), x.shape[-1] // 2) if dim == x.ndim - 1 else None
+        if out is not None:
+            return out
         a, b = _halves(x, dim)
-        return a * _sigmoid(b)
+        return pointwise(lambda a, b: a * _sigmoid(b), a, b) if is_large(b) else a * _sigmoid(b)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        dim = s.params[0]
-        a, b = _halves(s.inputs[0], dim)
+        dim, x = s.params[0], s.inputs[0]
+        if type(g) is np.ndarray and dim == x.ndim - 1:
+            gx = rows_to("glu_backward", (g, x), x.shape[-1])
+            if gx is not None:
+                return (gx,)
+        a, b = _halves(x, dim)
         y = xp.sigmoid(b)
         return (xp._join([g * y, g * a * ((1 - y) * y)], dim),)
 

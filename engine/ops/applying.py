@@ -17,6 +17,7 @@ from .. import backend, dtypes
 from ..autograd.graph import Hooks, Node, Pick, Version, next_seq
 from ..autograd.modes import state
 from ..batched import NoRule, top
+from ..copying import row_major_copy
 from ..meta import as_meta
 from ..tensor import Tensor, View, wrap
 
@@ -432,7 +433,9 @@ def row_major(xp: Any, out: Any) -> Any:
 
     Programs see the difference: `.view()` needs it, and random numbers are filled in in the order of memory.
     """
-    return out if out.flags.c_contiguous else xp.ascontiguousarray(out)
+    if out.flags.c_contiguous:
+        return out
+    return row_major_copy(out) if xp is np else xp.ascontiguousarray(out)
 
 
 def scalar_array(value: Any, np_dtype: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from .. import devices, dtypes
 from ..autograd.graph import Hooks
 from ..autograd.modes import state
+from ..copying import row_major_copy
 from ..tensor import Tensor, wrap
 from .base import Op, composite, expect_tensor, op, scalar_array
 from .inplace import assign, check_inplace, store
@@ -85,7 +86,7 @@ class Contiguous(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any) -> Any:
-        return xp.array(x, order="C")
+        return row_major_copy(x) if xp is np else xp.array(x, order="C")
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from .. import fast
+from ..memory import empty
+from ..pool import map_blocks, parallel_for
 from ..tensor import Tensor
+from ._blocked import SINGLE, WORTH, is_large, pointwise, row_blocks, sum_over
 from .base import Op, composite, expect_tensor, op
 from .losses import check_reduction, legacy_reduction
 from .pointwise import explain_broadcast
@@ -25,11 +31,46 @@ def reduced(losses: Tensor, reduction: str) -> Tensor:
     return losses.mean() if reduction == "mean" else losses.sum()  # type: ignore[attr-defined]
 
 
+def _total(name: str, value: Callable, x: Any, t: Any, params: Sequence) -> Any:
+    """The sum of `value(np, x, t, *params)`: compiled, or in blocks."""
+    blocks, kernel = _kernel(name, x, t)
+    if kernel is None:
+        return sum_over(x, None, False, lambda x, t: value(np, x, t, *params), t)
+    flat, p = (x.reshape(-1), t.reshape(-1)), np.float32(params[0] if params else 0)
+    return x.dtype.type(sum(map_blocks(lambda i: kernel(*[a[blocks[i]] for a in flat], p), len(blocks))))
+
+
+def _kernel(name: str, *arrays: Any) -> tuple[list, Any]:
+    """(blocks, kernel) of `fast/losses.py` for large arrays of one shape; the kernel is None where it does not apply."""
+    first = arrays[0]
+    if not is_large(first) or any(a.shape != first.shape for a in arrays):
+        return [], None
+    kernels = fast.kernels("losses") if fast.fits(*arrays) else None
+    return row_blocks(first.size, 1, SINGLE, WORTH), getattr(kernels, name, None)
+
+
+def _derivative(name: str, grad: Callable, xp: Any, g: Any, x: Any, t: Any, params: Sequence) -> Any:
+    """`grad(xp, g, x, t, *params)`, where g has one element (the gradient of a sum) or one for each loss."""
+    of_sum = isinstance(g, (np.ndarray, np.generic)) and not g.ndim
+    blocks, kernel = _kernel(name + "_backward", x, t) if of_sum else ([], None)
+    if kernel is not None:
+        out = empty(x.shape, x.dtype)
+        flat, factor, p = [a.reshape(-1) for a in (x, t, out)], np.float32(g), np.float32(params[0] if params else 0)
+        parallel_for(lambda i: kernel(*[a[blocks[i]] for a in flat], factor, p), len(blocks))
+        return out
+    if is_large(x):
+        return pointwise(lambda g, x, t: grad(xp, g, x, t, *params), g, x, t)
+    return grad(xp, g, x, t, *params)
+
+
 def _pair_card(name: str, value: Callable, grad: Callable, node: str) -> Any:
     """A loss of (input, target): `value(xp, x, t, *params)` per element and its derivative `grad` by the input. The loss
-    depends on input - target, so the target's derivative is the negative."""
+    depends on input - target, so the target's derivative is the negative. `engine/fast/losses.py` has both."""
 
     def forward(xp: Any, x: Any, t: Any, reduction: str, *params: Any) -> Any:
+        if reduction != "none" and is_large(x) and x.shape == t.shape:
+            total = _total(name, value, x, t, params)
+            return (total / x.size if reduction == "mean" else total), x.size
         losses = value(xp, x, t, *params)
         if reduction == "none":
             return losses, 1
@@ -39,7 +80,7 @@ def _pair_card(name: str, value: Callable, grad: Callable, node: str) -> Any:
         (x, t), (reduction, *params) = s.inputs, s.params
         if reduction == "mean":
             g = g / s.aux
-        dx = grad(xp, g, x, t, *params)
+        dx = _derivative(name, grad, xp, g, x, t, params)
         return (dx if s.needs[0] else None), (-dx if s.needs[1] else None)
 
     body = {"__doc__": f"See `nn.functional.{name}`.", "n": 2, "promote": True, "keep": (0, 1), "has_aux": True,
@@ -214,24 +255,37 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     return reduced(losses if weight is None else losses * weight, reduction)
 
 
+def _logits_value(xp: Any, x: Any, t: Any, p: Any = None) -> Any:
+    soft = xp.log1p(xp.exp(-abs(x))) - xp.minimum(x, 0)
+    return (1 - t) * x + (soft if p is None else (1 + (p - 1) * t) * soft)
+
+
 @op("_bce_with_logits", function=False, method=False, node="BinaryCrossEntropyWithLogitsBackward0")
 class BceWithLogits(Op):
-    """(1 - t) x + (1 + (p - 1) t) log(1 + exp(-x)) per element; p (`pos_weight`) may be missing."""
+    """(1 - t) x + (1 + (p - 1) t) log(1 + exp(-x)), reduced; p (`pos_weight`) may be missing."""
 
-    n, promote, keep = 3, True, (0, 1, 2)
+    n, promote, keep, has_aux = 3, True, (0, 1, 2), True
 
     @staticmethod
-    def forward(xp: Any, x: Any, t: Any, p: Any) -> Any:
-        soft = xp.log1p(xp.exp(-abs(x))) - xp.minimum(x, 0)
-        return (1 - t) * x + (soft if p is None else (1 + (p - 1) * t) * soft)
+    def forward(xp: Any, x: Any, t: Any, p: Any, reduction: str) -> Any:
+        if reduction != "none" and p is None and is_large(x) and x.shape == t.shape:
+            total = _total("bce_with_logits", _logits_value, x, t, ())
+            return (total / x.size if reduction == "mean" else total), x.size
+        losses = _logits_value(xp, x, t, p)
+        if reduction == "none":
+            return losses, 1
+        return (losses.sum() / losses.size if reduction == "mean" else losses.sum()), losses.size
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        x, t, p = s.inputs
+        (x, t, p), reduction = s.inputs, s.params[0]
+        if reduction == "mean":
+            g = g / s.aux
         dx = dt = dp = None
-        if s.needs[0]:
-            y = xp.sigmoid(x)
-            dx = g * (y - t) if p is None else g * ((1 + (p - 1) * t) * y - p * t)
+        if s.needs[0] and p is None:
+            dx = _derivative("bce_with_logits", lambda xp, g, x, t: g * (xp.sigmoid(x) - t), xp, g, x, t, ())
+        elif s.needs[0]:
+            dx = g * ((1 + (p - 1) * t) * xp.sigmoid(x) - p * t)
         if s.needs[1]:
             dt = g * -x if p is None else g * ((p - 1) * -xp._log_sigmoid(x) - x)
         if s.needs[2]:
@@ -257,8 +311,10 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     reduction = legacy_reduction(size_average, reduce, reduction)
     if target.shape != input.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    losses = BceWithLogits.apply(input, target, pos_weight)
-    return reduced(losses if weight is None else losses * weight, reduction)
+    check_reduction(reduction)
+    if weight is None:
+        return BceWithLogits.apply(input, target, pos_weight, reduction)
+    return reduced(BceWithLogits.apply(input, target, pos_weight, "none") * weight, reduction)
 
 
 @samples_for("binary_cross_entropy")

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..copying import row_major_copy
 from ..dtypes import dtype as dtype_type
+from ..pool import LARGE
 from ..tensor import Tensor, check_dim
 from .base import Op, composite, expect_tensor, op
 
@@ -41,6 +43,14 @@ def infer_shape(shape: tuple, numel: int) -> tuple:
     raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
 
 
+def _reshaped(x: Any, shape: tuple) -> Any:
+    """`x.reshape(shape)` of a large array that is not contiguous."""
+    try:
+        return x.reshape(shape, copy=False)
+    except ValueError:  # a copy is needed, or the shape is wrong
+        return row_major_copy(x).reshape(shape)
+
+
 @op("_reshape", function=False, method=False, node="ViewBackward0")
 class Reshape(Op):
     """The elements in row-major order under another shape of the same count; a view where strides allow it."""
@@ -51,7 +61,10 @@ class Reshape(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, shape: tuple) -> Any:
-        out = x.reshape(shape)
+        if xp is np and x.size >= LARGE and not x.flags.c_contiguous:
+            out = _reshaped(x, shape)
+        else:
+            out = x.reshape(shape)
         if out.shape != shape:
             infer_shape(dims_of((shape,)), x.size)  # NumPy takes any negative size for -1
         return out, x.shape

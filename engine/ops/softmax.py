@@ -16,6 +16,7 @@ from .reductions import add_up
 from .samples import samples_for
 
 _max_reduce: Any = np.maximum.reduce
+_EXP_RANGE = 80  # exp of its negative is still a normal float32
 
 
 def shifted(xp: Any, x: Any, dim: int) -> Any:
@@ -25,10 +26,22 @@ def shifted(xp: Any, x: Any, dim: int) -> Any:
     return x - _max_reduce(x, dim, None, None, True) if xp is np else x - x.max(axis=dim, keepdims=True)
 
 
+def _shift(x: Any) -> Any:
+    """What to take from `x` before exp, so that no row overflows or vanishes: one number where all of `x` lies within exp's
+    range, because NumPy needs four times as long for a maximum of each row; else those."""
+    high = _max_reduce(x, None)
+    return high if high - np.minimum.reduce(x, None) < _EXP_RANGE else _max_reduce(x, axis=1, keepdims=True)
+
+
+def _row_sums(x: Any) -> Any:
+    """Sums of rows as a product, which takes a fifth of `add.reduce`'s time."""
+    return x.dot(np.ones(x.shape[1], x.dtype))[:, None]
+
+
 def _softmax_rows(x: Any, out: Any) -> None:
-    np.subtract(x, np.maximum.reduce(x, axis=1, keepdims=True), out=out)
+    np.subtract(x, _shift(x), out=out)
     np.exp(out, out=out)
-    out *= 1 / np.add.reduce(out, axis=1, keepdims=True)
+    out *= 1 / _row_sums(out)
 
 
 def _softmax_rows_gradient(g: Any, y: Any, out: Any) -> None:
@@ -42,14 +55,14 @@ def _softmax_gradient(g: Any, y: Any, dim: int) -> Any:
 
 
 def _log_softmax_rows(x: Any, out: Any) -> None:
-    z = x - np.maximum.reduce(x, axis=1, keepdims=True)
+    z = x - _shift(x)
     np.exp(z, out=out)
-    np.subtract(z, np.log(np.add.reduce(out, axis=1, keepdims=True)), out=out)
+    np.subtract(z, np.log(_row_sums(out)), out=out)
 
 
 def _log_softmax_rows_gradient(g: Any, y: Any, out: Any) -> None:
     np.exp(y, out=out)
-    out *= np.add.reduce(g, axis=1, keepdims=True)
+    out *= _row_sums(g)
     np.subtract(g, out, out=out)
 
 

@@ -147,7 +147,7 @@ def test_softmax_keeps_infinities_and_nan():
 
 COMPILED = ("log_softmax", "cross_entropy", "layer_norm", "rms_norm", "gelu", "silu", "sigmoid", "tanh", "relu", "soft",
             "attention", "linear", "dropout", "embedding", "loss", "index", "scatter", "gather", "cum", "elu", "hard", "mish",
-            "abs", "where", "masked_fill", "clamp", "var", "std", "sum", "mean")
+            "glu", "logits", "abs", "where", "masked_fill", "clamp", "var", "std", "sum", "mean")
 CASES = [(f"{name}-{i}", sample) for name, i, sample in all_samples() if any(part in name for part in COMPILED)]
 LEAST = 2  # elements of what counts as large here
 
@@ -203,7 +203,7 @@ def test_activations_everywhere(name):
 @needs_numba
 def test_every_kernel_is_compiled_once():
     """One signature each: another one would make users wait for the compiler again."""
-    for room in ("rows", "elements", "attention", "random"):
+    for room in ("rows", "elements", "losses", "attention", "random"):
         for name, kernel in vars(fast.kernels(room)).items():
             if hasattr(kernel, "signatures") and kernel.__module__.endswith(room):
                 assert len(kernel.signatures) <= 1, (name, kernel.signatures)
