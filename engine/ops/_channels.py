@@ -9,10 +9,10 @@ from typing import Any
 
 from .. import fast
 from ..pool import scratch, spans
-from ._blocked import is_large, ndarray, run_blocks
+from ._blocked import COMPILED, is_large, ndarray, run_blocks
 
-COMPILED = 1 << 17  # elements of the channels worked on at a time
-BLOCK = 1 << 19  # the same without kernels: of 1 << 17, two threads were slower than one, because they wait for the interpreter
+BLOCK = 1 << 17  # elements of the channels worked on at a time
+PLAIN = 1 << 19  # the same without kernels: of 1 << 17, two threads were slower than one, because they wait for the interpreter
 
 
 class Channels:
@@ -25,8 +25,9 @@ class Channels:
         self.shape = (n, channels, self.count // max(n, 1))
         self.arrays = [a.reshape(self.shape) for a in arrays]
         self.large = is_large(first)
-        self.kernels = fast.kernels("channels") if self.large and fast.fits(*self.arrays) else None
-        self.blocks = spans(channels, max(1, (COMPILED if self.kernels else BLOCK) // max(self.count, 1)))
+        compiled = first.size >= COMPILED and fast.fits(*self.arrays)
+        self.kernels = fast.kernels("channels") if compiled else None
+        self.blocks = spans(channels, max(1, (BLOCK if self.kernels else PLAIN) // max(self.count, 1)))
 
     def run(self, kernel: str, plain: Any, *arrays: Any) -> None:
         """Call the compiled `kernel` on blocks of channels of arrays (N, C, L) and (C), or `plain` on their parts."""
