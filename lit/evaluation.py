@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import engine
@@ -14,14 +15,7 @@ from lit.combined_loader import CombinedLoader, Pass, state_between_epochs
 from lit.dataloader_iter import DataLoaderIter, takes_iterator
 from lit.device import batch_transfer
 from lit.hooks import is_overridden
-from lit.loaders import (
-    LoaderSource,
-    accepts_batch_idx,
-    checked_loader,
-    number_of_batches,
-    set_sampler_epoch,
-    without_shuffling,
-)
+from lit.loaders import EvaluationData, accepts_batch_idx, set_sampler_epoch
 from lit.module import LightningModule
 from lit.preemption import SIGTERMException
 from lit.profilers.base import profiled_items
@@ -31,55 +25,6 @@ from lit.transfer import move_data_to_device
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
-
-
-class EvaluationData:
-    """The loaders of an evaluation loop, with the number of batches to take from each."""
-
-    def __init__(self, trainer: Trainer, kind: str) -> None:
-        self.source = LoaderSource(f"{kind}_dataloader")
-        self.loaders: CombinedLoader | None = None
-        self.max_batches: list[int | float] = []
-        self._trainer = trainer
-        self._flag = f"limit_{kind}_batches"
-        self.loaded_in_epoch = -1
-        self._saved: list[dict[str, Any]] | None = None
-
-    def setup(self) -> None:
-        """Ask for the loaders and count their batches; with a limit of 0 there is nothing to ask for."""
-        trainer = self._trainer
-        limit = getattr(trainer, self._flag)
-        if limit == 0:
-            return
-        loaders = self.source.request(trainer)
-        combined = loaders if isinstance(loaders, CombinedLoader) else CombinedLoader(loaders, "sequential")
-        leaves = [checked_loader(leaf, self.source.hook) for leaf in combined.flattened]
-        if trainer.overfit_batches > 0 and trainer.state.fn == TrainerFn.FITTING:
-            leaves = [without_shuffling(leaf, "validation") for leaf in leaves]
-        fresh = CombinedLoader(combined.iterables, combined.mode)  # the user's CombinedLoader stays as it is
-        fresh.flattened = leaves
-        self.max_batches = [number_of_batches(leaf, limit, self._flag, self.source.hook) for leaf in leaves]
-        self.loaders = fresh
-        if self._saved is None:
-            self.loaded_in_epoch = trainer.current_epoch
-            return
-        saved, self._saved = self._saved, None  # the loaders stand for those of the run that goes on
-        for leaf, state in zip(leaves, saved, strict=False):
-            if state["loader"] is not None:
-                leaf.load_state_dict(state["loader"])
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The next loaders go on with what outlived the passes of those before."""
-        self._saved = state["loaders"]
-        self.loaded_in_epoch = state["loaded_in_epoch"]
-
-    def is_stale(self) -> bool:
-        every = self._trainer.reload_dataloaders_every_n_epochs
-        return self.loaders is None or bool(every and self._trainer.current_epoch - self.loaded_in_epoch >= every)
-
-    def forget(self) -> None:
-        self.loaders = None
-        self.max_batches = []
 
 
 class ModelMode:
@@ -105,7 +50,8 @@ class _Loop:
         self.word = word  # as in on_<word>_batch_start
         self.step = step
         self.data = EvaluationData(trainer, kind)
-        self._walk: Pass | CombinedLoader
+        self._walk: Pass | CombinedLoader | None = None
+        self._unfinished: list[Any] | None = None  # the batch whose step is not done, with its indices
         self._resumed_walk: Iterator[tuple[Any, int, int]] | None = None
         self.modes_before: dict[str, bool] = {}  # the train/eval flags outside of this loop
 
@@ -129,6 +75,7 @@ class _Loop:
 
     def _prepare(self) -> None:
         module = self.trainer.lightning_module
+        self._unfinished = None
         step = getattr(module, self.step)
         assert self.data.loaders is not None
         sequential = self.data.loaders.mode == "sequential"
@@ -211,14 +158,17 @@ class _Loop:
         if self.by_iterator:
             yield from self._outputs_by_iterator(step)
             return
-        for batch, batch_idx, dataloader_idx in self._measured_batches():
+        begun = self._unfinished  # by the run that goes on
+        for batch, batch_idx, dataloader_idx in chain([] if begun is None else [begun], self._measured_batches()):
             self.begin_batch(batch, dataloader_idx)
             hook_args, step_args = self._step_args(batch, batch_idx, dataloader_idx)
-            if starts:
+            self._unfinished = [batch, batch_idx, dataloader_idx]
+            if starts and begun is None:
                 hooks.call(f"on_{self.word}_batch_start", *hook_args)
+            begun = None
             hooks.current = self.step
             outputs = step(*step_args)
-            hooks.current = None
+            hooks.current = self._unfinished = None
             if ends:
                 hooks.call(f"on_{self.word}_batch_end", outputs, *hook_args)
             yield outputs, dataloader_idx
@@ -260,6 +210,7 @@ class EvaluationLoop(_Loop):
         self._dataloader_idx = 0
         self._flush_due = False  # the batch at hand has not gone to the loggers yet
         self._saved_walk: dict[str, Any] | None = None
+        self._called = 0  # on_validation_start, _epoch_start, _epoch_end: how many of them a checkpoint has behind it
 
     def limits(self) -> list[int | float]:
         if self.trainer.sanity_checking:
@@ -290,8 +241,8 @@ class EvaluationLoop(_Loop):
         try:
             if resumed is None:
                 self._logged, self._dataloader_idx = [], 0
-                self.call("start")
-                self.call("epoch_start")
+                self._walk = None
+                self._call_first_hooks(0)
             else:
                 self._go_on(resumed)
             logged = self._run_epoch()
@@ -303,12 +254,23 @@ class EvaluationLoop(_Loop):
             print_results(logged, self.word)
         return logged
 
+    def _call_first_hooks(self, called: int) -> None:
+        """The hooks before the first batch, but for those that were ``called`` before a checkpoint was written."""
+        for self._called in range(called + 1, 3):  # a checkpoint that a hook writes counts it as called
+            self.call(("start", "epoch_start")[self._called - 1])
+
     def _go_on(self, rng: dict[str, Any]) -> None:
         """Take up the walk that a checkpoint was written in."""
         assert self._saved_walk is not None and self.data.loaders is not None
         walk, self._saved_walk = self._saved_walk, None
         loaders = self.data.loaders
         self._logged, self._dataloader_idx = list(walk["logged"]), int(walk["dataloader_idx"])
+        self._called = walk.get("called", 2)
+        if walk["place"] is None or self._called == 3:  # before the first batch, or after the last
+            set_rng_states(rng)
+            self._walk = None
+            self._call_first_hooks(self._called)
+            return
         self.trainer.reporting.start_evaluation_batch(None, self._dataloader_idx if self.many else None)
         if loaders.mode == "sequential":
             first = self._dataloader_idx
@@ -320,7 +282,8 @@ class EvaluationLoop(_Loop):
             loaders.load_state_dict(walk["place"])
             self._walk, self._resumed_walk = loaders, iter(loaders)
         set_rng_states(rng)
-        if walk["flush_due"]:  # the checkpoint was written in on_validation_batch_end
+        self._unfinished = walk.get("batch")
+        if walk["flush_due"] and self._unfinished is None:  # the checkpoint was written in on_validation_batch_end
             self._flush_step(self._dataloader_idx)
 
     def steps_of_loaders(self) -> list[list[int]]:
@@ -336,7 +299,9 @@ class EvaluationLoop(_Loop):
         if inside:
             walk = {
                 "dataloader_idx": self._dataloader_idx,
-                "place": self._walk.state_dict(),
+                "place": None if self._walk is None else self._walk.state_dict(),
+                "called": self._called,
+                "batch": self._unfinished,
                 "logged": self._logged,
                 "flush_due": self._flush_due,
             }
@@ -355,9 +320,11 @@ class EvaluationLoop(_Loop):
 
     def _run_epoch(self) -> list[dict[str, float]]:
         trainer, reporting = self.trainer, self.trainer.reporting
-        logged = self._run_batches()
-        self.call("epoch_end")
-        at_the_end = reporting.gather()
+        if self._called < 3:
+            self._run_batches()
+            self._called = 3
+            self.call("epoch_end")
+        logged, at_the_end = self._logged, reporting.gather()
         for metrics in logged:
             metrics.update(at_the_end)
         if not trainer.sanity_checking:
@@ -369,15 +336,14 @@ class EvaluationLoop(_Loop):
         reporting.leave_evaluation()
         return logged
 
-    def _run_batches(self) -> list[dict[str, Any]]:
-        """All batches of all loaders; returns what was logged for each loader."""
+    def _run_batches(self) -> None:
+        """All batches of all loaders; keeps what was logged for each loader."""
         reporting = self.trainer.reporting
         for _, dataloader_idx in self._outputs():
             self._flush_step(dataloader_idx)
         reporting.end_of_batches()
         self._logged.append(reporting.gather())
         reporting.evaluation.start_batch(None)
-        return self._logged
 
     def begin_batch(self, batch: Any, dataloader_idx: int) -> None:
         """What is logged from here on belongs to this batch, and perhaps to the next loader."""

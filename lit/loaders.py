@@ -17,6 +17,7 @@ from lit.dataloader_iter import DataLoaderIter
 from lit.datamodule import LightningDataModule
 from lit.hooks import is_overridden
 from lit.module import LightningModule
+from lit.state import TrainerFn
 from lit.validation_schedule import batches_between
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class LoaderSource:
     def is_defined(self, trainer: Trainer) -> bool:
         return self.given is not None or self.owner(trainer) is not None
 
-    def request(self, trainer: Trainer) -> Any:
-        """The loaders: the given ones, or what the hook returns now.
+    def request(self, trainer: Trainer, epoch: int | None = None) -> Any:
+        """The loaders: the given ones, or what the hook returns now, or did in ``epoch`` of the run that goes on.
 
         Raises:
             MisconfigurationException: there are none, or the hook returned None.
@@ -55,8 +56,13 @@ class LoaderSource:
                 f"Trainer.{trainer.state.fn}(...): there is no `{self.hook}`. HINT: pass the loaders to the call, or"
                 f" define `{self.hook}` in the LightningModule or in a LightningDataModule."
             )
+        state = trainer.state
         outer, trainer.hooks.current = trainer.hooks.current, self.hook
-        loaders = getattr(owner, self.hook)()
+        now, state.current_epoch = state.current_epoch, state.current_epoch if epoch is None else epoch
+        try:
+            loaders = getattr(owner, self.hook)()
+        finally:
+            state.current_epoch = now
         trainer.hooks.current = outer
         if loaders is None:
             raise MisconfigurationException(
@@ -171,9 +177,11 @@ class TrainingData:
         trainer = self._trainer
         every = trainer.reload_dataloaders_every_n_epochs
         stale = every and trainer.current_epoch - self._loaded_in_epoch >= every
-        if self.loader is not None and not stale:
-            return
-        loaders = self.source.request(trainer)
+        if self.loader is not None:
+            if not stale:
+                return
+            self._saved = None
+        loaders = self.source.request(trainer, None if self._saved is None else self._loaded_in_epoch)
         combined = loaders if isinstance(loaders, CombinedLoader) else CombinedLoader(loaders, "max_size_cycle")
         if combined.mode == "sequential":
             raise ValueError(
@@ -290,6 +298,55 @@ class TrainingData:
             for leaf, state in zip(self.loader.flattened, saved["passes"], strict=False):
                 if state["loader"] is not None:
                     leaf.load_state_dict(state["loader"])
+
+
+class EvaluationData:
+    """The loaders of an evaluation loop, with the number of batches to take from each."""
+
+    def __init__(self, trainer: Trainer, kind: str) -> None:
+        self.source = LoaderSource(f"{kind}_dataloader")
+        self.loaders: CombinedLoader | None = None
+        self.max_batches: list[int | float] = []
+        self._trainer = trainer
+        self._flag = f"limit_{kind}_batches"
+        self.loaded_in_epoch = -1
+        self._saved: list[dict[str, Any]] | None = None
+
+    def setup(self) -> None:
+        """Ask for the loaders and count their batches; with a limit of 0 there is nothing to ask for."""
+        trainer = self._trainer
+        limit = getattr(trainer, self._flag)
+        if limit == 0:
+            return
+        loaders = self.source.request(trainer, None if self._saved is None else self.loaded_in_epoch)
+        combined = loaders if isinstance(loaders, CombinedLoader) else CombinedLoader(loaders, "sequential")
+        leaves = [checked_loader(leaf, self.source.hook) for leaf in combined.flattened]
+        if trainer.overfit_batches > 0 and trainer.state.fn == TrainerFn.FITTING:
+            leaves = [without_shuffling(leaf, "validation") for leaf in leaves]
+        fresh = CombinedLoader(combined.iterables, combined.mode)  # the user's CombinedLoader stays as it is
+        fresh.flattened = leaves
+        self.max_batches = [number_of_batches(leaf, limit, self._flag, self.source.hook) for leaf in leaves]
+        self.loaders = fresh
+        if self._saved is None:
+            self.loaded_in_epoch = trainer.current_epoch
+            return
+        saved, self._saved = self._saved, None  # the loaders stand for those of the run that goes on
+        for leaf, state in zip(leaves, saved, strict=False):
+            if state["loader"] is not None:
+                leaf.load_state_dict(state["loader"])
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The next loaders go on with what outlived the passes of those before."""
+        self._saved = state["loaders"]
+        self.loaded_in_epoch = state["loaded_in_epoch"]
+
+    def is_stale(self) -> bool:
+        every = self._trainer.reload_dataloaders_every_n_epochs
+        return self.loaders is None or bool(every and self._trainer.current_epoch - self.loaded_in_epoch >= every)
+
+    def forget(self) -> None:
+        self.loaders = None
+        self.max_batches = []
 
 
 class _LookingAhead:

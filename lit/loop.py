@@ -83,7 +83,7 @@ class FitLoop:
         if self.state.point == Point.EPOCH_END:  # resuming from a checkpoint written in on_train_epoch_end
             self._back_at_the_place()
             self._close_epoch()
-        if not self._run_is_over():
+        if not self.run_is_over() or self.state.point != Point.EPOCH_START:  # the last epoch has an end
             self._run_epochs()
         elif self.resumed is not None:
             self._back_at_the_place()
@@ -98,10 +98,10 @@ class FitLoop:
         if self.resumed is not None and self.state.point == Point.EPOCH_START:
             self._back_at_the_place()
             self.resumed = None
-        self._end_if_preempted()
-        while not self._run_is_over():
+        self._end_if_asked_to()
+        while not self.run_is_over() or self.state.point != Point.EPOCH_START:
             self.run_epoch()
-            self._end_if_preempted()
+            self._end_if_asked_to()
         if "on_train_end" in self.active:
             self.hooks.call("on_train_end")
 
@@ -137,16 +137,16 @@ class FitLoop:
         waited = 0.0 if self.resumed is None else self.resumed.saved["seconds_since_validation"]
         self.state.last_validation_time = time.monotonic() - waited
 
-    def _end_if_preempted(self) -> None:
+    def _end_if_asked_to(self) -> None:
+        if self.state.interrupted:
+            raise KeyboardInterrupt
         # Before the first batch of a resumed epoch the random streams are not back in place: not a safe point.
         if self.state.preempted and self.state.point == Point.EPOCH_START:
             raise SIGTERMException
 
-    def _run_is_over(self) -> bool:
-        if self._steps_reached():
-            return True
-        epoch = self.state.current_epoch
-        if self.max_epochs is not None and 0 <= self.max_epochs <= epoch:
+    def run_is_over(self) -> bool:
+        epochs = self.max_epochs
+        if self._steps_reached() or (epochs is not None and 0 <= epochs <= self.state.current_epoch):
             return True
         return self.state.should_stop and self._may_stop()
 
@@ -194,8 +194,8 @@ class FitLoop:
                     raise
                 self.inside_batch, state.is_last_batch = False, True
                 return False
-            if state.preempted:
-                raise SIGTERMException
+            if state.preempted or state.interrupted:
+                raise SIGTERMException if state.preempted else KeyboardInterrupt
         return True
 
     def _end_if_workers_died(self, error: Exception) -> None:
@@ -212,12 +212,13 @@ class FitLoop:
     def _start_epoch(self) -> Iterator[Any]:
         state = self.state
         state.batches_done = 0
-        state.epoch_cut_short = False
-        state.is_last_batch = False
+        state.epoch_cut_short = state.is_last_batch = False
         self.data.set_epoch(state.current_epoch)
         self.data.begin_epoch()
-        if "on_train_epoch_start" in self.active:
+        if "on_train_epoch_start" in self.active and not state.epoch_started:
+            state.epoch_started = True
             self.hooks.call("on_train_epoch_start")
+        state.epoch_started = False
         self.accumulate = self.trainer.accumulate_grad_batches  # a hook may have changed it
         self.rng_at_epoch_start = Streams()
         return self._batches()
@@ -261,6 +262,7 @@ class FitLoop:
         else:
             assert self.resumed is not None
             batch, transfer, self.transfer = self.resumed.saved["batch"], self.transfer, None
+            self.state.batch_started = batch is not None and batch.get("started", False)
             goes_on = True if batch is None else self.train_batch(batch["value"])
             self.transfer = transfer  # the batch was on the device already
         self.resumed = None
@@ -304,7 +306,8 @@ class FitLoop:
         if given is None:
             warnings.warn("[W110] The training loader yielded None: it is skipped. HINT: check collate_fn.", stacklevel=2)
         else:
-            if "on_train_batch_start" in active:
+            if "on_train_batch_start" in active and not state.batch_started:
+                state.batch_started = True
                 answer = hooks.call("on_train_batch_start", batch, batch_idx)
                 if answer == -1 and self.may_skip_epoch:
                     return self._skip_rest_of_epoch()
@@ -315,7 +318,7 @@ class FitLoop:
         state.total_batches_done += 1
         if self.schedulers:
             self._step_schedulers_after_batch()
-        state.point = Point.BATCH_END
+        state.point, state.batch_started = Point.BATCH_END, False
         if "on_train_batch_end" in active:
             hooks.call("on_train_batch_end", outputs, batch, batch_idx)
         return self._finish_batch()
@@ -328,7 +331,7 @@ class FitLoop:
             self.window = Window(min(self.accumulate, self.data.max_batches - batch_idx))
 
     def _skip_rest_of_epoch(self) -> bool:
-        self.inside_batch = False
+        self.inside_batch = self.state.batch_started = False
         self.state.is_last_batch = self.stepping = True
         self.state.batches_done += 1
         self.state.total_batches_done += 1
@@ -401,10 +404,7 @@ class FitLoop:
     def _call_training_step(self, batch: Any, batch_idx: int) -> Any:
         hooks = self.hooks
         outer, hooks.current = hooks.current, "training_step"
-        if self.with_batch_idx:
-            output = self.call_step(batch, batch_idx)
-        else:
-            output = self.call_step(batch)
+        output = self.call_step(batch, batch_idx) if self.with_batch_idx else self.call_step(batch)
         hooks.current = outer
         return output
 
@@ -489,9 +489,10 @@ class FitLoop:
         try:
             trainer.val_loop.run(rng)
         except BaseException as error:
+            if start is not None:
+                start.take_back_unless_kept(error)
             if start is None or not state.preempted:
                 raise
-            start.take_back_unless_kept(error)
             raise SIGTERMException from error
         state.stage = RunningStage.TRAINING
         state.point = Point.VALIDATED

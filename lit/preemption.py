@@ -3,6 +3,8 @@
 The handler does nothing but set ``trainer.state.preempted``, so no write and no step is ever torn. The loops look at
 that one attribute where everything a checkpoint holds is consistent: after an optimizer step, between two batches of
 an evaluation, and between two epochs; there they raise ``SIGTERMException``. lit/run.py writes the file.
+
+Ctrl-C inside of a training batch waits for its end in the same way, so that no step is torn; pressed again, it does not.
 """
 
 from __future__ import annotations
@@ -51,9 +53,12 @@ class Preemption:
         self._raised: BaseException | None = None
 
     def __enter__(self) -> Preemption:
-        self._state.preempted = False
+        self._state.preempted = self._state.interrupted = False
         while_waiting.append(self._end_waiting)
         if threading.current_thread() is threading.main_thread():
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                self._before[signal.SIGINT] = signal.default_int_handler
+                signal.signal(signal.SIGINT, self._interrupt)
             for number in SIGNALS:
                 before = signal.getsignal(number)
                 if before is not None and before != signal.SIG_IGN:
@@ -66,7 +71,7 @@ class Preemption:
     ) -> None:
         while_waiting.remove(self._end_waiting)
         for number, before in self._before.items():
-            if signal.getsignal(number) == self._receive:  # else the program has installed its own meanwhile
+            if signal.getsignal(number) in (self._receive, self._interrupt):  # else the program has installed its own meanwhile
                 signal.signal(number, before)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
@@ -77,6 +82,12 @@ class Preemption:
                 before(number, frame)
             except BaseException as error:
                 self._raised = error
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        state = self._state
+        if state.interrupted or state.stage != RunningStage.TRAINING or not self._trainer.fit_loop.inside_batch:
+            raise KeyboardInterrupt
+        state.interrupted = True
 
     def _end_waiting(self) -> None:
         """Workers may take long to start, or to fetch a batch; between two batches nobody has to wait for them."""

@@ -131,8 +131,8 @@ class Reporting:
         module = self._trainer.lightning_module
         names = {metric: name for name, metric in metrics_of(module).items()}
         return {
-            "callback_metrics": {name: value.item() for name, value in self._callback_metrics.items()},
-            "logged_metrics": {name: value.item() for name, value in self._logged_metrics.items()},
+            "callback_metrics": {name: _number(value) for name, value in self._callback_metrics.items()},
+            "logged_metrics": {name: _number(value) for name, value in self._logged_metrics.items()},
             "bar_metrics": dict(self._bar_metrics),
             "train": self.train.state_dict(names),
             "evaluation": self.evaluation.state_dict(names),
@@ -141,8 +141,8 @@ class Reporting:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what ``state_dict`` returned."""
-        self._callback_metrics = {name: engine.tensor(value) for name, value in state["callback_metrics"].items()}
-        self._logged_metrics = {name: engine.tensor(value) for name, value in state["logged_metrics"].items()}
+        self._callback_metrics = {name: engine.as_tensor(value) for name, value in state["callback_metrics"].items()}
+        self._logged_metrics = {name: engine.as_tensor(value) for name, value in state["logged_metrics"].items()}
         self._bar_metrics = dict(state["bar_metrics"])
         module = self._trainer.lightning_module
         self.train.load_state_dict(state["train"], metrics_of(module))
@@ -184,3 +184,9 @@ class Reporting:
                         " logger are not reported.",
                         stacklevel=3,
                     )
+
+
+def _number(value: engine.Tensor) -> Any:
+    """A metric as a number, unless that would come back as another dtype (a callback's learning rate in float64)."""
+    number = value.item()
+    return number if engine.tensor(number).dtype == value.dtype else value

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 State = dict[str, Any]
 BETWEEN_EPOCHS = (Point.EPOCH_START, Point.EPOCH_END)
+# Here random numbers are drawn already, and running statistics changed.
+INSIDE_STEP = frozenset((
+    "training_step", "on_before_zero_grad", "optimizer_zero_grad", "on_before_backward", "backward", "on_after_backward",
+    "on_before_optimizer_step", "configure_gradient_clipping", "optimizer_step",
+))  # fmt: skip
 
 
 class ModuleFlags:
@@ -117,7 +122,8 @@ def fit_state(trainer: Trainer) -> State:
         "loggers": _loggers(trainer),
         "rng_at_epoch_start": _rng_at_epoch_start(trainer, point),
         "train_data": loop.data.state_dict(inside=point not in BETWEEN_EPOCHS, fetched=point == Point.BATCH_START),
-        "validation": trainer.val_loop.state_dict(inside=point == Point.VALIDATING),
+        "epoch_started": state.epoch_started,
+        "validation": _validation(trainer, inside=point == Point.VALIDATING),
         "gradients": _gradients(trainer, point),
         "window": loop.window.state_dict(),
         "module_flags": None if loop.flags is None else loop.flags.changed(modes),
@@ -165,22 +171,35 @@ def _batch(trainer: Trainer) -> State | None:
     if trainer.fit_loop.by_iterator:
         return None
     batch, steps = trainer.reporting.train.batch, trainer.state.steps_before_batch
-    if trainer.state.global_step != steps:
+    if trainer.state.global_step != steps or trainer.hooks.current in INSIDE_STEP:
         warnings.warn(
-            "[W123] Trainer.save_checkpoint(...) was called inside a training step, after an optimizer had stepped: a run that"
-            " goes on from this checkpoint repeats the whole step. HINT: save in on_train_batch_end.",
+            "[W123] Trainer.save_checkpoint(...) was called inside a training step: a run that goes on from this checkpoint"
+            " repeats the whole step, with what has already changed. HINT: save in on_train_batch_end.",
             stacklevel=6,
         )
+    if not _can_be_kept(batch):
+        return None
+    return {"value": batch, "started": trainer.state.batch_started}
+
+
+def _validation(trainer: Trainer, inside: bool) -> State:
+    state = trainer.val_loop.state_dict(inside)
+    if inside and not _can_be_kept(state["walk"]["batch"]):
+        state["walk"]["batch"] = None
+    return state
+
+
+def _can_be_kept(batch: Any) -> bool:
     try:
         serialization.check_storable(batch)
     except serialization.SaveError as error:
         warnings.warn(
-            f"[W124] Trainer.save_checkpoint(...) was called before a batch was trained, which cannot be kept ({error}):"
-            " a run that goes on from this checkpoint begins with the next one. HINT: save in on_train_batch_end.",
-            stacklevel=6,
+            f"[W124] Trainer.save_checkpoint(...) was called before a batch was done, which cannot be kept ({error}): a run"
+            " that goes on from this checkpoint begins with the next one. HINT: save in on_train_batch_end.",
+            stacklevel=7,
         )
-        return None
-    return {"value": batch}
+        return False
+    return True
 
 
 def restore_fit(trainer: Trainer, saved: State, rng: State) -> None:
@@ -188,10 +207,13 @@ def restore_fit(trainer: Trainer, saved: State, rng: State) -> None:
     state = trainer.state
     state.load_state_dict(saved["progress"])
     if state.epoch_cut_short and state.point in BETWEEN_EPOCHS:
-        # The epoch had ended early (max_steps, should_stop); this run finishes it.
+        # The epoch had ended early (max_steps, should_stop); this run finishes it, if it may go on.
         state.current_epoch -= state.point == Point.EPOCH_START
-        state.point = Point.BETWEEN_BATCHES
-    state.resuming = True
+        if trainer.fit_loop.run_is_over():
+            state.load_state_dict(saved["progress"])
+        else:
+            state.point = Point.BETWEEN_BATCHES
+    state.resuming, state.epoch_started = True, saved.get("epoch_started", False)
     trainer.reporting.load_state_dict(saved["metrics"])
     if state.point != Point.VALIDATING:
         trainer.reporting.evaluation.reset()

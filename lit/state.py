@@ -78,8 +78,11 @@ class RunState:
     stage: RunningStage | None = None
     status: TrainerStatus = TrainerStatus.INITIALIZING
     preempted: bool = False  # SIGTERM or SIGUSR1 has asked the run to end
+    interrupted: bool = False  # Ctrl-C has, inside of a training batch
     is_last_batch: bool = False
     resuming: bool = False
+    epoch_started: bool = False  # a checkpoint written now has the on_train_epoch_start hooks behind it
+    batch_started: bool = False  # the same for on_train_batch_start
     last_validation_time: float = 0.0
 
     SAVED: ClassVar[tuple[str, ...]] = (
@@ -114,7 +117,7 @@ class RunState:
         """A new ``fit`` begins at the start of an epoch, wherever the one before was interrupted."""
         self.point = Point.EPOCH_START
         self.batches_done = 0
-        self.resuming = False
+        self.resuming = self.epoch_started = self.batch_started = False
 
     @property
     def finished(self) -> bool:

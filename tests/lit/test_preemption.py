@@ -241,3 +241,73 @@ def test_fast_dev_run_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(SIGTERMException):
         trainer.fit(Net(), loader(batch_size=2))
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+# ---------------------------------------------------------------------- Ctrl-C
+
+
+class CtrlC(Net):
+    """Presses it in the middle of a training step, so many times."""
+
+    def __init__(self, times: int, at: int = 2) -> None:
+        pl.seed_everything(7, verbose=False)
+        super().__init__()
+        self.times, self.at = times, at
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        for _ in range(self.times if batch_idx == self.at else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+        return loss
+
+
+@pytest.mark.parametrize(("at", "epochs"), [(2, 0), (5, 1)])  # 5: the epoch's last
+def test_ctrl_c_ends_a_run_when_its_batch_is_done(at: int, epochs: int, tmp_path: Path) -> None:
+    saving = pl.callbacks.ModelCheckpoint(tmp_path, save_on_exception=True, filename="interrupted", every_n_epochs=9)
+    trainer = quiet_trainer(callbacks=saving, enable_checkpointing=True, max_epochs=3)
+    with pytest.raises(SystemExit) as ended:
+        trainer.fit(model := CtrlC(1, at), loader(batch_size=2))
+    assert isinstance(ended.value.__cause__, KeyboardInterrupt) and ended.value.code == 1
+    assert trainer.interrupted and trainer.global_step == len(model.losses) == at + 1
+    assert trainer.current_epoch == epochs
+
+    undisturbed = quiet_trainer(max_epochs=3)
+    undisturbed.fit(expected := CtrlC(0), loader(batch_size=2))
+    goes_on = quiet_trainer(max_epochs=3)
+    goes_on.fit(found := CtrlC(0), loader(batch_size=2), ckpt_path=tmp_path / "interrupted.ckpt")
+    assert model.losses + found.losses == expected.losses
+    assert goes_on.global_step == undisturbed.global_step == 18
+    trainer.fit(CtrlC(0), loader(batch_size=2))  # and it is usable
+    assert trainer.state.finished
+
+
+def test_ctrl_c_pressed_again_ends_a_run_at_once() -> None:
+    trainer = quiet_trainer()
+    with pytest.raises(SystemExit):
+        trainer.fit(model := CtrlC(2), loader(batch_size=2))
+    assert trainer.interrupted and trainer.global_step == 2 and len(model.losses) == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_outside_of_a_training_batch_ends_a_run_at_once() -> None:
+    class InValidation(Net):
+        validated = 0
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            self.validated += 1
+
+    trainer = quiet_trainer(num_sanity_val_steps=0)
+    with pytest.raises(SystemExit):
+        trainer.fit(model := InValidation(), loader(), loader())
+    assert trainer.interrupted and model.validated == 0
+
+
+def test_a_handler_of_the_program_for_ctrl_c_stays() -> None:
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        quiet_trainer().fit(CtrlC(1), loader(batch_size=2))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert pressed == [signal.SIGINT]
