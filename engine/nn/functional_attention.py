@@ -74,8 +74,9 @@ def multi_head_attention_forward(
     mask = _merge_masks(attn_mask, key_padding_mask, k.shape[2])
     attend = _attend_with_weights if need_weights else _attend
     output, attention = attend(q, k, v, mask, dropout_p if training else 0.0, causal_only)
-    output = F.linear(_beside_each_other(output, swapped[0]), out_proj_weight, out_proj_bias)
-    output = output.transpose(0, 1) if swapped[0] else output
+    as_given = swapped[0] and not training  # in training as in torch: a dropout that follows draws in the order of memory
+    output = F.linear(_beside_each_other(output, as_given), out_proj_weight, out_proj_bias)
+    output = output.transpose(0, 1) if as_given else output
     if attention is not None and average_attn_weights:
         attention = attention.mean(dim=1)
     if batched:

@@ -173,3 +173,29 @@ def test_workers_change_no_order():
         loader = lib.utils.data.DataLoader(lib.arange(9), 2, shuffle=True, num_workers=2)
         orders.append([b.tolist() for b in loader])
     assert orders[0] == orders[1]
+
+
+def transformer(t, kind, batch_first):
+    """The output of a transformer in training, whose dropouts draw in the order in which their inputs lie in memory."""
+    t.manual_seed(0)
+    x, memory = t.randn(3, 5, 8), t.randn(3, 6, 8)
+    if not batch_first:
+        x, memory = x.transpose(0, 1).contiguous(), memory.transpose(0, 1).contiguous()
+    options = {"batch_first": batch_first, "dropout": 0.3}
+    if kind == "attention":
+        attend = t.nn.MultiheadAttention(8, 2, **options)
+        return t.nn.functional.dropout(attend(x, memory, memory)[0], 0.3)
+    if kind == "encoder":
+        return t.nn.TransformerEncoder(t.nn.TransformerEncoderLayer(8, 2, 16, **options), 2)(x)
+    if kind == "decoder":
+        return t.nn.TransformerDecoderLayer(8, 2, 16, **options)(x, memory)
+    return t.nn.Transformer(8, 2, 1, 1, 16, **options)(memory, x)
+
+
+@pytest.mark.filterwarnings("ignore:.*enable_nested_tensor")
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("kind", ["attention", "encoder", "decoder", "whole"])
+def test_transformers_drop_what_torch_drops(kind, batch_first):
+    torch = pytest.importorskip("torch")
+    ours, theirs = (transformer(lib, kind, batch_first).detach().numpy() for lib in (engine, torch))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
