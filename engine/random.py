@@ -35,6 +35,11 @@ def of_device(where: Any) -> Generator:
     return found
 
 
+def on_devices() -> list:
+    """The default generators of the GPUs that were drawn from."""
+    return list(_on_devices.values())
+
+
 def seed_devices(seed: int) -> None:
     """Seed the default generators of all GPUs, those to come as well. Without a GPU nothing is looked for."""
     global _device_seed

@@ -10,7 +10,7 @@ import numpy as np
 from . import backend
 from .devices import device
 from .dtypes import BF16, F16, F64
-from .gpu.kernels import over_elements, suffix
+from .gpu.kernels import launch, over_elements, suffix
 from .rng import BOOL, INT64, Generator
 from .rng_checks import check_normal, check_uniform
 from .rng_source import DEFAULT_SEED, Shape
@@ -22,11 +22,11 @@ class DeviceGenerator(Generator):
     """A generator of numbers on a GPU. Its state is a seed and how often it was drawn from.
 
     Both lie in device memory, and each draw adds its number to what lies there: so a captured graph, whose kernels keep their
-    arguments, still draws new numbers in every replay (`engine.gpu.graphs` moves the count on).
+    arguments, still draws new numbers in every replay (a graph ends by moving the count on).
     Distributions without a kernel are drawn on the CPU from a stream that this one seeds.
     """
 
-    __slots__ = ("_array", "_base", "_drawn")
+    __slots__ = ("_array", "_base", "_drawn", "_replayed")
 
     def __init__(self, device: Any = "cuda") -> None:
         super().__init__(device)
@@ -39,6 +39,7 @@ class DeviceGenerator(Generator):
 
     def _continue(self, seed: int, draws: int) -> None:
         self._seed, self._base, self._drawn, self._array = seed, draws, 0, None
+        self._replayed = False  # a graph moves the count on: it is then kept on the device alone
 
     def _state(self) -> Any:
         """The device's (seed, draws), made when the first number is drawn."""
@@ -52,6 +53,9 @@ class DeviceGenerator(Generator):
             step = np.uint64(self._drawn)
             self._drawn += 1
             over_elements(kernel, count, out, np.int64(count), *parameters, self._state(), step, per_thread=4)
+            if self._replayed:
+                self.advance(self._drawn)
+                self._drawn = 0
         return out
 
     def _place(self) -> Any:
@@ -89,8 +93,13 @@ class DeviceGenerator(Generator):
 
     def end_capture(self) -> int:
         """How often the captured graph draws; the count on the device is to move by that after every replay."""
-        drawn, self._drawn = self._drawn, 0
+        drawn, self._drawn, self._replayed = self._drawn, 0, True
         return drawn
+
+    def advance(self, draws: int) -> None:
+        """Put into the current stream: the next draws come after so many more."""
+        with self._place():
+            launch("advance", (1,), (1,), self._state(), np.uint64(draws))
 
     # -- distributions ------------------------------------------------------------------------------------------------
 

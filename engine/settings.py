@@ -1,11 +1,13 @@
 """Process-wide settings that programs touch at their start: threads, matrix precision, determinism.
 
-Only the number of threads has an effect (see `pool.py`). The others are kept so that a program can ask for what it has
-set: on the CPU every result is computed in full precision and is the same in every run anyway.
+Only the number of threads (see `pool.py`) and, on a GPU, the precision of products have an effect. The others are kept so
+that a program can ask for what it has set: on the CPU every result is computed in full precision and is the same in every
+run anyway.
 """
 
 from __future__ import annotations
 
+from .gpu import gemm
 from .pool import get_num_threads, set_num_threads
 
 __all__ = ["are_deterministic_algorithms_enabled", "get_deterministic_debug_mode", "get_float32_matmul_precision",
@@ -43,7 +45,7 @@ def _check_count(num: int, function: str) -> None:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Keep `precision` ("highest", "high" or "medium"). Without effect: float32 products are float32 products.
+    """"highest", or "high" and "medium", with which float32 products on a GPU may use TF32. No effect on the CPU.
 
     Raises: ValueError for any other word.
     """
@@ -51,6 +53,7 @@ def set_float32_matmul_precision(precision: str) -> None:
     if precision not in _PRECISIONS:
         raise ValueError(f"set_float32_matmul_precision(): expected one of {_PRECISIONS}, got {precision!r}")
     _matmul_precision = precision
+    gemm.switches.allow_tf32 = precision != "highest"
 
 
 def get_float32_matmul_precision() -> str:

@@ -152,6 +152,11 @@ class Node:
         return arrays
 
     @property
+    def raw_inputs(self) -> list:
+        """The kept inputs as raw arrays of their own dtype (None where not kept)."""
+        return [None if t is None else t._array for t in self.tensors]
+
+    @property
     def output(self) -> Any:
         """The kept output as a raw array; half precision as float32."""
         return lift(self.out) if self.dtype is BF16 or self.dtype is F16 else self.out
@@ -198,6 +203,12 @@ class Node:
         if self.tensors or self.out_version is not None:
             self.check()
         return self.op.backward(xp, self, g)
+
+    def run_fused(self, g: Any) -> Any:
+        """As `run`, by the card's form for a GPU; NotImplemented where that does not serve the layout."""
+        if self.tensors or self.out_version is not None:
+            self.check()
+        return self.op.gpu.backward(self, g)
 
     def run_traced(self, g: Any) -> Sequence:
         """The gradients of the inputs, as Tensors with a graph of their own."""

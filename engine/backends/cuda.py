@@ -1,4 +1,4 @@
-"""The switches of CUDA's matrix products and attention kernels. Programs may set them; the engine does not read them.
+"""The switches of CUDA's matrix products (`allow_tf32` counts) and attention kernels (kept, and not read).
 
 >>> torch.backends.cuda.matmul.allow_tf32 = True
 """
@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 
 from engine import backend
+from engine.gpu import gemm
 
 __all__ = ["cudnn_sdp_enabled", "enable_cudnn_sdp", "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp",
            "flash_sdp_enabled", "is_built", "is_flash_attention_available", "math_sdp_enabled", "matmul",
            "mem_efficient_sdp_enabled", "preferred_linalg_library", "sdp_kernel"]
 
-matmul = SimpleNamespace(allow_tf32=False, allow_fp16_reduced_precision_reduction=True,
-                         allow_bf16_reduced_precision_reduction=True)
+matmul = gemm.switches
 
 
 def is_built() -> bool:

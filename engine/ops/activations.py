@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.modes import state
+from ..gpu.pointwise import Activation
 from ..tensor import Tensor
 from ._blocked import BITS, COMPILED, elements, is_large, pointwise
 from .base import CARDS, F32, F64, Op, composite, expect_tensor, install, op
@@ -60,7 +61,7 @@ class ZeroWhere(Op):
         return xp._zero_where(g, s.inputs[1]), None
 
 
-RELU = unary("relu", ufunc=_relu, keep="y", to_float=False, functional=True, compiled="both",
+RELU = unary("relu", ufunc=_relu, keep="y", to_float=False, functional=True, compiled="both", gpu=True,
              grad=lambda xp, g, x, y: xp._zero_where(g, y <= 0), doc="""
 max(x, 0) of each element. Any shape, real dtypes.
 
@@ -91,10 +92,10 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 # -- rows with parameters ---------------------------------------------------------------------------------------------
 
 
-def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: bool = False) -> Any:
+def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: bool = False, gpu: bool = False) -> Any:
     """A card of one input: `forward(xp, x, *params)`, `grad(xp, g, x, *params)`.
 
-    `compiled`: `engine/fast/elements.py` has kernels of this name for both.
+    `compiled`: `engine/fast/elements.py` has kernels of this name for both; `gpu`: `engine/gpu/kernels/pointwise.cu` has.
     """
 
     def blocked_forward(xp: Any, x: Any, *params: Any) -> Any:
@@ -111,7 +112,8 @@ def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: 
         return (pointwise(lambda g, x: grad(xp, g, x, *params), g, x) if is_large(g) else grad(xp, g, x, *params),)
 
     body = {"__doc__": f"`{name}` of each element; see `nn.functional.{name}`.", "keep": (0,),
-            "forward": staticmethod(blocked_forward), "backward": staticmethod(backward)}
+            "forward": staticmethod(blocked_forward), "backward": staticmethod(backward),
+            "gpu": Activation(name) if gpu else None}
     return op("_" + name, function=False, method=False, node=node or name.title().replace("_", "") + "Backward0")(
         type(name.title().replace("_", ""), (Op,), body))
 

@@ -18,6 +18,7 @@ from ..autograd.graph import Hooks, Node, Pick, Version, next_seq
 from ..autograd.modes import state
 from ..batched import NoRule, top
 from ..copying import row_major_copy
+from ..gpu.card import run as run_fused
 from ..meta import as_meta
 from ..tensor import Tensor, View, wrap
 
@@ -166,24 +167,15 @@ def apply(card: Any, tensors: Sequence, params: Sequence = ()) -> Any:
         arrays = common_arrays(card, arrays)
         if half is not None:
             half = next((a.dtype for a in arrays if a is not None and (a.dtype is BF16 or a.dtype is F16)), None)
-    if half is not None and not card.moves:
-        arrays = [_lift_half(a) for a in arrays]
-    else:
-        half = None
+    half = None if card.moves else half
     quiet = None if card.moves else hush()
     try:
-        space = _space(arrays)
-        if space is not np:
-            out = _on_device(card, space, arrays, params)
-        elif card.n < 0:
-            out = card.forward(np, arrays, *params)
-        else:
-            out = card.forward(np, *arrays, *params)
+        out, half = _forward(card, arrays, params, half)
     except (ValueError, TypeError, NoRule) as error:
         level = top((arrays, params))
         if level is None:
             raise _explained(card, error, tensors, params) from None
-        out = Hooks.retry(card, level, arrays, params)
+        out = Hooks.retry(card, level, arrays if half is None else [_lift_half(a) for a in arrays], params)
     finally:
         if quiet is not None:
             unhush(quiet)
@@ -200,6 +192,23 @@ def apply(card: Any, tensors: Sequence, params: Sequence = ()) -> Any:
             _attach_pieces(card, results, tensors[0], params)
         return results
     return _result(card, tensors, params, out)
+
+
+def _forward(card: Any, arrays: Sequence, params: Sequence, half: Any) -> tuple:
+    """What the card's forward returns, and the half-precision type it is to be brought back to (None: it is what it is).
+
+    Half precision is computed in float32, except by a form for GPUs.
+    """
+    if card.gpu is not None and backend.devices_in_use:
+        fused = run_fused(card.gpu, arrays, params, card.n < 0)
+        if fused is not NotImplemented:
+            return fused, None
+    if half is not None:
+        arrays = [_lift_half(a) for a in arrays]
+    space = _space(arrays)
+    if space is not np:
+        return _on_device(card, space, list(arrays), params), half
+    return (card.forward(np, arrays, *params) if card.n < 0 else card.forward(np, *arrays, *params)), half
 
 
 def _together(tensors: Sequence, arrays: list) -> Sequence:

@@ -41,6 +41,7 @@ class Op:
     to_float = False  # integer inputs are computed in the default floating dtype
     wide_numbers = False  # numbers and 0-d tensors meet 16-bit inputs in float32, not rounded to 16 bits first
     moves = False  # moves elements without arithmetic: half precision needs no detour through float32
+    gpu: Any = None  # a fused form for CUDA (engine/gpu/card.py), where it serves the layout
     scalars = False  # forward takes a NumPy scalar in the place of an array
     differentiable = True
     batched: Any = None  # (level, *forward's arguments) -> forward's result on batched arrays, or None: see batching.py

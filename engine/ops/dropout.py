@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import backend, random
 from ..devices import device_of
+from ..gpu.pointwise import Masked
 from ..rng import assign_in_memory_order
 from ..tensor import Tensor
 from ._blocked import elements, is_large, pointwise
@@ -40,6 +41,8 @@ def check_probability(p: float) -> None:
 @op("_dropout", function=False, method=False, node="MulBackward0")
 class Dropout(Op):
     """`input * mask * scale + shift * !mask`: what all dropouts come down to. The mask broadcasts over the input."""
+
+    gpu = Masked()
 
     @staticmethod
     def forward(xp: Any, x: Any, mask: Any, scale: float, dropped: float | None, kept: float | None) -> Any:

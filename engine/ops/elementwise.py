@@ -130,7 +130,7 @@ unary("reciprocal", ufunc=np.reciprocal, keep="y", domain=(0.4, 2.0),
 >>> torch.reciprocal(torch.tensor([2., 4.]))
 tensor([0.5000, 0.2500])
 """)
-unary("sigmoid", ufunc=_sigmoid, keep="y", functional=True, compiled="both",
+unary("sigmoid", ufunc=_sigmoid, keep="y", functional=True, compiled="both", gpu=True,
       grad=lambda xp, g, x, y: g * xp.conj((1 - y) * y), doc="""
 1 / (1 + exp(-x)) of each element.
 
@@ -190,7 +190,7 @@ The hyperbolic cosine of each element.
 >>> torch.cosh(torch.tensor([0., 1.]))
 tensor([1.0000, 1.5431])
 """)
-unary("tanh", ufunc=np.tanh, keep="y", functional=True, compiled="backward",
+unary("tanh", ufunc=np.tanh, keep="y", functional=True, compiled="backward", gpu=True,
       grad=lambda xp, g, x, y: g * xp.conj(1 - y * y), doc="""
 The hyperbolic tangent of each element.
 

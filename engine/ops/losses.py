@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, fast
+from ..gpu.rows import CrossEntropyRows
 from ..memory import empty
 from ..pool import parallel_for
 from ..tensor import Tensor, wrap
@@ -78,6 +79,7 @@ class CrossEntropy(Op):
     keep = (0, 1, 2)
     # exp(input - max) and its row sums (compiled: None and log(sum(exp(input)))), then what the row targets A are made of
     has_aux = True
+    gpu = CrossEntropyRows()
 
     @staticmethod
     def forward(xp: Any, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int, smoothing: float) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..autograd.graph import next_seq
 from ..autograd.modes import state
+from ..gpu import gemm
 from ..tensor import Tensor
 from . import _blocked
 from ._blocked import column_sums, product, products
@@ -65,6 +66,7 @@ class Matmul(Op):
     n, promote = 2, True
     keep = {0: (1,), 1: (0,)}
     has_aux = True  # the numbers of dimensions
+    gpu = gemm.Product()
 
     @staticmethod
     def forward(xp: Any, a: Any, b: Any) -> Any:
@@ -190,6 +192,7 @@ class Linear(Op):
 
     n, promote = 3, True
     keep = {0: (1,), 1: (0,)}
+    gpu = gemm.LinearProduct()
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, b: Any) -> Any:

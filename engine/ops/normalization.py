@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, fast
+from ..gpu.rows import LayerNormRows
 from ..pool import map_blocks, parallel_for
 from ..tensor import Tensor
 from ._blocked import is_large, row_blocks, run_blocks
@@ -211,6 +212,7 @@ class LayerNorm(Op):
     n = 3
     keep = {0: (0, 1), 1: (0,)}
     has_aux = True
+    gpu = LayerNormRows()
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, b: Any, sizes: tuple, eps: float) -> Any:

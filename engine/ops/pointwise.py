@@ -15,6 +15,7 @@ import numpy as np
 from .. import backend, dtypes
 from ..autograd.graph import Version, next_seq
 from ..autograd.modes import state
+from ..gpu.pointwise import Activation
 from ..pool import LARGE
 from ..tensor import Tensor, wrap
 from ._blocked import COMPILED, SINGLE, elements, is_large, pointwise, write
@@ -68,11 +69,12 @@ class Binary(Op):
 
 def unary(name: str, *aliases: str, ufunc: Callable, grad: Any = None, keep: str = "", to_float: bool = True,
           doc: str, domain: tuple[float, float] = (-2.0, 2.0), inplace: bool = True, functional: bool = False,
-          differentiable: bool = True, node: str = "", compiled: str = "") -> type[Unary]:
+          differentiable: bool = True, node: str = "", compiled: str = "", gpu: bool = False) -> type[Unary]:
     """Register a one-input row. `keep`: letters of what `grad` needs, of "x" (input) and "y" (output).
 
     `compiled`: "backward" if `engine/fast/elements.py` has a kernel `<name>_backward` of the gradient and what is kept,
     "both" if it has one of the forward, too.
+    `gpu`: `engine/gpu/kernels/pointwise.cu` has kernels `<name>` and `<name>_backward`.
     """
     body: dict[str, Any] = {
         "__doc__": doc, "ufunc": staticmethod(ufunc), "grad": staticmethod(grad) if grad else None, "domain": domain,
@@ -81,6 +83,8 @@ def unary(name: str, *aliases: str, ufunc: Callable, grad: Any = None, keep: str
         "forward": staticmethod(lambda xp, x: ufunc(x)),
         "backward": staticmethod(_unary_backward(grad, "x" in keep, name + "_backward" if compiled else "")),
     }
+    if gpu:
+        body["gpu"] = Activation(name, of_output="y" in keep)
     card: Any = type("".join(p.capitalize() for p in name.split("_")), (Unary,), body)
     op(name, node=node)(card)
     card.call = _unary_function(card, compiled == "both")

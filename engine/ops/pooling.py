@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, fast
+from ..gpu.pointwise import MaxPool2d
 from ..pool import parallel_for
 from ..tensor import Tensor
 from ._blocked import by_rows, is_large, row_blocks
@@ -133,6 +134,8 @@ def _compiled_gradient(g: Any, x: Any, best: Any, windows: Windows) -> Any:
 @op("_max_pool", function=False, method=False, node="MaxPoolBackward0")
 class MaxPool(Op):
     """The maximum of every window; NaN wins. The gradient goes to the first of equal maxima."""
+
+    gpu = MaxPool2d()
 
     keep = (0,)
     keep_output = True

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import as_dtype
+from ..gpu.rows import SoftmaxRows
 from ..tensor import Tensor, check_dim
 from ._blocked import along, lines
 from .applying import row_major
@@ -71,6 +72,7 @@ class Softmax(Op):
     """exp(x - max) / sum(exp(x - max)) along `dim`."""
 
     keep_output = True
+    gpu = SoftmaxRows("softmax")
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:
@@ -107,6 +109,7 @@ class LogSoftmax(Op):
     """x - max - log(sum(exp(x - max))) along `dim`."""
 
     keep_output = True
+    gpu = SoftmaxRows("log_softmax")
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:

@@ -154,6 +154,8 @@ def function(module: str, name: str, theirs: Any) -> Any:
                 result = theirs(*unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
         if isinstance(kwargs.get("out"), ndarray):
             return kwargs["out"]
+        if name in ("matmul", "dot") and given and all(is_bfloat16(a.dtype) for a in given):
+            result = result.astype(given[0].dtype)  # NumPy has no such product and gives float32
         return rewrap(result, given)
 
     call.__name__ = call.__qualname__ = name

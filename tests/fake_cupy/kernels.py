@@ -48,8 +48,9 @@ def build(source: str) -> tuple[Any, dict[str, list[str]]]:
                           f" {{ return emulate({k}, a, g, b); }}\n" for k in kernels)
         with tempfile.TemporaryDirectory() as scratch:
             made = Path(scratch, "kernels.so")
-            subprocess.run(["g++", "-std=c++17", "-O1", "-fPIC", "-shared", "-ffp-contract=off", "-w", "-x", "c++", "-", "-o",
-                            str(made)], input=whole + runners, text=True, check=True)
+            # -Bsymbolic: a kernel may be named like something in the C library
+            options = ["-std=c++17", "-O1", "-fPIC", "-shared", "-Wl,-Bsymbolic", "-ffp-contract=off", "-w"]
+            subprocess.run(["g++", *options, "-x", "c++", "-", "-o", str(made)], input=whole + runners, text=True, check=True)
             made.replace(library)
     return ctypes.CDLL(str(library)), kernels
 

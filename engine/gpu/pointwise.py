@@ -1,0 +1,123 @@
+"""Activations, dropout, embedding and pooling by our kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from .card import Kernel, contiguous
+from .kernels import over_elements, suffix, usable, wide
+
+_I64 = np.dtype(np.int64)
+
+
+class Activation(Kernel):
+    """A function of one input whose gradient needs the input, or the output (`of_output`)."""
+
+    def __init__(self, name: str, of_output: bool = False) -> None:
+        self.name, self.of_output = name, of_output
+
+    def forward(self, x: Any) -> Any:
+        if usable(x) is None:
+            return NotImplemented
+        out = backend.gpu().empty(x.shape, x.dtype)
+        over_elements(f"{self.name}_{suffix(x.dtype)}", x.size, x, out, np.int64(x.size), per_thread=4)
+        return out
+
+    def backward(self, node: Any, g: Any) -> Any:
+        kept = node.out if self.of_output else node.raw_inputs[0]
+        if usable(kept) is None or g.dtype != kept.dtype:
+            return NotImplemented
+        gpu = backend.gpu()
+        out = gpu.empty(kept.shape, kept.dtype)
+        over_elements(f"{self.name}_backward_{suffix(kept.dtype)}", out.size, contiguous(gpu, g), kept, out,
+                      np.int64(out.size), per_thread=4)
+        return (out,)
+
+
+class Masked(Kernel):
+    """`_dropout`: elements times a mask and a number."""
+
+    def forward(self, x: Any, mask: Any, scale: float, dropped: Any, kept: Any) -> Any:
+        if dropped is not None or usable(x) is None or mask.shape != x.shape or not mask.flags.c_contiguous:
+            return NotImplemented
+        return self._apply(x, mask, scale)
+
+    def backward(self, node: Any, g: Any) -> Any:
+        mask, scale, *_ = node.params
+        g = contiguous(backend.gpu(), g)
+        if usable(g) is None or mask.shape != g.shape or not mask.flags.c_contiguous:
+            return NotImplemented
+        return (self._apply(g, mask, scale),)
+
+    @staticmethod
+    def _apply(x: Any, mask: Any, scale: float) -> Any:
+        out = backend.gpu().empty(x.shape, x.dtype)
+        over_elements(f"masked_{suffix(x.dtype)}", x.size, x, mask, out, np.int64(x.size), np.float64(scale))
+        return out
+
+
+class EmbeddingLookup(Kernel):
+    """`embedding`: rows of a matrix by index. An index outside of it gives zeros: looking for one would stop the host."""
+
+    def forward(self, weight: Any, index: Any, padding: int, by_count: bool) -> Any:
+        if usable(weight) is None or weight.ndim != 2 or not weight.size:
+            return NotImplemented
+        gpu, (rows, cols) = backend.gpu(), weight.shape
+        index = contiguous(gpu, index.astype(_I64, copy=False))
+        out = gpu.empty((*index.shape, cols), weight.dtype)
+        over_elements(f"embedding_{suffix(weight.dtype)}", out.size, weight, index, out, np.int64(index.size), np.int64(rows),
+                      np.int32(cols))
+        return out, rows
+
+    def backward(self, node: Any, g: Any) -> Any:
+        index, padding, by_count = node.params
+        end, rows, cols = suffix(g.dtype), node.aux, g.shape[-1]
+        if end is None or by_count:
+            return NotImplemented
+        gpu = backend.gpu()
+        g, index = contiguous(gpu, g), contiguous(gpu, index.astype(_I64, copy=False))
+        total = gpu.zeros((rows, cols), wide(g.dtype))
+        over_elements(f"embedding_backward_{end}", g.size, g, index, total, np.int64(index.size), np.int64(rows),
+                      np.int32(cols), np.int64(padding))
+        return (total.astype(g.dtype, copy=False),)
+
+
+class MaxPool2d(Kernel):
+    """`_max_pool` of (..., height, width). The places of the maxima are found again for the gradient."""
+
+    def forward(self, x: Any, windows: Any) -> Any:
+        sizes = self._sizes(x, windows)
+        return NotImplemented if sizes is None else self._pool(x, sizes)[0]
+
+    def backward(self, node: Any, g: Any) -> Any:
+        (x,), windows = node.raw_inputs, node.params[0]
+        sizes = self._sizes(x, windows)
+        if sizes is None:
+            return NotImplemented
+        gpu, places = backend.gpu(), self._pool(x, sizes)[1]
+        inside, outside = x.shape[-2] * x.shape[-1], g.shape[-2] * g.shape[-1]
+        total = gpu.zeros(x.shape, wide(x.dtype))
+        over_elements(f"max_pool_backward_{suffix(g.dtype)}", g.size, contiguous(gpu, g), places, total,
+                      np.int64(g.size // outside), np.int32(inside), np.int32(outside))
+        return (total.astype(x.dtype, copy=False),)
+
+    @staticmethod
+    def _sizes(x: Any, windows: Any) -> tuple | None:
+        """Height, width, output sizes, kernel, stride, padding, dilation; None for other than two dimensions."""
+        if len(windows.spatial) != 2 or suffix(x.dtype) is None or not x.size:
+            return None
+        pads = [low for low, _ in windows.pads]
+        return (*windows.spatial, *windows.out, *windows.kernel, *windows.stride, *pads, *windows.dilation)
+
+    @staticmethod
+    def _pool(x: Any, sizes: tuple) -> tuple:
+        """(maxima, their places in the planes)."""
+        gpu, planes = backend.gpu(), x.size // (sizes[0] * sizes[1])
+        out = gpu.empty((*x.shape[:-2], sizes[2], sizes[3]), x.dtype)
+        places = gpu.empty(out.shape, _I64)
+        over_elements(f"max_pool_{suffix(x.dtype)}", out.size, contiguous(gpu, x), out, places, np.int64(planes),
+                      *(np.int32(n) for n in sizes))
+        return out, places

@@ -1,0 +1,5 @@
+"""`python -m tests.device`."""
+
+from tests.device.script import main
+
+main()
