@@ -10,6 +10,7 @@ import numpy as np
 
 from engine import backend, cuda, fast
 from engine.dtypes import float16, float32
+from engine.gpu.steps import unscale
 from engine.pool import LARGE, in_pieces
 from engine.tensor import Tensor
 
@@ -125,21 +126,11 @@ class GradScaler:
         grads = list(_gradients(optimizer))
         if any(grad.dtype is float16 for grad in grads):
             raise ValueError("Attempting to unscale FP16 gradients.")
-        factor = 1.0 / self._scale
-
-        def unscale(array: Any) -> bool:
-            kernels = fast.kernels("optimizers") if array.size >= LARGE and array.ndim == 1 and fast.fits(array) else None
-            if kernels is not None:
-                return kernels.unscale(array, np.float32(factor))
-            finite = backend.namespace(array).isfinite(array).all()
-            array *= array.dtype.type(factor)
-            return bool(finite)
-
-        self._stages[id(optimizer)] = _UNSCALED
         if grads:
-            self._overflows[id(optimizer)] = not all(in_pieces(unscale, [grad._array for grad in grads]))
+            self._overflows[id(optimizer)] = _unscale([grad._array for grad in grads], 1.0 / self._scale)
         for grad in grads:
             grad._bump("unscale_")
+        self._stages[id(optimizer)] = _UNSCALED
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """`optimizer.step(*args, **kwargs)`, unless a gradient holds Inf or NaN; unscales first if that was not done.
@@ -214,6 +205,22 @@ class GradScaler:
 
 
 _LARGEST = 3.4028234663852886e38  # of float32
+
+
+def _unscale(arrays: list, factor: float) -> bool:
+    """Multiply gradients in place; whether any of them holds Inf or NaN. On a GPU that is one look at the device."""
+    if backend.is_on_device(arrays[0]):
+        return bool(unscale(arrays, factor))
+
+    def scale(array: Any) -> bool:
+        kernels = fast.kernels("optimizers") if array.size >= LARGE and array.ndim == 1 and fast.fits(array) else None
+        if kernels is not None:
+            return kernels.unscale(array, np.float32(factor))
+        finite = backend.namespace(array).isfinite(array).all()
+        array *= array.dtype.type(factor)
+        return bool(finite)
+
+    return not all(in_pieces(scale, arrays))
 
 
 def _gradients(optimizer: Any) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from ..devices import device_of
 from ..tensor import Tensor, check_dim, wrap
 from .base import composite, expect_tensor
 from .creation import linspace
@@ -129,7 +130,8 @@ def _edges(a: Any, bins: int, given: Any) -> Any:
     """The limits of equal bins in the data's own precision: they decide which bin a number belongs to."""
     if bins <= 0:
         raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
-    return linspace(*_range("histogramdd", a, given, 0.5), bins + 1, dtype=dtypes.from_numpy_dtype(a.dtype))._array
+    low, high = _range("histogramdd", a, given, 0.5)
+    return linspace(low, high, bins + 1, dtype=dtypes.from_numpy_dtype(a.dtype), device=device_of(a))._array
 
 
 @composite("histogram")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from engine import fast
+from engine.gpu import steps
 from engine.pool import LARGE
 
 __all__ = ["Constants", "Member", "Update", "compiled_as", "cut"]
@@ -32,7 +33,7 @@ _LANES = os.cpu_count() or 1
 
 
 def compiled_as(name: str) -> Callable[[Callable], Callable]:
-    """Decorator of a chain: the kernel of that name in `engine/fast/optimizers.py` does the same."""
+    """Decorator of a chain: the kernel of that name in `engine/fast/optimizers.py`, or `engine/gpu/steps.py`, does the same."""
 
     def mark(chain: Callable) -> Callable:
         chain.compiled = name  # type: ignore[attr-defined]
@@ -44,14 +45,15 @@ def compiled_as(name: str) -> Callable[[Callable], Callable]:
 class Update:
     """What a step does to every block: a chain and its constants, and the compiled form of the chain or None."""
 
-    __slots__ = ("c", "compiled", "constants", "decay", "kernel", "maximize", "shrink")
+    __slots__ = ("c", "compiled", "constants", "decay", "kernel", "maximize", "name", "shrink")
 
     def __init__(self, kernel: Callable, maximize: bool, decay: float, shrink: float, values: tuple, constants: Constants,
                  compiled: bool) -> None:
         loaded = constants.load((decay, shrink, *values))
         self.kernel, self.maximize, self.constants = kernel, bool(maximize), constants.buffer
         self.decay, self.shrink, self.c = loaded[0] if decay else None, loaded[1] if shrink != 1 else None, loaded[2:]
-        name = getattr(kernel, "compiled", "") if compiled else ""
+        self.name = getattr(kernel, "compiled", "")
+        name = self.name if compiled and self.constants is not None else ""
         kernels = fast.kernels("optimizers") if name else None
         self.compiled = None if kernels is None else getattr(kernels, name)
 
@@ -144,6 +146,8 @@ class DirectBlock(Block):
             update.compiled(self.p, g, *self.state, update.constants, update.maximize)
             return
         xp, p, s = self.xp, self.p, self.s
+        if xp is not np and steps.run(update.name, p, g, self.state, update):
+            return
         if update.maximize:
             g = xp.negative(g, self.g)
         if update.decay is not None:

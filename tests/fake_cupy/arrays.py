@@ -84,6 +84,12 @@ class ndarray:  # noqa: N801 - CuPy's name
 
         return Device(self._mem.device_id)
 
+    @property
+    def __cuda_array_interface__(self) -> dict:
+        a = self._a
+        return {"shape": a.shape, "strides": None if a.flags.c_contiguous else a.strides, "typestr": a.dtype.str,
+                "data": (a.ctypes.data, False), "version": 3, "stream": 1}
+
     # back to the host
     def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
         state.note("to_host")
