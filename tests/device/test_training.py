@@ -71,8 +71,8 @@ OPTIMIZERS = {
         p, lr=0.1, amsgrad=True, weight_decay=0.1, maximize=True),
     "AdamW": lambda p: engine.optim.AdamW(p, lr=0.1), "RMSprop": lambda p: engine.optim.RMSprop(p, lr=0.1, momentum=0.5),
     "Adagrad": lambda p: engine.optim.Adagrad(p, lr=0.1), "Adadelta": lambda p: engine.optim.Adadelta(p),
-    "Adamax": lambda p: engine.optim.Adamax(p), "NAdam": lambda p: engine.optim.NAdam(p), "RAdam": lambda p: engine.optim.RAdam(p),
-    "Rprop": lambda p: engine.optim.Rprop(p), "ASGD": lambda p: engine.optim.ASGD(p),
+    "Adamax": lambda p: engine.optim.Adamax(p), "NAdam": lambda p: engine.optim.NAdam(p),
+    "RAdam": lambda p: engine.optim.RAdam(p), "Rprop": lambda p: engine.optim.Rprop(p), "ASGD": lambda p: engine.optim.ASGD(p),
     "LBFGS": lambda p: engine.optim.LBFGS(p, max_iter=3),
 }  # fmt: skip
 
