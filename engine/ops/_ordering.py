@@ -70,7 +70,7 @@ def _line_order(a: Any, descending: bool) -> Any:
     if not descending:
         return a.argsort(axis=-1, kind="stable")
     back = xp.flip(a, -1)  # sorted backwards from the back, equal elements keep their order
-    return xp.flip(a.shape[-1] - 1 - back.argsort(axis=-1, kind="stable"), -1)
+    return xp.ascontiguousarray(xp.flip(a.shape[-1] - 1 - back.argsort(axis=-1, kind="stable"), -1))
 
 
 def _comparable(a: Any) -> Any:
@@ -95,7 +95,7 @@ def first(a: Any, k: int, dim: int, descending: bool) -> Any:
     a = _comparable(a)
     if isinstance(a, np.ndarray) and k > 0 and k * 8 < a.shape[dim]:
         return _by_lines(lambda lines: _line_first(lines, k, descending), a, dim)
-    return order(a, dim, descending)[(*(slice(None),) * dim, slice(0, k))]
+    return backend.namespace(a).ascontiguousarray(order(a, dim, descending)[(*(slice(None),) * dim, slice(0, k))])
 
 
 def _line_first(a: np.ndarray, k: int, descending: bool) -> np.ndarray:

@@ -119,7 +119,7 @@ class Where(Op):
         expect_tensor(condition, "where", "condition")
         if input is None and other is None:
             a = backend.namespace(condition._array).atleast_1d(condition._array)
-            return tuple([wrap(i) for i in a.nonzero()])
+            return tuple([wrap(backend.namespace(a).ascontiguousarray(i)) for i in a.nonzero()])
         return _choose(condition, input, other, out)
 
     @classmethod

@@ -21,8 +21,8 @@ def _accumulated(xp: Any, ufunc: Any, x: Any, dim: int, dtype: Any = None) -> An
     """`ufunc.accumulate` along `dim` with torch's precision: float32 in double, shorter floats in float32."""
     wide = _WIDER.get(x.dtype) if dtype is None else None
     if wide is None:
-        return ufunc.accumulate(x, axis=dim, dtype=dtype)
-    return ufunc.accumulate(x, axis=dim, dtype=wide).astype(x.dtype)
+        return row_major(xp, ufunc.accumulate(x, axis=dim, dtype=dtype))
+    return ufunc.accumulate(x, axis=dim, dtype=wide).astype(x.dtype, order="C")
 
 
 _WIDER = {dtypes.F32: dtypes.F64, dtypes.F16: dtypes.F32, dtypes.BF16: dtypes.F32}
@@ -188,7 +188,7 @@ def _running(name: str, ufunc: Any, doc: str) -> None:
             shape = [1] * a.ndim
             shape[d] = -1
             here = xp.where((a == best) | (a != a), xp.arange(a.shape[d]).reshape(shape), 0)
-            index = backend.accumulate(np.maximum, here, d)
+            index = row_major(xp, backend.accumulate(np.maximum, here, d))
             pair = kind(apply(CARDS["_take_along"], (input, wrap(index)), (d,)), wrap(index))
         return pair if out is None else kind(*[write_out(o, r) for o, r in zip(out, pair)])
 

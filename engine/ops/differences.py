@@ -30,7 +30,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float, *, out: Tensor | N
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {ndim} dimensions")
     d = check_dim(dim, ndim)
     size = FUNCTIONS["norm"](input, p, [i for i in range(ndim) if i != d], True)
-    result = input * FUNCTIONS["where"](size > maxnorm, maxnorm / (size + 1e-7), 1.0)
+    result = (input * FUNCTIONS["where"](size > maxnorm, maxnorm / (size + 1e-7), 1.0)).contiguous()
     return result if out is None else write_out(out, result)
 
 
@@ -121,7 +121,7 @@ def _along(x: Tensor, d: int, step: Any, edge_order: int) -> Tensor:
     if isinstance(step, Tensor) and step.ndim:
         gaps = FUNCTIONS["diff"](step.to(x.dtype))  # type: ignore[attr-defined]
     else:
-        return _evenly(y, step, edge_order).movedim(-1, d)  # type: ignore[attr-defined]
+        return _evenly(y, step, edge_order).movedim(-1, d).contiguous()  # type: ignore[attr-defined]
     slope = (y[..., 1:] - y[..., :-1]) / gaps
     a, b = gaps[:-1], gaps[1:]
     inner = (slope[..., :-1] * b + slope[..., 1:] * a) / (a + b)
@@ -129,7 +129,7 @@ def _along(x: Tensor, d: int, step: Any, edge_order: int) -> Tensor:
     if edge_order == 2:  # the slope of the parabola through the outer three points
         first = first - (slope[..., 1:2] - first) * a[0] / (a[0] + b[0])
         last = last + (last - slope[..., -2:-1]) * b[-1] / (a[-1] + b[-1])
-    return FUNCTIONS["cat"]([first, inner, last], -1).movedim(-1, d)
+    return FUNCTIONS["cat"]([first, inner, last], -1).movedim(-1, d).contiguous()
 
 
 def _evenly(y: Tensor, step: Any, edge_order: int) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import backend
 from ..tensor import Tensor, check_dim, wrap
+from .applying import row_major
 from .base import CARDS, Op, apply, composite, expect_tensor, install, op
 from .inplace import write_out
 from .reductions import axes_of
@@ -45,7 +46,7 @@ class TakeAlong(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, index: Any, dim: int) -> Any:
-        return x[_along(xp, index, dim)], x.shape
+        return row_major(xp, x[_along(xp, index, dim)]), x.shape
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -67,7 +67,7 @@ def substitute(xp: Any, a: Any, b: Any, upper: bool, unit: bool) -> Any:
     Reads one triangle of `a` only. Both are batches of matrices that broadcast.
     """
     if upper:  # read both backwards: an upper triangle becomes a lower one
-        return substitute(xp, a[..., ::-1, ::-1], b[..., ::-1, :], False, unit)[..., ::-1, :]
+        return xp.ascontiguousarray(substitute(xp, a[..., ::-1, ::-1], b[..., ::-1, :], False, unit)[..., ::-1, :])
     n = a.shape[-1]
     kind = xp.result_type(a.dtype, b.dtype)
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])

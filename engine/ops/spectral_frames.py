@@ -132,7 +132,7 @@ def istft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: 
     signal = _overlap_add(frames * window, hop)  # type: ignore[operator]
     cover = _overlap_add((window * window).expand(1, x.shape[2], n_fft), hop)  # type: ignore[operator]
     result = _cut(signal, cover, n_fft // 2 if center else 0, n_fft // 2 if center else 0, length)
-    return result if input.ndim == 3 else result.squeeze(0)  # type: ignore[attr-defined]
+    return (result if input.ndim == 3 else result.squeeze(0)).contiguous()  # type: ignore[attr-defined]
 
 
 def _cut(signal: Tensor, cover: Tensor, start: int, tail: int, length: int | None) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Tensor, check_dim, wrap
 from ._blocked import is_large, pointwise, sum_over
+from .applying import row_major
 from .base import CARDS, Op, apply, composite, expect_tensor, op
 from .inplace import with_out, write_out
 from .reductions import add_up, axes_of, check_mean_dtype, count_of, keep_dims
@@ -174,7 +175,7 @@ class Prod(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dim: int | None, keepdim: bool, np_dtype: Any) -> Any:
-        return x.prod(axis=dim, keepdims=keepdim, dtype=np_dtype)
+        return row_major(xp, xp.asarray(x.prod(axis=dim, keepdims=keepdim, dtype=np_dtype)))
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
