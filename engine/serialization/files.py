@@ -238,6 +238,8 @@ def _placer(map_location: Any) -> Callable[[Any, str], Any]:
     if callable(map_location) and not isinstance(map_location, type(as_device("cpu"))):
         return lambda array, recorded: _called(map_location, array, recorded)
     wanted = as_device(map_location)
+    if wanted.type == "cuda":
+        backend.require_cuda()  # before the file is looked at: it is not the file's fault
     return lambda array, recorded: place(array, wanted)
 
 

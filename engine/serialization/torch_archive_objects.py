@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from engine import backend, dtypes
+from engine import backend, dtypes, layouts
 from engine.devices import device as Device
 from engine.nn import Parameter
 from engine.serialization.torch_archive_pickle import Maker, Pending, checked_key, described
 from engine.size import Size
+from engine.sparse import sparse_coo_tensor
 from engine.tensor import Tensor, wrap
 
 Spend = Callable[[int], None]
@@ -172,6 +173,24 @@ def _tensor_of_bytes(
     if not isinstance(storage, Storage) or storage.kind is not UNTYPED or not isinstance(dtype, dtypes.dtype):
         raise TypeError("a tensor is made of something that is no storage of bytes")
     return _require_grad(_view(as_type(storage.array, dtype), offset, size, stride, metadata), requires_grad)
+
+
+@may("torch.serialization._get_layout")
+def _layout(spend: Spend, name: Any) -> Any:
+    if name not in ("torch.strided", "torch.sparse_coo"):
+        raise TypeError(f"the layout {described(name)} is not supported")
+    return layouts.sparse_coo if name == "torch.sparse_coo" else layouts.strided
+
+
+@may("torch._utils._rebuild_sparse_tensor")
+def _sparse_tensor(spend: Spend, layout: Any, data: Any) -> Tensor:
+    if layout is not layouts.sparse_coo or not isinstance(data, tuple) or len(data) not in (3, 4):
+        raise TypeError("a sparse tensor is made in an unknown way")
+    indices, values, size = data[:3]
+    if not isinstance(indices, Tensor) or not isinstance(values, Tensor) or not isinstance(size, Size):
+        raise TypeError("a sparse tensor is made of something that is no tensor")
+    made = sparse_coo_tensor(indices, values, size)
+    return made.coalesce() if len(data) == 4 and data[3] is True else made
 
 
 @may("torch._utils._rebuild_parameter")

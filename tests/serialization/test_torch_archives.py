@@ -280,6 +280,18 @@ def test_we_read_what_torch_writes(zipped: bool, protocol: int, tmp_path: Path) 
     assert found["transposed"].stride() == (1, 3)
 
 
+def test_sparse_tensors_of_torch() -> None:
+    oracle = pytest.importorskip("torch")
+    indices, values = oracle.tensor([[0, 2], [1, 0]]), oracle.tensor([1.5, -2.0])
+    plain = oracle.sparse_coo_tensor(indices, values, (3, 2))
+    for theirs in (plain, plain.coalesce()):
+        file = io.BytesIO()
+        oracle.save({"w": theirs}, file)
+        ours = load(io.BytesIO(file.getvalue()))["w"]
+        assert ours.is_sparse and ours.is_coalesced() == theirs.is_coalesced()
+        assert ours.to_dense().tolist() == theirs.to_dense().tolist()
+
+
 def test_unsigned_integers_of_torch() -> None:
     oracle = pytest.importorskip("torch")
     for name in ("uint16", "uint32", "uint64"):

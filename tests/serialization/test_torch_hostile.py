@@ -18,7 +18,7 @@ from tests.serialization.torch_files import FOUR, LEGACY, ZIPPED, archive, read,
 @pytest.mark.parametrize(
     "name",
     ["os system", "posix system", "builtins eval", "builtins exec", "__builtin__ getattr", "builtins __import__",
-     "subprocess Popen", "torch load", "torch.storage _load_from_bytes", "torch._utils _rebuild_sparse_tensor",
+     "subprocess Popen", "torch load", "torch.storage _load_from_bytes", "torch._utils _rebuild_nested_tensor",
      "numpy.core.multiarray _vec_string", "numpy load", "codecs decode", "_codecs decode", "__main__ Net", "a.b.c d",
      "functools partial", "types CodeType", "torch.jit load", "copyreg __newobj__", "importlib import_module"],
 )  # fmt: skip
