@@ -68,7 +68,7 @@ def multi_head_attention_forward(
     weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else in_proj_weight
     stored = with_same_objects(_as_stored, query, key, value)
     swapped = [x is not given for x, given in zip(stored, (query, key, value))]
-    projected = _project(*stored, weights, in_proj_bias)
+    projected = _project(stored[0], stored[1], stored[2], weights, in_proj_bias)
     q, k, v = (_split_heads(x, num_heads, swap) for x, swap in zip(projected, swapped))
     k, v = _more_keys((k, v), (static_k, static_v), (bias_k, bias_v), add_zero_attn)
     mask = _merge_masks(attn_mask, key_padding_mask, k.shape[2])

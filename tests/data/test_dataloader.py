@@ -10,7 +10,15 @@ import pytest
 
 import engine
 from engine.utils import data
-from engine.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+from engine.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
 
 
 class Stream(IterableDataset[int]):
@@ -118,6 +126,56 @@ def test_tensor_rows_come_by_one_indexing_operation_per_batch() -> None:
     assert short == long and len(read) == 20  # a subclass is read sample by sample, with the same result
     assert run(Subset(TensorDataset(x, y), range(20))) == short
     assert type(next(iter(DataLoader(TensorDataset(x, y))))) is list
+
+
+def array_backed(x, y):
+    """Datasets that are read with one indexing operation per tensor and batch, and what their samples are made of."""
+    half = Subset(TensorDataset(x, y), range(3, 11))
+    return {
+        "tensor": x,
+        "stacked": StackDataset(x, TensorDataset(y), half_again(half, x)),
+        "named": StackDataset(a=y, b=TensorDataset(x, y)),
+        "one after the other": ConcatDataset([TensorDataset(x, y), half, TensorDataset(x[:1], y[:1])]),
+        "of different kinds": ConcatDataset([TensorDataset(x, y), TensorDataset(x.double(), y)]),
+        "nested": Subset(ConcatDataset([half, TensorDataset(x, y)]), [5, 5, 9, 0, 27, 8]),
+    }
+
+
+def half_again(half, x):
+    return Subset(half, [i % len(half) for i in range(len(x))])
+
+
+def assert_same_batches(a, b):
+    assert type(a) is type(b)
+    if isinstance(a, engine.Tensor):
+        assert a.dtype == b.dtype and a.tolist() == b.tolist()
+        return
+    assert len(a) == len(b)
+    for one, two in zip(a.values() if isinstance(a, dict) else a, b.values() if isinstance(b, dict) else b):
+        assert_same_batches(one, two)
+
+
+@pytest.mark.parametrize("name", array_backed(engine.ones(20, 2), engine.ones(20)))
+def test_tensors_read_in_one_operation_give_the_batches_of_single_samples(name):
+    x, y = engine.arange(40.0).reshape(20, 2), engine.arange(20)
+    data = array_backed(x, y)[name]
+    order = [2, 0, 3, 3, len(data) - 1, *range(len(data))]
+
+    def batches(**options):
+        return list(DataLoader(data, batch_size=4, sampler=order, **options))
+
+    found, expected = batches(), batches(collate_fn=lambda samples: default_collate(samples))
+    for one, two in zip(found, expected, strict=True):
+        assert_same_batches(one, two)
+
+
+def test_indices_from_the_end_and_beyond_it_in_concatenated_tensors():
+    data = ConcatDataset([TensorDataset(engine.arange(3)), TensorDataset(engine.arange(10, 12))])
+    assert next(iter(DataLoader(data, batch_size=3, sampler=[-1, 0, -3])))[0].tolist() == [11, 0, 2]
+    with pytest.raises(IndexError):
+        next(iter(DataLoader(data, batch_size=2, sampler=[0, 5])))
+    with pytest.raises(ValueError, match="absolute value"):
+        next(iter(DataLoader(data, batch_size=2, sampler=[0, -6])))
 
 
 def test_rows_of_a_batch_are_copies() -> None:

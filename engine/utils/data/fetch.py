@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+import engine
+
+from ...tensor import Tensor
 from .collate import default_collate
-from .dataset import IterableDataset, Subset, TensorDataset
+from .dataset import ConcatDataset, IterableDataset, StackDataset, Subset, TensorDataset
 
 Fetch = Callable[[Any], Any]
 
@@ -36,7 +39,8 @@ def _row_reader(dataset: Any) -> Fetch | None:
 
     Only for exactly these classes: a subclass may change what a sample is.
     """
-    if type(dataset) is TensorDataset:
+    kind = type(dataset)
+    if kind is TensorDataset:
         tensors = dataset.tensors
 
         def read(indices: Any) -> list:
@@ -44,11 +48,57 @@ def _row_reader(dataset: Any) -> Fetch | None:
             return [tensor[rows] for tensor in tensors]
 
         return read
-    if type(dataset) is Subset:
+    if kind is Tensor and dataset.ndim:
+        return lambda indices: dataset[np.asarray(indices, dtype=np.int64)]
+    if kind is Subset:
         inner, chosen = _row_reader(dataset.dataset), dataset.indices
-        if inner is not None:
-            return lambda indices: inner([chosen[i] for i in indices])
-    return None
+        return inner and (lambda indices: inner([chosen[i] for i in indices]))
+    if kind is StackDataset:
+        return _side_by_side(dataset.datasets)
+    return _one_after_the_other(dataset) if kind is ConcatDataset else None
+
+
+def _side_by_side(datasets: Any) -> Fetch | None:
+    """The reader of a StackDataset."""
+    readers = [_row_reader(part) for part in (datasets.values() if isinstance(datasets, dict) else datasets)]
+    if None in readers:
+        return None
+    if isinstance(datasets, dict):
+        return lambda indices: {key: read(indices) for key, read in zip(datasets, readers)}  # type: ignore[misc]
+    return lambda indices: [read(indices) for read in readers]  # type: ignore[misc]
+
+
+def _one_after_the_other(dataset: ConcatDataset) -> Fetch | None:
+    """The reader of a ConcatDataset, if its parts are of tensors that are alike."""
+    readers = [_row_reader(part) for part in dataset.datasets]
+    kinds = {_kind_of_sample(part) for part in dataset.datasets}
+    if None in readers or None in kinds or len(kinds) > 1:
+        return None
+    ends = np.array(dataset.cumulative_sizes)
+    starts = [0, *dataset.cumulative_sizes]
+
+    def read(indices: Any) -> list:
+        rows = np.asarray(indices, dtype=np.int64)
+        rows = np.where(rows < 0, rows + starts[-1], rows)
+        if rows.size and not 0 <= rows.min() <= rows.max() < starts[-1]:
+            return [dataset[i] for i in indices]  # one of them raises
+        which = np.searchsorted(ends, rows, "right")
+        parts = [readers[k]((rows[which == k] - starts[k]).tolist()) for k in np.unique(which)]  # type: ignore[misc]
+        if len(parts) == 1:
+            return parts[0]
+        back = np.argsort(np.argsort(which, kind="stable"))
+        return [engine.cat(columns)[back] for columns in zip(*parts, strict=True)]  # type: ignore[index]
+
+    return read
+
+
+def _kind_of_sample(dataset: Any) -> tuple | None:
+    """What the samples of a TensorDataset, or of a Subset of one, are: dtype, shape and device of each tensor."""
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    if type(dataset) is not TensorDataset:
+        return None
+    return tuple((t.dtype, tuple(t.shape[1:]), str(t.device)) for t in dataset.tensors)
 
 
 def _stream_fetch(stream: Iterator, batched: bool, collate_fn: Callable[[Any], Any], drop_last: bool) -> Fetch:
