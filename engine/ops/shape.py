@@ -228,6 +228,10 @@ def repeated(xp: Any, x: Any, shape: tuple) -> Any:
     if xp is not np or not x.flags.c_contiguous or not x.size or x.dtype.kind not in "fiubc":
         return xp.broadcast_to(x, shape)
     lead = len(shape) - x.ndim
+    if shape[lead:] == x.shape:
+        out = np.ndarray(shape, x.dtype, x, 0, (0,) * lead + x.strides)
+        out.flags.writeable = False
+        return out
     strides = [0] * lead
     for n, old, stride in zip(shape[lead:], x.shape, x.strides):
         strides.append(stride if n == old else 0)
@@ -260,6 +264,8 @@ class Expand(Op):
     def call(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
         wanted, have = dims_of(size), input._array.shape
         lead = len(wanted) - len(have)
+        if lead >= 0 and wanted[lead:] == have and (not lead or min(wanted[:lead]) >= 0):
+            return Expand.apply(input, wanted)
         if lead < 0:
             raise RuntimeError(f"expand({{{list(have)}}}, size={list(wanted)}): the number of sizes provided "
                                f"({len(wanted)}) must be greater or equal to the number of dimensions in the tensor "
@@ -317,6 +323,9 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     shape = expect_tensor(input, "squeeze")._array.shape
     if dim is None:
         keep = [n for n in shape if n != 1]
+    elif type(dim) is int:
+        d = check_dim(dim, len(shape))
+        keep = [*shape[:d], *shape[d + 1 :]] if shape and shape[d] == 1 else shape  # type: ignore[assignment]
     else:
         drop = {check_dim(d, len(shape)) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))}
         keep = [n for i, n in enumerate(shape) if i not in drop or n != 1]

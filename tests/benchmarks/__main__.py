@@ -62,7 +62,7 @@ def measured(args: argparse.Namespace, theirs: tuple[ModuleType, ModuleType] | N
         "large": lambda: rows.measure(of(large.cases(engine)), torch, least, rounds),
         "training": lambda: training.measure(libraries, least, rounds, 1 if args.quick else 5),
         "costs": lambda: costs.measure(torch is not None, rounds, 200 if args.quick else 10_000),
-        "memory": lambda: memory.measure(of(rows.CASES), torch is not None, min(rounds, 3)),
+        "memory": lambda: memory.measure(of(rows.CASES), torch is not None),
     }
     groups = {}
     for name in args.only or (("models", "sizes", "operators") if args.subset else GROUPS):
