@@ -19,7 +19,6 @@ from ..tensor import Tensor
 from ._blocked import is_large, row_blocks, run_blocks
 from .base import Op, expect_tensor, op
 
-
 _FEW = 1 << 13  # elements up to which NumPy's calls take longer than its arithmetic
 _ONE = np.float32(1)
 _add_reduce: Any = np.add.reduce
