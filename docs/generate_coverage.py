@@ -30,6 +30,7 @@ NAMESPACES = (
     "random", "amp",
 )  # fmt: skip
 PRESENT, PLANNED, REFUSED = "present", "absent (planned)", "refused"
+FUNCTION = "  # function"  # how docs/torch_names.txt marks functions and methods
 
 # Why whole groups of torch's names are not here: (reason, namespaces, patterns). The first that fits an absent name counts.
 REASONS: tuple[tuple[str, str, str], ...] = (
@@ -43,27 +44,25 @@ REASONS: tuple[tuple[str, str, str], ...] = (
     ("quantised tensors: use bfloat16 or float16 for small files", "torch Tensor",
      "*quantize* *quantized* q_* qint* quint* Q*Storage qscheme QInt* QUInt* fbgemm* choose_qparams* fused_moving_avg* "
      "int_repr per_channel_* per_tensor_* dequantize fake_quantize* empty_quantized"),
-    ("types below 8 bits and float8, which NumPy and CuPy do not have", "torch",
-     "bit bits* int[1-7] uint[1-7] float8_* float4_* complex32 chalf"),
+    ("types below 8 bits, and half precision complex numbers, which NumPy does not have", "torch",
+     "bit bits* int[1-7] uint[1-7] float4_* complex32 chalf"),
     ("half precision complex numbers, which NumPy does not have", "Tensor", "chalf"),
     ("kernels of one library (cuDNN, MIOpen, MKL-DNN): the operator has its plain name", "torch Tensor",
      "cudnn_* miopen_* mkldnn_* *mkldnn native_norm batch_norm_*"),
     ("other devices than the CPU and CUDA", "torch Tensor", "*xpu *ipu *mtia *maia"),
     ("autocast on other devices than the CPU and CUDA", "torch", "*autocast_ipu* *autocast_xla*"),
-    ("compressed sparse formats (CSR, CSC, BSR, BSC) and their products", "torch Tensor",
-     "sparse_bs* sparse_cs* sparse_compressed_tensor to_sparse_[bc]s* *_sparse_ is_sparse_csr sparse_resize_* col_indices "
-     "crow_indices row_indices ccol_indices *indices_copy values_copy hsmm hspmm dsmm smm sspaddmm saddmm"),
+    ("sparse layouts in blocks (BSR, BSC), hybrid products, resizing of sparse tensors", "torch Tensor",
+     "sparse_bs* to_sparse_bs* *_sparse_ sparse_resize_* hsmm hspmm saddmm"),
     ("nested and named tensors: use padding and masks, or a list of tensors", "torch Tensor",
      "jagged is_nested to_padded_tensor *names name"),
-    ("memory-mapped and constant storages: use `torch.from_numpy(numpy.memmap(...))`", "torch Tensor",
-     "const_data_ptr from_file"),
+    ("constant storages: every tensor may be written to", "Tensor",
+     "const_data_ptr"),
     ("inside of torch that no program needs", "torch Tensor",
      "AVG SUM DispatchKey* DisableTorch* ExcludeDispatchKeyGuard BenchmarkConfig BenchmarkExecutionStats "
      "ThroughputBenchmark PRIVATE_OPS USE_* TYPE_CHECKING classproperty compiled_with_cxx11_abi get_file_path init_num_threads "
      "hash_tensor prepare_multiprocessing_environment profiler_* FatalError "
-     "thread_safe_generator slice_inverse module_load grad_dtype "
+     "thread_safe_generator slice_inverse grad_dtype "
      "reinforce volatile map2_ legacy_contiguous_format"),
-    ("batch norm and convolution are not fused: nothing is compiled", "nn.utils", "fuse_* convert_conv*"),
     ("removed from torch's documentation: use the class without the suffix, or Sequential", "nn",
      "Container NLLLoss2d factory_kwargs"),
     ("scaled and grouped products in float8", "nn.functional", "*scaled_mm *grouped_mm ScalingType SwizzleType"),
@@ -75,7 +74,7 @@ REASONS: tuple[tuple[str, str, str], ...] = (
      "set_checkpoint_debug_enabled"),
     ("selective checkpointing chooses operators of a compiled graph: checkpoint smaller functions", "utils.checkpoint",
      "CheckpointPolicy Selective* create_selective* SAC_*"),
-    ("the backward pass runs on one thread", "autograd", "*multithreading* NestedIOFunction enforce_grad* variable"),
+    ("the backward pass runs on one thread", "autograd", "NestedIOFunction enforce_grad*"),
     ("compilers' transformations", "func", "debug_unwrap rearrange"),
     ("one process holds one generator", "random", "thread_safe_generator"),
     ("inside of swapping parameters between devices", "optim", "swap_in_*"),
@@ -89,6 +88,7 @@ class Row:
     name: str
     state: str
     note: str = ""
+    function: bool = False  # or method, as opposed to classes, constants and attributes
 
 
 # -- torch's side -----------------------------------------------------------------------------------------------------
@@ -104,7 +104,8 @@ def names_of_torch() -> str:
         lines.append(f"\n[{namespace}]")
         owner = resolve("torch", namespace)
         for name in _public(owner):
-            lines.append(name + signature_text(getattr(owner, name), namespace == "Tensor"))
+            value = getattr(owner, name)
+            lines.append(name + signature_text(value, namespace == "Tensor") + FUNCTION * inspect.isroutine(value))
     return "\n".join(lines) + "\n"
 
 
@@ -135,9 +136,21 @@ def stored_names() -> dict[str, dict[str, str]]:
         if line.startswith("["):
             section = table.setdefault(line[1:-1], {})
         elif line and not line.startswith("#"):
-            name, bracket, rest = line.partition("(")
+            name, bracket, rest = line.removesuffix(FUNCTION).partition("(")
             section[name] = bracket + rest
     return table
+
+
+@cache
+def functions() -> set[tuple[str, str]]:
+    """(namespace, name) of what torch has as a function or method."""
+    found, namespace = set(), ""
+    for line in NAMES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            namespace = line[1:-1]
+        elif line.endswith(FUNCTION):
+            found.add((namespace, line.removesuffix(FUNCTION).partition("(")[0]))
+    return found
 
 
 # -- both sides -------------------------------------------------------------------------------------------------------
@@ -227,7 +240,8 @@ def rows() -> dict[str, list[Row]]:
     table = {}
     for namespace, names in stored_names().items():
         owner = resolve("engine", namespace)
-        table[namespace] = [row(namespace, owner, name, signature) for name, signature in names.items()]
+        made = [row(namespace, owner, name, signature) for name, signature in names.items()]
+        table[namespace] = [dataclasses.replace(r, function=(namespace, r.name) in functions()) for r in made]
     return table
 
 
@@ -239,8 +253,10 @@ HEAD = """\
 Generated by `python docs/generate_coverage.py` from `docs/torch_names.txt` (torch's public names, read off an installed
 torch) and from this repository; do not edit. "Present" means that the name is here and works; what works differently is
 in [compatibility.md](compatibility.md). "Absent (planned)" names raise AttributeError. "Refused" names are left out for
-the reason that their page gives. "Signatures that differ" counts present names whose arguments, order, defaults or
-keyword-only marks are not torch's, among those for which Python shows torch's.
+the reason that their page gives. Two shares tell how much there is: of the names that no structural reason (another
+device, TorchScript, quantisation and the like) excludes, and of all of torch's functions and methods, whatever the reason.
+"Signatures that differ" counts present names whose arguments, order, defaults or keyword-only marks are not torch's,
+among those for which Python shows torch's.
 """
 
 
@@ -250,13 +266,14 @@ def _title(namespace: str) -> str:
 
 def overview() -> str:
     """The whole text of docs/coverage.md."""
-    lines = [HEAD, "| namespace | names | present | absent (planned) | refused | present of those not refused | signatures "
-             "that differ |", "|---|---|---|---|---|---|---|"]
-    totals = [0, 0, 0, 0, 0]
+    lines = [HEAD, "| namespace | names | present | absent (planned) | refused | present of those not refused | functions | "
+             "of them present | signatures that differ |", "|---|---|---|---|---|---|---|---|---|"]
+    totals = [0, 0, 0, 0, 0, 0, 0]
     for namespace, found in rows().items():
         states = [r.state for r in found]
         counts = [len(found), *(states.count(s) for s in (PRESENT, PLANNED, REFUSED))]
         counts.append(sum(r.state == PRESENT and bool(r.note) for r in found))
+        counts += [sum(r.function for r in found), sum(r.function and r.state == PRESENT for r in found)]
         totals = [a + b for a, b in zip(totals, counts)]
         lines.append(_counts(f"[{_title(namespace)}](coverage/{namespace}.md)", counts))
     lines.append(_counts("together", totals))
@@ -264,9 +281,10 @@ def overview() -> str:
 
 
 def _counts(label: str, counts: list[int]) -> str:
-    total, present, planned, refused, differing = counts
+    total, present, planned, refused, differing, functions, there = counts
     share = f"{100 * present // max(1, total - refused)} %"
-    return f"| {label} | {total} | {present} | {planned} | {refused} | {share} | {differing} |"
+    of_functions = f"{there} ({100 * there // functions} %)" if functions else "-"
+    return f"| {label} | {total} | {present} | {planned} | {refused} | {share} | {functions} | {of_functions} | {differing} |"
 
 
 def page(namespace: str) -> str:

@@ -59,6 +59,8 @@ from .layouts import (
     memory_format,
     preserve_format,
     sparse_coo,
+    sparse_csc,
+    sparse_csr,
     strided,
 )
 from .ops.creation import tensor
@@ -112,7 +114,7 @@ _LAZY_NAMES = {
         "symbols": ("SymBool", "SymFloat", "SymInt", "cond", "sym_constrain_range", "sym_constrain_range_for_size",
                     "sym_float", "sym_fresh_size", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt",
                     "sym_sum", "while_loop"),
-        "sparse": ("sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm"),
+        "sparse": ("sparse_compressed_tensor", "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm"),
     }.items()
     for name in names
 }
@@ -127,7 +129,7 @@ __all__ = [
     "is_inference_mode_enabled", "is_tensor", "layout", "long", "manual_seed", "memory_format", "nan", "newaxis",
     "no_grad", "ops", "pi", "preserve_format", "promote_types", "random", "seed", "set_anomaly_enabled",
     "set_default_device", "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short",
-    "sparse_coo", "strided", "tensor", "uint16", "uint32", "uint64", "uint8", *ops.FUNCTIONS,
+    "sparse_coo", "sparse_csc", "sparse_csr", "strided", "tensor", "uint16", "uint32", "uint64", "uint8", *ops.FUNCTIONS,
 ]
 
 globals().update(ops.FUNCTIONS)

@@ -15,14 +15,15 @@ from .errors import not_supported
 class Coo:
     """`values[k]` at the place `indices[:, k]` of an array of this shape; places named twice add up.
 
-    indices (sparse dimensions, n) int64, values (n, *dense dimensions). Never changed in place.
+    indices (sparse dimensions, n) int64, values (n, *dense dimensions). Never changed in place. A matrix in a compressed
+    layout is kept like this as well, in the order of its rows (`axis` 0, CSR) or columns (1, CSC).
     """
 
-    __slots__ = ("coalesced", "indices", "shape", "values")
+    __slots__ = ("axis", "coalesced", "indices", "shape", "values")
     in_use = False  # whether this process has made one: lets optimizers skip their look for sparse gradients
 
-    def __init__(self, indices: Any, values: Any, shape: tuple, coalesced: bool = False) -> None:
-        self.indices, self.values, self.shape = indices, values, tuple(shape)
+    def __init__(self, indices: Any, values: Any, shape: tuple, coalesced: bool = False, axis: int | None = None) -> None:
+        self.indices, self.values, self.shape, self.axis = indices, values, tuple(shape), axis
         self.coalesced = coalesced or indices.shape[1] < 2
         Coo.in_use = True
 
@@ -42,7 +43,21 @@ class Coo:
 
     def with_values(self, values: Any) -> Coo:
         """Other values at the same places."""
-        return Coo(self.indices, values, self.shape, self.coalesced)
+        return Coo(self.indices, values, self.shape, self.coalesced, self.axis)
+
+    def compressed(self, axis: int | None, xp: Any = np) -> Coo:
+        """The same matrix in the order of its rows (0) or columns (1); None: in coordinates."""
+        if axis == self.axis:
+            return self
+        x = self.coalesce(xp)
+        order = xp.argsort(x.indices[1], kind="stable") if axis == 1 else slice(None)
+        return Coo(x.indices[:, order], x.values[order], x.shape, axis != 1, axis)
+
+    def pointers(self, xp: Any = np) -> Any:
+        """Where each row (or column) of a compressed matrix begins among the values; one more than there are."""
+        along: Any = self.axis
+        counts = xp.bincount(self.indices[along], minlength=self.shape[along])
+        return xp.concatenate([xp.zeros(1, xp.int64), xp.cumsum(counts)])
 
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Coo:
         """The values in another dtype."""
@@ -50,7 +65,7 @@ class Coo:
 
     def copy(self, order: str = "C") -> Coo:
         """A copy."""
-        return Coo(self.indices.copy(), self.values.copy(), self.shape, self.coalesced)
+        return Coo(self.indices.copy(), self.values.copy(), self.shape, self.coalesced, self.axis)
 
     def dense(self, xp: Any = np) -> Any:
         """The ordinary array."""
@@ -78,7 +93,8 @@ class Coo:
         n = self.sparse_dim
         if sorted(dims[:n]) != list(range(n)) or list(dims[n:]) != list(range(n, self.ndim)):
             raise not_supported("transposing a dense with a sparse dimension", "to_dense() first.")
-        return Coo(self.indices[list(dims[:n])], self.values, tuple([self.shape[d] for d in dims]))
+        axis = self.axis if self.axis is None or dims[0] == 0 else 1 - self.axis
+        return Coo(self.indices[list(dims[:n])], self.values, tuple([self.shape[d] for d in dims]), False, axis)
 
     T = property(lambda self: self.transpose())
 
@@ -181,6 +197,8 @@ def _sum(a: Any, b: Any) -> Any:
         if a.shape != b.shape or a.sparse_dim != b.sparse_dim:
             raise RuntimeError(f"add: expected sparse tensors of one shape, got {list(a.shape)} and {list(b.shape)}")
         joined = Coo(np.concatenate([a.indices, b.indices], 1), np.concatenate([a.values, b.values]), a.shape)
+        if a.axis is not None:
+            return joined.compressed(a.axis)
         return joined.coalesce() if a.coalesced and b.coalesced else joined
     if isinstance(a, Coo):
         raise RuntimeError("add(sparse, dense) is not supported. Use add(dense, sparse) instead.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, dtypes
+from . import backend, dtypes, layouts
 
 
 @dataclasses.dataclass
@@ -165,7 +165,11 @@ def _sparse_repr(t: Any) -> str:
     """The text of a sparse tensor: its indices and values, and what it is."""
     x, history = t._array, [note for note in _notes(t) if "=" in note and note.startswith(("grad_fn", "requires_grad"))]
     lines = []
-    for name, array in (("indices", x.indices), ("values", x.values)):
+    parts = [("indices", x.indices)]
+    if x.axis is not None:
+        names = ("crow_indices", "col_indices") if x.axis == 0 else ("ccol_indices", "row_indices")
+        parts = list(zip(names, (x.pointers(), x.indices[1 - x.axis])))
+    for name, array in (*parts, ("values", x.values)):
         note = f", size={array.shape}" if not array.size else ""
         lines.append(f"{name}=tensor({array_text(array, len(f'tensor({name}=tensor('))}{note})")
     default = dtypes.get_default_dtype()
@@ -175,12 +179,25 @@ def _sparse_repr(t: Any) -> str:
     last = ", ".join(facts)
     for note in history:
         last += ", " + note if note.startswith("requires_grad") else ",\n       " + note
-    return "tensor(" + ",\n       ".join([*lines, last]) + ")"
+    if x.axis is not None:  # torch lets these go on in the line of the values, as far as that goes
+        lines[-1], last = _continued(lines[-1], last.split(", ")), ""
+    return "tensor(" + ",\n       ".join([*lines, *([last] if last else [])]) + ")"
+
+
+def _continued(line: str, notes: list[str]) -> str:
+    """A line with notes appended, broken where it would be longer than a line may be."""
+    width = len(line) + 9  # torch counts its indent, and two more
+    for note in notes:
+        if width + len(note) + 2 > OPTIONS.linewidth:
+            line, width = f"{line},\n       {note}", 7 + len(note)
+        else:
+            line, width = f"{line}, {note}", width + len(note) + 2
+    return line
 
 
 def tensor_repr(t: Any) -> str:
     """The text of a tensor, as torch prints it."""
-    if t.is_sparse:
+    if t.layout != layouts.strided:
         return _sparse_repr(t)
     text = "tensor(" + ("..." if t.is_meta else array_text(t._array, len("tensor(")))
     column = len(text) - text.rfind("\n") + 1

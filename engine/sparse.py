@@ -1,4 +1,4 @@
-"""`engine.sparse`: sparse tensors in coordinate form, as far as training uses them.
+"""`engine.sparse`: sparse tensors by coordinates, rows or columns, as far as training uses them.
 
 Construction, `to_dense`, sums, products with dense matrices and gradients; everything else asks for `to_dense()`. The operators
 are in ops/sparse_coo.py, the array in coo.py.
@@ -6,7 +6,7 @@ are in ops/sparse_coo.py, the array in coo.py.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from . import dtypes, ops
 from .devices import as_device, place
 from .errors import not_supported
 from .ops.creation import tensor
-from .ops.sparse_coo import Build, is_sparse, matmul, total
+from .ops.sparse_coo import Build, Values, is_sparse, matmul, total
 from .tensor import Tensor, wrap
 
-__all__ = ["DoubleTensor", "FloatTensor", "addmm", "mm", "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm",
-           "sum"]
+__all__ = ["DoubleTensor", "FloatTensor", "addmm", "mm", "sparse_coo_tensor", "sparse_compressed_tensor", "sparse_csc_tensor",
+           "sparse_csr_tensor", "spmm", "sum"]
 
 
 def mm(mat1: Tensor, mat2: Tensor) -> Tensor:
@@ -128,13 +128,65 @@ def _legacy(args: tuple, dtype: Any) -> Tensor:
     return sparse_coo_tensor(args[0] if len(args) == 1 and not isinstance(args[0], int) else args, dtype=dtype)
 
 
-def sparse_csr_tensor(*args: Any, **kwargs: Any) -> NoReturn:
-    """NotImplementedError: coordinates are the one sparse layout here."""
-    raise not_supported("torch.sparse_csr_tensor", "use torch.sparse_coo_tensor.")
+def sparse_csr_tensor(crow_indices: Any, col_indices: Any, values: Any, size: Any = None, *, dtype: Any = None,
+                      device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+                      check_invariants: bool | None = None) -> Tensor:
+    """A sparse matrix by rows: those of row i are `values[crow_indices[i] : crow_indices[i + 1]]`, at `col_indices`.
+
+    Differentiable in `values`. RuntimeError for indices that do not fit (always checked here); NotImplementedError for
+    batches of matrices.
+
+    >>> torch.sparse_csr_tensor([0, 1, 3], [2, 0, 1], [3., 4., 5.], (2, 3)).to_dense()
+    tensor([[0., 0., 3.],
+            [4., 5., 0.]])
+    """
+    return _compressed(0, crow_indices, col_indices, values, size, dtype, device, requires_grad)
 
 
-def sparse_csc_tensor(*args: Any, **kwargs: Any) -> NoReturn:
-    """NotImplementedError: coordinates are the one sparse layout here."""
-    raise not_supported("torch.sparse_csc_tensor", "use torch.sparse_coo_tensor.")
+def sparse_csc_tensor(ccol_indices: Any, row_indices: Any, values: Any, size: Any = None, *, dtype: Any = None,
+                      device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+                      check_invariants: bool | None = None) -> Tensor:
+    """A sparse matrix by columns, as `sparse_csr_tensor` by rows.
+
+    >>> torch.sparse_csc_tensor([0, 1, 2], [1, 0], [3., 4.]).to_dense()
+    tensor([[0., 4.],
+            [3., 0.]])
+    """
+    return _compressed(1, ccol_indices, row_indices, values, size, dtype, device, requires_grad)
 
 
+def sparse_compressed_tensor(compressed_indices: Any, plain_indices: Any, values: Any, size: Any = None, *, dtype: Any = None,
+                             layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+                             check_invariants: bool | None = None) -> Tensor:
+    """A sparse matrix in the layout `torch.sparse_csr` or `torch.sparse_csc`. NotImplementedError for layouts in blocks.
+
+    >>> torch.sparse_compressed_tensor([0, 1], [1], [3.], (1, 2), layout=torch.sparse_csr).to_dense()
+    tensor([[0., 3.]])
+    """
+    axes = {"torch.sparse_csr": 0, "torch.sparse_csc": 1}
+    if str(layout) not in axes:
+        raise not_supported(f"sparse_compressed_tensor(layout={layout})", "use torch.sparse_csr.")
+    return _compressed(axes[str(layout)], compressed_indices, plain_indices, values, size, dtype, device, requires_grad)
+
+
+def _compressed(axis: int, pointers: Any, plain: Any, values: Any, size: Any, dtype: Any, device: Any,
+                requires_grad: bool) -> Tensor:
+    starts, others = (np.asarray(i.tolist() if isinstance(i, Tensor) else i, np.int64) for i in (pointers, plain))
+    if starts.ndim != 1:
+        raise not_supported("a batch of compressed sparse matrices", "keep a list of them.")
+    along = len(starts) - 1
+    if starts[0] != 0 or starts[-1] != len(others) or (np.diff(starts) < 0).any():
+        raise RuntimeError(f"compressed indices must rise from 0 to the number of values ({len(others)}), got "
+                           f"{starts.tolist()}")
+    if size is None:
+        across = int(others.max()) + 1 if len(others) else 0
+        size = (across, along) if axis else (along, across)
+    if size[axis] != along:
+        raise RuntimeError(f"compressed indices of {along} {'columns' if axis else 'rows'} do not fit size {tuple(size)}")
+    index = np.repeat(np.arange(along), np.diff(starts))
+    indices = np.stack([others, index] if axis else [index, others])
+    made = sparse_coo_tensor(wrap(indices), values, size, dtype=dtype, device=device)
+    flat = indices[0] * size[1] + indices[1]
+    rising = not axis and bool((np.diff(flat) > 0).all())
+    out = Build.apply(Values.apply(made), made._array.indices, tuple(size), rising, axis)
+    return out.requires_grad_() if requires_grad else out

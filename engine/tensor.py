@@ -169,10 +169,14 @@ class Tensor(PythonProtocols):
         return not isinstance(backend.plain(self._array), np.ndarray)
 
     is_cpu = property(lambda self: not (self.is_cuda or self.is_meta), doc="Whether the elements are in main memory.")
-    is_sparse = property(lambda self: type(self._array) is Coo, doc="Whether the tensor holds coordinates and values.")
+    is_sparse = property(lambda self: type(self._array) is Coo and self._array.axis is None,
+                         doc="Whether the tensor holds coordinates and values.")
+    is_sparse_csr = property(lambda self: type(self._array) is Coo and self._array.axis == 0,
+                             doc="Whether the tensor is a sparse matrix in the order of its rows.")
     is_quantized = property(lambda self: False, doc="Always False: there are no quantized tensors.")
     is_meta = property(lambda self: type(self._array) is Meta, doc="Whether there is a shape and no elements.")
-    layout = property(lambda self: layouts.sparse_coo if self.is_sparse else layouts.strided, doc="Strided or sparse_coo.")
+    layout = property(lambda self: layouts.of_axis(self._array.axis) if type(self._array) is Coo else layouts.strided,
+                      doc="How the elements are kept: strided, sparse_coo, sparse_csr or sparse_csc.")
 
     def get_device(self) -> int:
         """The GPU's index, or -1 on the CPU."""

@@ -64,6 +64,7 @@ from . import (
     shape,
     softmax,
     sorting,
+    sparse_compressed,
     sparse_coo,
     special_functions,
     special_rare,
@@ -84,5 +85,5 @@ __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smoot
            "linear_algebra_norms", "linear_algebra_spectra", "logic", "losses", "losses_margin", "losses_pointwise",
            "low_rank", "matmul", "native_names", "normalization", "padding", "pooling", "products", "random_ops", "readings",
            "rearranging", "recurrent", "recurrent_cells", "reductions", "regions", "repeating", "scatter", "scatter_reduce",
-           "shape", "softmax", "sorting", "sparse_coo", "special_functions", "special_rare", "spectral", "spectral_frames",
-           "statistics", "storage", "storages", "top_level"]
+           "shape", "softmax", "sorting", "sparse_compressed", "sparse_coo", "special_functions", "special_rare", "spectral",
+           "spectral_frames", "statistics", "storage", "storages", "top_level"]

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from ..tensor import Tensor
 from .base import composite
 
-for _name in ("is_ipu", "is_maia", "is_mkldnn", "is_mps", "is_mtia", "is_nested", "is_sparse_csr", "is_vulkan", "is_xla",
+for _name in ("is_ipu", "is_maia", "is_mkldnn", "is_mps", "is_mtia", "is_nested", "is_vulkan", "is_xla",
               "is_xpu"):
     setattr(Tensor, _name, property(lambda self: False, doc="Always False: there are no such tensors here."))
 

@@ -286,6 +286,17 @@ def _index_samples(make: Any) -> Any:
     yield make("index_fill", make.uniform((3, 4)), 1, make.ints((2,), 0, 4), 2.5)
 
 
+@composite("index", function=False)
+def index(input: Tensor, indices: tuple) -> Tensor:
+    """`input[indices]` with index tensors; None takes a whole dimension.
+
+    >>> torch.arange(4).reshape(2, 2).index([None, torch.tensor([1])])
+    tensor([[1],
+            [3]])
+    """
+    return getitem(input, tuple(slice(None) if i is None else i for i in indices))
+
+
 @composite("index_put", inplace=False)
 def index_put(input: Tensor, indices: tuple, values: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of `input` with `values` stored (or added) at the advanced index `indices`.

@@ -41,8 +41,8 @@ class Build(_FirstOrder):
     moves = True
 
     @staticmethod
-    def forward(xp: Any, values: Any, indices: Any, shape: tuple, coalesced: bool) -> Any:
-        return Coo(indices, values, shape, coalesced)
+    def forward(xp: Any, values: Any, indices: Any, shape: tuple, coalesced: bool, axis: int | None = None) -> Any:
+        return Coo(indices, values, shape, coalesced, axis)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -142,7 +142,7 @@ class SparseMm(_FirstOrder):
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """The product of two matrices (or a matrix and a vector) of which at least one is sparse; RuntimeError if not 2-D."""
     if is_sparse(a) and is_sparse(b):
-        return from_dense(SparseMm.apply(a, to_dense(b)))
+        return to_layout(from_dense(SparseMm.apply(a, to_dense(b))), a._array.axis)
     if not is_sparse(a):  # (a b) = (b^T a^T)^T
         return matmul(b.t(), a.t()).t() if a.ndim > 1 else matmul(b.t(), a)  # type: ignore[attr-defined]
     if b.ndim == 1:
@@ -155,6 +155,30 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 
 
 # -- methods ----------------------------------------------------------------------------------------------------------
+
+
+@op("_sparse_layout", function=False, method=False, node="ToSparseBackward0")
+class Layout(_FirstOrder):
+    """A sparse matrix in the order of its rows (axis 0) or columns (1), or by coordinates (None)."""
+
+    moves = True
+
+    @staticmethod
+    def forward(xp: Any, x: Any, axis: int | None) -> Any:
+        return x.compressed(axis, xp)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        return (g,)
+
+
+def to_layout(input: Tensor, axis: int | None) -> Tensor:
+    """A sparse tensor in another layout; itself where it has it. RuntimeError for what is no matrix."""
+    if input._array.axis == axis:
+        return input
+    if input.ndim != 2:
+        raise RuntimeError(f"compressed sparse layouts are for matrices here, got {input.ndim} dimensions")
+    return Layout.apply(input, axis)
 
 
 def _need_sparse(t: Tensor, what: str) -> Coo:
@@ -184,7 +208,9 @@ composite("to_dense", function=False)(to_dense)
 @composite("to_sparse", "to_sparse_coo", function=False)
 def to_sparse(input: Tensor, sparseDims: int | None = None, *, layout: Any = None, blocksize: Any = None,
               dense_dim: Any = None) -> Tensor:
-    """The sparse (coordinate) tensor of an ordinary one. NotImplementedError for other layouts.
+    """The sparse tensor of an ordinary one, by coordinates or, a matrix, in the layout sparse_csr or sparse_csc.
+
+    NotImplementedError for layouts in blocks.
 
     >>> torch.eye(2).to_sparse()
     tensor(indices=tensor([[0, 1],
@@ -192,9 +218,10 @@ def to_sparse(input: Tensor, sparseDims: int | None = None, *, layout: Any = Non
            values=tensor([1., 1.]),
            size=(2, 2), nnz=2, layout=torch.sparse_coo)
     """
-    if layout is not None and str(layout) != "torch.sparse_coo":
-        raise not_supported(f"to_sparse(layout={layout})", "torch.sparse_coo is the one sparse layout here.")
-    return from_dense(input, sparseDims)
+    axes = {"torch.sparse_coo": None, "torch.sparse_csr": 0, "torch.sparse_csc": 1, "None": None}
+    if str(layout) not in axes:
+        raise not_supported(f"to_sparse(layout={layout})", "use torch.sparse_csr or torch.sparse_coo.")
+    return to_layout(from_dense(input, sparseDims), axes[str(layout)])
 
 
 @composite("coalesce", function=False)
@@ -235,7 +262,12 @@ def values(input: Tensor) -> Tensor:
 
 
 def _coalesced(input: Tensor, what: str) -> Tensor:
-    if not _need_sparse(input, what).coalesced:
+    x = _need_sparse(input, what)
+    if x.axis is not None and what == "values":
+        return input
+    if x.axis is not None:
+        raise RuntimeError(f"{what} expected sparse coordinate tensor layout but got Sparse{'Csc' if x.axis else 'Csr'}")
+    if not x.coalesced:
         raise RuntimeError(f"Cannot get {what} on an uncoalesced tensor, please call .coalesce() first")
     return input
 

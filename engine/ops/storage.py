@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -204,6 +205,39 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
     tensor([1, 2, 3], dtype=torch.uint8)
     """
     return finish(np.frombuffer(buffer, dtypes.as_dtype(dtype).np, count, offset), requires_grad)
+
+
+@composite("from_file", method=False)
+def from_file(filename: str, shared: bool | None = None, size: int | None = 0, *, dtype: Any = None, layout: Any = None,
+              device: Any = None, pin_memory: bool | None = None) -> Tensor:
+    """A 1-D tensor of `size` elements in a file, mapped into memory: with `shared` changes go to the file, which is made if
+    it is not there. RuntimeError for a file that is too small.
+
+    >>> torch.from_file("/tmp/engine-doctest.bin", shared=True, size=2, dtype=torch.float64).fill_(3).tolist()
+    [3.0, 3.0]
+    """
+    kind = (dtypes.get_default_dtype() if dtype is None else dtypes.as_dtype(dtype)).np
+    count, there = size or 0, os.path.exists(filename)
+    held = os.path.getsize(filename) if there else 0
+    if not shared and (not there or held < count * kind.itemsize):
+        raise RuntimeError(f"unable to mmap {count * kind.itemsize} bytes from file <{filename}>: it has {held}")
+    if not count:
+        return finish(np.empty(0, kind), False)
+    mode: Any = ("r+" if held >= count * kind.itemsize else "w+") if shared else "c"
+    if mode == "w+" and there:  # longer, and what is there stays
+        os.truncate(filename, count * kind.itemsize)
+        mode = "r+"
+    return finish(np.asarray(np.memmap(filename, kind, mode, 0, (count,))), False)
+
+
+@composite("module_load", function=False)
+def module_load(input: Tensor, other: Tensor, assign: bool = False) -> Tensor:
+    """What `load_state_dict` puts in the place of this tensor: its copy of `other`, or with `assign` `other` itself.
+
+    >>> torch.zeros(2).module_load(torch.ones(2))
+    tensor([1., 1.])
+    """
+    return other.detach() if assign else input.detach().copy_(other)  # type: ignore[attr-defined]
 
 
 @composite("scalar_tensor", method=False)

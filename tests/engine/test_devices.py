@@ -55,7 +55,6 @@ def test_without_a_gpu_the_error_says_what_to_do(call):
         call()
 
 
-
 @pytest.mark.skipif(not backend.cuda_available(), reason="needs a GPU")
 def test_mixing_devices_names_both():
     with pytest.raises(RuntimeError, match="same device"):

@@ -88,7 +88,6 @@ def test_a_sparse_leaf_gets_a_sparse_gradient() -> None:
     (lambda s: engine.sparse_coo_tensor(PLACES, [1.0]), RuntimeError, "must have same nnz"),
     (lambda s: engine.sparse_coo_tensor(PLACES, VALUES, (1, 3)), RuntimeError, "size is inconsistent with indices"),
     (lambda s: engine.sparse.mm(s, engine.ones(2, 2)), RuntimeError, "Expected dim 0 size 3, got 2"),
-    (lambda s: engine.sparse_csr_tensor([0], [0], [1.0]), NotImplementedError, "HINT: use torch.sparse_coo_tensor"),
 ])  # fmt: skip
 def test_errors(call: Callable, error: type, text: str) -> None:
     with pytest.raises(error, match=text):

@@ -117,3 +117,13 @@ def test_ten_thousand_small_operators_leave_no_objects_behind():
     finally:
         gc.enable()
     assert after - before < 20
+
+
+def test_a_tensor_in_a_file(tmp_path) -> None:
+    path = str(tmp_path / "x.bin")
+    with pytest.raises(RuntimeError, match="mmap"):
+        engine.from_file(path, size=2)
+    engine.from_file(path, shared=True, size=4, dtype=engine.int32).copy_(engine.arange(4))
+    private = engine.from_file(path, size=3, dtype=engine.int32)
+    private.fill_(7)
+    assert engine.from_file(path, shared=True, size=6, dtype=engine.int32).tolist() == [0, 1, 2, 3, 0, 0]

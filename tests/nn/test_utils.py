@@ -252,3 +252,18 @@ class TestWeightNorm:
             nn.utils.weight_norm(layer)
         with pytest.raises(ValueError, match="weight_norm of 'bias' not found"):
             nn.utils.remove_weight_norm(layer, "bias")
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_batch_norm_folded_into_the_layer_before_it(transpose: bool) -> None:
+    conv = (nn.ConvTranspose2d if transpose else nn.Conv2d)(3, 4, 3, bias=not transpose)
+    bn, linear, bn1 = nn.BatchNorm2d(4), nn.Linear(3, 4), nn.BatchNorm1d(4)
+    x, rows = engine.randn(2, 3, 6, 6), engine.randn(5, 3)
+    bn(conv(x)), bn1(linear(rows))  # running statistics
+    for layer in (conv, bn, linear, bn1):
+        layer.eval()
+    fused = nn.utils.fuse_conv_bn_eval(conv, bn, transpose)
+    assert engine.allclose(fused(x), bn(conv(x)), atol=1e-5) and fused.weight.requires_grad
+    assert engine.allclose(nn.utils.fuse_linear_bn_eval(linear, bn1)(rows), bn1(linear(rows)), atol=1e-5)
+    with pytest.raises(AssertionError, match="eval"):
+        nn.utils.fuse_conv_bn_eval(conv.train(), bn)
