@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import engine
@@ -14,8 +15,8 @@ from engine.nn import BatchNorm1d, BatchNorm2d, BatchNorm3d
 
 if TYPE_CHECKING:
     from engine import Tensor
-    from engine.nn import Module
     from lit import LightningModule, Trainer
+    from lit.loop import FitLoop
 
 
 class StochasticWeightAveraging(Callback):
@@ -134,7 +135,7 @@ class StochasticWeightAveraging(Callback):
         self._has_ended = True
         if self._average.count:
             self._average.copy_to(pl_module)
-            renew_batch_norm(pl_module, trainer.train_dataloader, trainer.num_training_batches, trainer.root_device)
+            renew_batch_norm(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that goes on from the checkpoint of its last epoch has no ``on_train_end``."""
@@ -165,10 +166,12 @@ class StochasticWeightAveraging(Callback):
             self._average.load(pl_module, saved["weights"], saved["n_averaged"])
 
 
-def renew_batch_norm(module: Module, loader: Any, max_batches: int | float, device: engine.device) -> None:
-    """Compute the running statistics of every batch norm anew, as the mean over the batches of ``loader``.
+def renew_batch_norm(trainer: Trainer, module: LightningModule) -> None:
+    """Compute the running statistics of every batch norm anew, as the mean over the training batches.
 
-    The random streams go on afterwards as if nothing had been drawn.
+    ``training_step`` runs on them without gradients and logs nothing; in manual optimization it would train, so there
+    the module itself is called with the first part of each batch. The random streams go on afterwards as if nothing had
+    been drawn.
     """
     norms = [m for m in module.modules() if isinstance(m, (BatchNorm1d, BatchNorm2d, BatchNorm3d))]
     norms = [norm for norm in norms if norm.track_running_stats]
@@ -181,14 +184,31 @@ def renew_batch_norm(module: Module, loader: Any, max_batches: int | float, devi
         norm.momentum = None  # the plain mean of all batches
     module.train()
     try:
-        with engine.random.fork_rng(), engine.no_grad():
-            for index, batch in enumerate(loader):
-                if index >= max_batches:
+        with engine.random.fork_rng(), engine.no_grad(), _without_logging(trainer):
+            for index, batch in enumerate(trainer.train_dataloader):
+                if index >= trainer.num_training_batches:
                     break
-                inputs = batch[0] if isinstance(batch, (list, tuple)) else batch
-                module(inputs.to(device))
+                _pass_through(trainer.fit_loop, module, batch, index)
     finally:
         for norm, momentum in before:
             norm.momentum = momentum
         for inner, training in modes:
             inner.training = training
+
+
+def _pass_through(loop: FitLoop, module: LightningModule, batch: Any, batch_idx: int) -> None:
+    if loop.transfer is not None:
+        batch = loop.transfer(batch, 0)
+    if module.automatic_optimization:
+        loop.call_step(*((batch, batch_idx) if loop.with_batch_idx else (batch,)))
+    else:
+        module(batch[0] if isinstance(batch, (list, tuple)) else batch)
+
+
+@contextmanager
+def _without_logging(trainer: Trainer) -> Iterator[None]:
+    before, trainer.barebones = trainer.barebones, True  # ``self.log`` does nothing then
+    try:
+        yield
+    finally:
+        trainer.barebones = before

@@ -176,8 +176,6 @@ class Trainer(TrainerView):
         self._resume_from_checkpoint: Any = None
         if fast_dev_run:
             max_epochs = self._apply_fast_dev_run(int(fast_dev_run))
-        elif max_epochs is None:
-            max_epochs = 1000 if max_steps == -1 and max_time is None else -1
         self.loggers = make_loggers(logger if logger is not None else True, self.default_root_dir, bool(fast_dev_run))
         self.callbacks = make_callbacks(
             callbacks, enable_checkpointing is not False, enable_progress_bar is not False,
@@ -199,7 +197,12 @@ class Trainer(TrainerView):
     def _validate_when(self, schedule: Schedule) -> None:
         self.val_check_interval, self.val_check_seconds, self.val_check_steps, self.check_val_every_n_epoch = schedule
 
-    def _make_loops(self, max_epochs: int, min_epochs: int | None) -> None:
+    def _make_loops(self, max_epochs: int | None, min_epochs: int | None) -> None:
+        if max_epochs is None:
+            limited = self.max_steps != -1 or any(callback.role == "timer" for callback in self.callbacks)
+            max_epochs = -1 if limited else 1000
+        if min_epochs is None:  # with min_steps, `should_stop` waits for the end of an epoch, as in Lightning
+            min_epochs = 0 if self.min_steps is None else 1
         self.state = RunState()
         self.hooks = Dispatcher()
         self.reporting = Reporting(self)

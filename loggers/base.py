@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def rank_zero_experiment(fn: Function) -> Function:
+    """``fn`` itself: loggers of programs for several processes mark their ``experiment`` with it."""
+    return fn
 
 
 class Logger(ABC):

@@ -87,3 +87,22 @@ def test_averaging_resumes_exactly(stop_after: int, tmp_path: Path) -> None:
 def test_impossible_settings(options: dict[str, Any]) -> None:
     with pytest.raises(pl.MisconfigurationException, match=next(iter(options))):
         swa(**options)
+
+
+def test_batches_of_any_shape_renew_the_statistics() -> None:
+    class Nested(Normed):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            (x, _), rest = batch
+            loss = super().training_step((x, rest["y"]), batch_idx)
+            self.log("nested", loss, on_epoch=True)
+            return loss
+
+    def collate(rows: Any) -> Any:
+        x, y = (torch.stack(part) for part in zip(*rows))
+        return (x, x), {"y": y}
+
+    model, trainer = Nested(), quiet_trainer(max_epochs=2, callbacks=swa(swa_epoch_start=0.5), limit_val_batches=0)
+    trainer.fit(model, loader(collate_fn=collate))
+    plain = Normed()
+    quiet_trainer(max_epochs=2, callbacks=swa(swa_epoch_start=0.5), limit_val_batches=0).fit(plain, loader())
+    assert model.norm.running_mean.shape == plain.norm.running_mean.shape and trainer.global_step == 8

@@ -354,3 +354,24 @@ def test_resume_from_checkpoint(tmp_path: Path) -> None:
 def test_flags_without_a_successor() -> None:
     with pytest.raises(TypeError, match="CombinedLoader"):
         pl.Trainer(multiple_trainloader_mode="min_size")
+
+
+def test_what_limits_mean_when_they_are_left_out() -> None:
+    assert quiet_trainer(max_epochs=None).max_epochs == 1000
+    assert quiet_trainer(max_epochs=None, max_steps=3).max_epochs == -1
+    assert quiet_trainer(max_epochs=None, max_time="1 h").max_epochs == -1
+    assert quiet_trainer(max_epochs=None, callbacks=pl.callbacks.Timer("1 h")).max_epochs == -1
+    assert quiet_trainer().min_epochs == 0 and quiet_trainer(min_steps=3).min_epochs == 1
+
+
+def test_with_min_steps_a_wish_to_stop_waits_for_the_end_of_the_epoch() -> None:
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+            trainer.should_stop = True
+
+    steps = {}
+    for min_steps in (None, 2):
+        trainer = quiet_trainer(max_epochs=3, callbacks=Stop(), min_steps=min_steps)
+        trainer.fit(Net(), loader(), loader())
+        steps[min_steps] = trainer.global_step
+    assert steps == {None: 1, 2: 4}
