@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 from . import backend, meta
+from .gpu import copies
 
 
 class device:
@@ -106,8 +107,11 @@ def device_of(array: Any) -> device:
     return CPU if isinstance(array, backend.ndarray) else device("cuda", backend.cuda_index(array))
 
 
-def place(array: Any, where: device) -> Any:
-    """`array` on device `where`: itself when it is there already, otherwise a copy."""
+def place(array: Any, where: device, pinned: bool = False) -> Any:
+    """`array` on device `where`: itself when it is there already, otherwise a copy.
+
+    `pinned`: the array is in page-locked memory and is copied to a GPU while the host goes on.
+    """
     if where.type == "cpu":
         return array if device_of(array) == CPU else backend.to_numpy(array)
     if where.type == "meta":
@@ -121,7 +125,7 @@ def place(array: Any, where: device) -> Any:
     with gpu.cuda.Device(index):
         if isinstance(array, backend.ndarray) and not array.ndim:
             return backend.scalar_on_device(array, False)
-        return gpu.array(array)
+        return copies.put(gpu, array) if pinned else gpu.array(array)
 
 
 _NOTHING = contextlib.nullcontext()

@@ -51,7 +51,11 @@ def move_data_to_device(batch: Any, device: Any) -> Any:
         >>> move_data_to_device([torch.tensor(1), "label"], "cpu")
         [tensor(1), 'label']
     """
-    return map_tensors(batch, lambda tensor: tensor.to(device))
+
+    def move(value: Any) -> Any:
+        return value.to(device, non_blocking=True) if isinstance(value, engine.Tensor) else value.to(device)
+
+    return map_tensors(batch, move)
 
 
 def floats_to(batch: Any, dtype: Any) -> Any:

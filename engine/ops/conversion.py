@@ -42,8 +42,8 @@ class ToDevice(Op):
     has_aux = True
 
     @staticmethod
-    def forward(xp: Any, x: Any, where: devices.device) -> Any:
-        return devices.place(x, where), devices.device_of(x)
+    def forward(xp: Any, x: Any, where: devices.device, pinned: bool = False) -> Any:
+        return devices.place(x, where, pinned), devices.device_of(x)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -110,12 +110,12 @@ def to_dtype(input: Tensor, d: dtypes.dtype, copy: bool = False) -> Tensor:
     return ToDtype.apply(input, d.np)
 
 
-def to_device(input: Tensor, where: devices.device) -> Tensor:
-    """`input` on a device: itself when it is there already."""
+def to_device(input: Tensor, where: devices.device, non_blocking: bool = False) -> Tensor:
+    """`input` on a device: itself when it is there already. `non_blocking` counts for page-locked memory (`pin_memory`)."""
     here = input.device
     if here.type == where.type and where.index in (None, here.index):
         return input
-    return ToDevice.apply(input, where)
+    return ToDevice.apply(input, where, non_blocking and "_pinned" in input.__dict__)
 
 
 Hooks.move = staticmethod(lambda t, like: ToDevice.apply(t, devices.device_of(like)))
@@ -130,14 +130,14 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     >>> torch.tensor([1.9]).to(torch.int64)
     tensor([1])
     """
-    d, where, copy = parse_to(args, kwargs)
-    moved = input if where is None else to_device(input, where)
+    d, where, non_blocking, copy = parse_to(args, kwargs)
+    moved = input if where is None else to_device(input, where, non_blocking)
     moved = moved if d is None else to_dtype(moved, d)
     return Clone.apply(input) if copy and moved is input else moved
 
 
-def parse_to(args: tuple, kwargs: dict) -> tuple[dtypes.dtype | None, devices.device | None, bool]:
-    """(dtype, device, copy) out of the many spellings of `to`. TypeError for what is none of them."""
+def parse_to(args: tuple, kwargs: dict) -> tuple[dtypes.dtype | None, devices.device | None, bool, bool]:
+    """(dtype, device, non_blocking, copy) out of the many spellings of `to`. TypeError for what is none of them."""
     known = {"dtype", "device", "non_blocking", "copy", "memory_format", "other"}
     for key in kwargs:
         if key not in known:
@@ -159,7 +159,7 @@ def parse_to(args: tuple, kwargs: dict) -> tuple[dtypes.dtype | None, devices.de
             where = devices.as_device(value)
         elif value is not None:
             d = dtypes.as_dtype(value)
-    return d, where, kwargs.get("copy", len(flags) > 1 and flags[1])
+    return d, where, kwargs.get("non_blocking", bool(flags) and flags[0]), kwargs.get("copy", len(flags) > 1 and flags[1])
 
 
 def _cast_method(name: str, d: dtypes.dtype) -> Callable:
@@ -226,7 +226,7 @@ def cpu(input: Tensor, memory_format: Any = None) -> Tensor:
 @composite("cuda", function=False)
 def cuda(input: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
     """The tensor on a GPU (the current one by default). RuntimeError that says what to install where there is none."""
-    return to_device(input, devices.as_device("cuda" if device is None else device))
+    return to_device(input, devices.as_device("cuda" if device is None else device), non_blocking)
 
 
 @op("real", function=True, method=False)

@@ -8,11 +8,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ... import backend
 from ...rng import Generator
 from . import position
 from .collate import default_collate, default_convert
 from .dataset import Dataset, IterableDataset
 from .fetch import make_fetch
+from .pinning import pinned
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
 
 if TYPE_CHECKING:
@@ -41,8 +43,8 @@ class DataLoader(Generic[T_co]):
     `drop_last` leaves out an incomplete last batch; `timeout` in seconds to wait for a worker (0: for ever);
     `worker_init_fn(worker_id)` runs in each worker after seeding; `multiprocessing_context` a context or start method
     ("fork" on Linux unless the program chose another); `generator` for the shuffle and the workers' seeds;
-    `in_order=False` gives batches out as they arrive. `pin_memory` and `pin_memory_device` are accepted and change
-    nothing.
+    `in_order=False` gives batches out as they arrive. `pin_memory` puts batches into page-locked memory where there is a
+    GPU, so that `.to("cuda", non_blocking=True)` copies while the host goes on; `pin_memory_device` is accepted.
 
     The same seed gives torch's order. Worker i is seeded with base_seed + i (engine, `random`; NumPy by a mix of both).
     An exception in a worker is raised here, same class, with the worker's traceback in the message; a worker that is
@@ -140,7 +142,8 @@ class DataLoader(Generic[T_co]):
             with position.streams_undisturbed():
                 batches = self._batches(saved["epoch"], None)
             position.restore_generators(self, saved)
-        return batches if self._promised is None else _Counted(batches, self)
+        counted = batches if self._promised is None else _Counted(batches, self)
+        return map(pinned, counted) if self.pin_memory and backend.cuda_available() else counted
 
     def _batches(self, epoch: dict[str, Any] | None, workers: dict[str, Any] | None) -> Iterator[Any]:
         """The batches of one epoch; of a saved one those that are left."""
