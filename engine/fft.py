@@ -51,6 +51,8 @@ def _public(name: str, transform: Callable, what: str, example: str) -> Callable
 
     def one(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *,
             out: Tensor | None = None) -> Tensor:
+        if n is not None and n < 1:
+            raise RuntimeError(f"Invalid number of data points ({n}) specified")
         return done(transform(name, input, None if n is None else (n,), (dim,), norm), out)
 
     def two(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None = None, *,

@@ -65,7 +65,8 @@ def i0e(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     tensor([1.0000, 0.4658])
     """
     x = _floating(input)
-    return _done(x.i0() * (-x.abs()).exp(), out)  # type: ignore[attr-defined]
+    scaled = x.i0() * (-x.abs()).exp()  # type: ignore[attr-defined]
+    return _done(scaled.masked_fill(x.isinf(), 0), out)  # type: ignore[attr-defined]
 
 
 def i1e(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -75,7 +76,8 @@ def i1e(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     tensor([0.0000, 0.2079])
     """
     x = _floating(input)
-    return _done(i1(x) * (-x.abs()).exp(), out)  # type: ignore[attr-defined]
+    scaled = i1(x) * (-x.abs()).exp()  # type: ignore[attr-defined]
+    return _done(scaled.masked_fill(x.isinf(), 0), out)  # type: ignore[attr-defined]
 
 
 def ndtr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -122,9 +124,9 @@ def xlog1py(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     >>> torch.special.xlog1py(torch.tensor([0., 2.]), torch.tensor([-1., 1.]))
     tensor([0.0000, 1.3863])
     """
-    x = input if isinstance(input, Tensor) else other.new_tensor(input)
-    y = other if isinstance(other, Tensor) else input.new_tensor(other)
-    x, y = _floating(x), _floating(y)
+    x, y = [_floating(t) if isinstance(t, Tensor) else t for t in (input, other)]
+    x = x if isinstance(x, Tensor) else y.new_tensor(x)
+    y = y if isinstance(y, Tensor) else x.new_tensor(y)
     zero = (x == 0) & ~y.isnan()  # type: ignore[attr-defined, operator]
     return _done(x * FUNCTIONS["where"](zero, 0.0, y).log1p(), out)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine import dtypes
 from engine.ops import linear_algebra as systems
 from engine.ops import linear_algebra_norms as norms
 from engine.ops.base import CARDS, FUNCTIONS, with_numpy_names
 from engine.ops.casting import casting, in_float32, lower
-from engine.ops.linear_algebra_checks import expect_square
 from engine.ops.products import multiply_in_best_order
 from engine.tensor import Tensor
 
@@ -84,7 +84,6 @@ def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     tensor([[ 1., -2.],
             [ 0.,  1.]])
     """
-    expect_square("linalg.matrix_power", A)
     return FUNCTIONS["matrix_power"](A, n, out=out)
 
 
@@ -169,6 +168,10 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     tensor([[1, 2, 4],
             [1, 3, 9]])
     """
+    if x.dtype is dtypes.bool_:
+        raise RuntimeError("linalg.vander supports floating point, complex, and integer tensors, but got Bool")
+    if x.dtype.category == 1:
+        x = x.to(dtypes.int64)  # type: ignore[attr-defined]
     count = x.shape[-1] if N is None else N
     if count <= 1:
         raise RuntimeError(f"N must be greater than 1, got {count}.")

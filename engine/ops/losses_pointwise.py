@@ -20,6 +20,7 @@ from ._blocked import SINGLE, WORTH, is_large, pointwise, row_blocks, sum_over
 from .base import Op, composite, expect_tensor, op
 from .losses import check_reduction, legacy_reduction
 from .pointwise import explain_broadcast
+from .reductions import check_mean_dtype
 from .samples import samples_for
 
 
@@ -130,8 +131,11 @@ def _regression(card: Any, input: Tensor, target: Tensor, reduction: str, weight
                       "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
                       stacklevel=3)
     check_reduction(reduction)
-    if card is _MSE and input._array.dtype.kind in "iub" and target._array.dtype.kind in "iub":
-        raise NotImplementedError(f"\"mse_cpu\" not implemented for '{input.dtype.word}'")
+    if input._array.dtype.kind in "iub" and target._array.dtype.kind in "iub":
+        if card is _MSE:
+            raise NotImplementedError(f"\"mse_cpu\" not implemented for '{input.dtype.word}'")
+        if reduction == "mean":
+            check_mean_dtype(input, "mean")
     if weight is None:
         return card.apply(input, target, reduction, *params)
     if weight.shape != input.shape:

@@ -94,6 +94,7 @@ def mode_of(norm: str | None) -> str:
 def axes_and_sizes(x: Tensor, s: Any, dim: Any, last: int | None = None) -> tuple[tuple, list]:
     """The transformed axes and the sizes of the signal along them; `last` is the default of the last size."""
     nd = x.ndim
+    s = (s,) if isinstance(s, int) else s
     if dim is None:
         count = nd if s is None else len(s)
         if count > nd:

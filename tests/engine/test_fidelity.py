@@ -208,6 +208,30 @@ def test_outputs_that_do_not_fit_are_refused(call):
         call(engine)
 
 
+@pytest.mark.parametrize("call", [
+    lambda lib, x: lib.fft.fftn(x, 2), lambda lib, x: lib.fft.ihfftn(x, 3, 0), lambda lib, x: lib.fft.fft(x, -1),
+    lambda lib, x: lib.special.i0e(x / 0), lambda lib, x: lib.special.i1e(-x / 0), lambda lib, x: lib.special.xlog1py(x > 2, 2),
+    lambda lib, x: lib.special.xlog1py(2, x > 2), lambda lib, x: lib.linalg.vander(x.to(lib.uint8)),
+    lambda lib, x: lib.linalg.vander(x > 2), lambda lib, x: lib.linalg.matrix_power(x.int()[:2, :2], 3),
+    lambda lib, x: lib.linalg.matrix_power(x.int()[:2, :2], -1), lambda lib, x: lib.nn.functional.hardtanh(x > 2),
+    lambda lib, x: lib.nn.functional.l1_loss(x.long(), x.long()),
+    lambda lib, x: lib.polygamma(2, lib.tensor([float("-inf"), -0.5, 0.0])), lambda lib, x: lib.float_power(x, 2),
+    lambda lib, x: x.half().float_power_(2), lambda lib, x: lib.unravel_index(lib.tensor([7, -1]), (2, 3)),
+    lambda lib, x: lib.unique(lib.tensor([float("nan"), 2.0, -1.0]).bfloat16()), lambda lib, x: lib.where(lib.tensor(True)),
+    lambda lib, x: lib.logcumsumexp(x + 1j, 0), lambda lib, x: lib.logaddexp(x + 1j, x - 2j),
+    lambda lib, x: lib.complex(x / 0, x), lambda lib, x: lib.nn.functional.celu(-x, -1.0),
+])
+def test_values_that_were_once_wrong(call):
+    torch = pytest.importorskip("torch")
+    outcomes = []
+    for lib in (torch, engine):
+        try:
+            outcomes.append(flat(call(lib, lib.arange(1.0, 7.0).reshape(2, 3))))
+        except Exception as error:
+            outcomes.append(error)
+    check(outcomes[1], outcomes[0], "float32")
+
+
 def test_out_may_be_an_input():
     torch = pytest.importorskip("torch")
     for lib in (torch, engine):
