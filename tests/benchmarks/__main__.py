@@ -61,7 +61,7 @@ def measured(args: argparse.Namespace, theirs: tuple[ModuleType, ModuleType] | N
         "operators": lambda: operators.measure(engine, torch, least / 5, rounds, chosen),
         "large": lambda: rows.measure(of(large.cases(engine)), torch, least, rounds),
         "training": lambda: training.measure(libraries, least, rounds, 1 if args.quick else 5),
-        "costs": lambda: costs.measure(torch is not None, rounds, 200 if args.quick else 10_000),
+        "costs": lambda: costs.measure(torch is not None, rounds, *((200, 10**5) if args.quick else (10_000, 10**8))),
         "memory": lambda: memory.measure(of(rows.CASES), torch is not None),
     }
     groups = {}

@@ -1,14 +1,19 @@
-"""What it costs to have it: seconds to import, megabytes on disk, and memory over a long run."""
+"""What it costs to have it: seconds to import, megabytes on disk, memory over a long run, and checkpoints."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata as metadata
+import os
 import re
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import engine
 from tests.benchmarks.starting import ROOT, run
 from tests.benchmarks.timing import Row, in_turns
 
@@ -101,6 +106,51 @@ def memory(theirs: bool, rounds: int, steps: int) -> Row:
     return Row(f"memory grown over {steps:,} steps without gc", "MB", found, limit="flat")
 
 
-def measure(theirs: bool, rounds: int, steps: int) -> list[Row]:
-    """What a training step of the digits network and the installed packages cost beside time."""
-    return [import_time(theirs, rounds), size(theirs), memory(theirs, min(rounds, 3), steps)]
+def checkpoint_of(torch: Any, parameters: int) -> dict[str, Any]:
+    """Weights, and what Adam remembers of them, in layers of four million parameters."""
+    sizes = [min(1 << 22, parameters - start) for start in range(0, parameters, 1 << 22)]
+    weights = {f"layers.{i}.weight": torch.ones(size) for i, size in enumerate(sizes)}
+    remembered = {i: {"exp_avg": torch.ones(size), "exp_avg_sq": torch.ones(size)} for i, size in enumerate(sizes)}
+    return {"state_dict": weights, "optimizer_states": [{"state": remembered}]}
+
+
+def flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR)
+    os.fsync(handle)
+    os.close(handle)
+
+
+def checkpoints(theirs: bool, rounds: int, parameters: int) -> list[Row]:
+    """Until the file is there, which is what a training waits for, and until it is on the disk."""
+    libraries = {"ours": engine, **({"theirs": importlib.import_module("torch")} if theirs else {})}
+    states = {name: checkpoint_of(torch, parameters) for name, torch in libraries.items()}
+
+    def saving(name: str, durable: bool) -> Callable[[], float]:
+        def save() -> float:
+            with tempfile.TemporaryDirectory(dir=".") as folder:
+                path, waiting = Path(folder, "checkpoint"), list[Callable[[], None]]()
+                options = {"flush_later": waiting.append} if name == "ours" and not durable else {}
+                start = time.perf_counter()
+                libraries[name].save(states[name], path, **options)
+                if durable and name == "theirs":
+                    flush(path)
+                seconds = time.perf_counter() - start
+                for job in waiting:
+                    job()
+            return seconds
+
+        return save
+
+    what = f"checkpoint of {parameters / 1e6:g} million parameters with Adam"
+    return [
+        Row(f"{what}, until {moment}", "s", in_turns({n: saving(n, durable) for n in libraries}, rounds), {"ours": 1.0})
+        for moment, durable in (("it is there", False), ("it is on the disk", True))
+    ]
+
+
+def measure(theirs: bool, rounds: int, steps: int, parameters: int) -> list[Row]:
+    """What the installed packages, a long run and a checkpoint cost."""
+    return [
+        import_time(theirs, rounds), size(theirs), memory(theirs, min(rounds, 3), steps),
+        *checkpoints(theirs, min(rounds, 3), parameters),
+    ]  # fmt: skip
