@@ -55,11 +55,23 @@ def pointwise(fn: Callable, *arrays: Any, longest: int = 0) -> Any:
     """`fn(*arrays)` for a function of elements, with the blocks on the pool. Arrays broadcast; None is handed through."""
     given = [a for a in arrays if type(a) is ndarray and a.ndim]
     shape = given[0].shape
+    order = _order_in_memory(given[0])
+    if order is not None and all(a.ndim == len(shape) for a in given):  # the result lies in memory as the first array does
+        there = [a.transpose(order) if type(a) is ndarray and a.ndim else a for a in arrays]
+        return pointwise(fn, *there, longest=longest).transpose(np.argsort(order))
     if all(a.shape == shape and a.flags.c_contiguous for a in given):
         flat = [a.reshape(-1) if type(a) is ndarray and a.ndim else a for a in arrays]
         blocks = row_blocks(given[0].size, 1, longest, WORTH)
         return fn(*arrays) if len(blocks) == 1 else _flat_blocks(fn, flat, blocks, shape)
     return by_rows(fn, arrays, longest)
+
+
+def _order_in_memory(a: np.ndarray) -> tuple | None:
+    """The axes of a permuted array by the order in which it lies in memory; None for any other."""
+    if a.flags.c_contiguous:
+        return None
+    order = tuple(sorted(range(a.ndim), key=lambda axis: -a.strides[axis]))
+    return order if a.transpose(order).flags.c_contiguous else None
 
 
 def _flat_blocks(fn: Callable, arrays: list, blocks: list[slice], shape: tuple) -> Any:

@@ -62,3 +62,12 @@ def test_blocks_give_what_one_piece_gives(sample, request):
         assert (a is None) == (b is None)
         if a is not None:
             np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1), (2, 0, 1), (1, 2, 0)])
+def test_pointwise_results_lie_in_memory_as_their_input_does(order):
+    """As torch's do, and as those of small arrays: a dropout that follows draws in that order."""
+    x = engine.linspace(-3, 3, 3 * 160 * 150).reshape(3, 160, 150).permute(order)
+    for fn in (engine.exp, engine.nn.functional.gelu, engine.nn.functional.relu, lambda x: x + x, lambda x: x * 2):
+        assert fn(x).stride() == x.stride()
+        np.testing.assert_allclose(fn(x).numpy(), fn(x.contiguous()).numpy(), rtol=1e-6)
