@@ -132,3 +132,25 @@ def test_large_batch_norm_equals_float64(training, fast):
     for exact, got in zip(*results, strict=True):
         assert got.dtype == np.float32 and got.shape == exact.shape
         assert np.abs(got - exact).max() < 1e-4 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("groups", [1, 4, 12])
+def test_large_group_norm_equals_the_definition(groups, fast):
+    random = np.random.default_rng(0)
+    x, g = random.normal(3, 2, (5, 12, 37, 41)), random.normal(size=(5, 12, 37, 41))
+    w, b = random.normal(size=12), random.normal(size=12)
+    grouped = x.reshape(5, groups, -1)
+    rstd = 1 / np.sqrt(grouped.var(-1, keepdims=True) + 1e-5)
+    normal = (grouped - grouped.mean(-1, keepdims=True)) * rstd
+    h = (g * w[:, None, None]).reshape(5, groups, -1)
+    gx = (h - h.mean(-1, keepdims=True) - normal * (h * normal).mean(-1, keepdims=True)) * rstd
+    normal = normal.reshape(x.shape)
+    y = normal * w[:, None, None] + b[:, None, None]
+    expected = [y, gx.reshape(x.shape), (g * normal).sum((0, 2, 3)), g.sum((0, 2, 3))]
+    with engine.backends.fast.flags(enabled=fast):
+        leaves = [engine.tensor(a.astype(np.float32), requires_grad=True) for a in (x, w, b)]
+        y = F.group_norm(leaves[0], groups, *leaves[1:])
+        y.backward(engine.tensor(g.astype(np.float32)))
+    for ours, exact in zip([y.detach(), *[leaf.grad for leaf in leaves]], expected, strict=True):
+        np.testing.assert_allclose(ours.numpy(), exact, rtol=1e-4, atol=1e-4 * np.abs(exact).max())

@@ -106,7 +106,7 @@ def test_output_does_not_share_memory_with_the_input():
 
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize(
-    "args", [(2,), (3, 2, 1), (3, 1, 1), ((3, 2), (2, 3), (1, 0)), (2, 3, 1, 2), (3, 2, 1, 1, True), (5, 2, 2)]
+    "args", [(2,), (3,), (3, 2, 1), (3, 1, 1), ((3, 2), (2, 3), (1, 0)), (2, 3, 1, 2), (3, 2, 1, 1, True), (5, 2, 2)]
 )
 def test_large_arrays_equal_torch(args, fast):
     """Ties in plenty, and infinity: which of equal maxima gets the gradient is part of the result."""
@@ -127,3 +127,20 @@ def test_large_arrays_equal_torch(args, fast):
             got.backward(engine.tensor(g))
         np.testing.assert_array_equal(got.detach().numpy(), expected.detach().numpy())
         np.testing.assert_array_equal(ours.grad.numpy(), theirs.grad.numpy())
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [("avg_pool2d", (2,)), ("avg_pool2d", (3, 2, 1)), ("adaptive_avg_pool2d", (1,)), ("adaptive_avg_pool2d", ((5, 3),))],
+)
+def test_large_means_equal_torch(name, args):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).normal(size=(7, 9, 37, 41)).astype(np.float32)
+    results = []
+    for library in (engine, torch):
+        leaf = library.tensor(x, requires_grad=True)
+        y = getattr(library.nn.functional, name)(leaf, *args)
+        y.backward(library.tensor(np.random.default_rng(1).normal(size=tuple(y.shape)).astype(np.float32)))
+        results.append((y.detach().numpy(), leaf.grad.numpy()))
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
