@@ -70,4 +70,4 @@ def test_pointwise_results_lie_in_memory_as_their_input_does(order):
     x = engine.linspace(-3, 3, 3 * 160 * 150).reshape(3, 160, 150).permute(order)
     for fn in (engine.exp, engine.nn.functional.gelu, engine.nn.functional.relu, lambda x: x + x, lambda x: x * 2):
         assert fn(x).stride() == x.stride()
-        np.testing.assert_allclose(fn(x).numpy(), fn(x.contiguous()).numpy(), rtol=1e-6)
+        np.testing.assert_allclose(fn(x).numpy(), fn(x.contiguous()).numpy(), rtol=1e-5, atol=1e-6)
