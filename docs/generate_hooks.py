@@ -39,6 +39,12 @@ Rules that the tables cannot show:
 * Manual optimization: no zero-grad and clipping hooks and no scheduler steps; `manual_backward` and `optimizer.step()`
   run the hooks around them.
 * `should_stop` is honoured once `min_epochs` and `min_steps` are met; validation runs first.
+* `val_check_interval`: an int counts batches, a float is a share of an epoch, both anew in every epoch (with
+  `check_val_every_n_epoch=None` an int counts over the run). `"500 steps"` (of the optimizer), `"500 batches"` and
+  `"1.5 epochs"` count over the run, `"0.25 epoch"` is the float; `"10 min"`, `"2 h"`, `"DD:HH:MM:SS"`, a timedelta or a dict
+  of its arguments is the time since the last validation. A resumed run keeps to all of them.
+* A step declared as `training_step(self, dataloader_iter)` (validation, test and predict alike) fetches its batches itself, with
+  `batch, batch_idx, dataloader_idx = next(dataloader_iter)`; the hooks before it see the batch before.
 * Resuming (`ckpt_path`): no sanity check, and no second `on_train_epoch_start` for an epoch that had begun.
 * An exception: `on_exception` of callbacks and datamodule, loggers finalized as "failed", then it goes on its way;
   `on_fit_end` and `teardown` are not called. Ctrl-C does the same and ends with exit code 1.
