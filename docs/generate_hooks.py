@@ -43,8 +43,8 @@ Rules that the tables cannot show:
   `check_val_every_n_epoch=None` an int counts over the run). `"500 steps"` (of the optimizer), `"500 batches"` and
   `"1.5 epochs"` count over the run, `"0.25 epoch"` is the float; `"10 min"`, `"2 h"`, `"DD:HH:MM:SS"`, a timedelta or a dict
   of its arguments is the time since the last validation. A resumed run keeps to all of them.
-* A step declared as `training_step(self, dataloader_iter)` (validation, test and predict alike) fetches its batches itself, with
-  `batch, batch_idx, dataloader_idx = next(dataloader_iter)`; the hooks before it see the batch before.
+* A step declared as `training_step(self, dataloader_iter)` (validation, test and predict alike) fetches its batches itself,
+  with `batch, batch_idx, dataloader_idx = next(dataloader_iter)`; the hooks before it see the batch before.
 * Resuming (`ckpt_path`): no sanity check, and no second `on_train_epoch_start` for an epoch that had begun.
 * An exception: `on_exception` of callbacks and datamodule, loggers finalized as "failed", then it goes on its way;
   `on_fit_end` and `teardown` are not called. Ctrl-C does the same and ends with exit code 1.
