@@ -258,3 +258,18 @@ def scale_kept(x, mask, out, scale):  # type: ignore[no-untyped-def]
     """Dropout: what is dropped is multiplied by 0."""
     for i in range(len(x)):
         out[i] = x[i] * (scale if mask[i] else ZERO)
+
+
+# -- sums -------------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def total(x):  # type: ignore[no-untyped-def]
+    """The sum, in float64 from sums of 1024 elements."""
+    whole = 0.0
+    for start in range(0, len(x), 1024):
+        part, a = ZERO, x[start : start + 1024]
+        for i in range(len(a)):
+            part += a[i]
+        whole += np.float64(part)
+    return whole

@@ -21,9 +21,9 @@ def _sign(d):  # type: ignore[no-untyped-def]
 def mse_loss(x, t, p):  # type: ignore[no-untyped-def]
     total = 0.0
     for start in range(0, len(x), _CHUNK):
-        part = ZERO
-        for i in range(start, min(start + _CHUNK, len(x))):
-            d = x[i] - t[i]
+        part, a, b = ZERO, x[start : start + _CHUNK], t[start : start + _CHUNK]
+        for i in range(len(a)):
+            d = a[i] - b[i]
             part += d * d
         total += np.float64(part)
     return total
@@ -39,9 +39,9 @@ def mse_loss_backward(x, t, out, factor, p):  # type: ignore[no-untyped-def]
 def l1_loss(x, t, p):  # type: ignore[no-untyped-def]
     total = 0.0
     for start in range(0, len(x), _CHUNK):
-        part = ZERO
-        for i in range(start, min(start + _CHUNK, len(x))):
-            part += abs(x[i] - t[i])
+        part, a, b = ZERO, x[start : start + _CHUNK], t[start : start + _CHUNK]
+        for i in range(len(a)):
+            part += abs(a[i] - b[i])
         total += np.float64(part)
     return total
 
@@ -56,9 +56,9 @@ def l1_loss_backward(x, t, out, factor, p):  # type: ignore[no-untyped-def]
 def smooth_l1_loss(x, t, beta):  # type: ignore[no-untyped-def]
     total = 0.0
     for start in range(0, len(x), _CHUNK):
-        part = ZERO
-        for i in range(start, min(start + _CHUNK, len(x))):
-            d = abs(x[i] - t[i])
+        part, a, b = ZERO, x[start : start + _CHUNK], t[start : start + _CHUNK]
+        for i in range(len(a)):
+            d = abs(a[i] - b[i])
             near, far = HALF * d * d / beta, d - HALF * beta
             part += near if d < beta else far
         total += np.float64(part)
@@ -76,9 +76,9 @@ def smooth_l1_loss_backward(x, t, out, factor, beta):  # type: ignore[no-untyped
 def huber_loss(x, t, delta):  # type: ignore[no-untyped-def]
     total = 0.0
     for start in range(0, len(x), _CHUNK):
-        part = ZERO
-        for i in range(start, min(start + _CHUNK, len(x))):
-            d = abs(x[i] - t[i])
+        part, a, b = ZERO, x[start : start + _CHUNK], t[start : start + _CHUNK]
+        for i in range(len(a)):
+            d = abs(a[i] - b[i])
             near, far = HALF * d * d, delta * (d - HALF * delta)
             part += near if d <= delta else far
         total += np.float64(part)
@@ -96,9 +96,9 @@ def huber_loss_backward(x, t, out, factor, delta):  # type: ignore[no-untyped-de
 def bce_with_logits(x, t, p):  # type: ignore[no-untyped-def]
     total = 0.0
     for start in range(0, len(x), _CHUNK):
-        part = ZERO
-        for i in range(start, min(start + _CHUNK, len(x))):
-            part += (ONE - t[i]) * x[i] + log1p_exp(-x[i])
+        part, a, b = ZERO, x[start : start + _CHUNK], t[start : start + _CHUNK]
+        for i in range(len(a)):
+            part += (ONE - b[i]) * a[i] + log1p_exp(-a[i])
         total += np.float64(part)
     return total
 

@@ -275,6 +275,11 @@ def sum_over(x: Any, axes: tuple | None, keepdim: bool, fn: Callable | None = No
     rows = x.shape[0]
     if len(axes) == x.ndim and x.flags.c_contiguous and all(o.size == 1 for o in others):
         x, rows = x.reshape(-1), x.size
+        kernels = fast.kernels("elements") if fn is None and fast.fits(x) else None
+        if kernels is not None:
+            spans_of = row_blocks(rows, 1, SINGLE, WORTH)
+            parts = map_blocks(lambda i: kernels.total(x[spans_of[i]]), len(spans_of))
+            return np.full((1,) * len(axes) if keepdim else (), sum(parts), x.dtype)
         whole: Any = np.array(_sum_of_blocks(x, (0,), False, fn, [o.reshape(()) for o in others], row_blocks(rows, 1)))
         return whole.reshape((1,) * len(axes)) if keepdim else whole
     blocks = row_blocks(rows, x.size // rows)

@@ -10,7 +10,7 @@ from ..dtypes import HALVES
 from ..tensor import Tensor
 from .base import CARDS, Op, apply, install, op
 from .inplace import write_out
-from .pointwise import _NUMBERS, binary, inplace_function, unary
+from .pointwise import _NUMBERS, Times, binary, inplace_function, unary
 
 
 def _conj(xp: Any, x: Any) -> Any:
@@ -22,7 +22,7 @@ ADD = binary("add", ufunc=np.add, quiet=False, public=False, grads=(lambda xp, g
 SUB = binary("sub", ufunc=np.subtract, quiet=False, public=False,
              grads=(lambda xp, g, a, b: g, lambda xp, g, a, b: -g), doc="Elementwise difference `input - other`.")
 MUL = binary("mul", "multiply", ufunc=np.multiply, quiet=False, wide_numbers=True, keep={0: (1,), 1: (0,)},
-             grads=(lambda xp, g, a, b: g * xp.conj(b), lambda xp, g, a, b: g * xp.conj(a)), doc="""
+             grads=(Times(1), Times(0)), doc="""
 Elementwise product of two broadcastable tensors or numbers.
 
 >>> torch.mul(torch.tensor([1., 2.]), 3)

@@ -182,6 +182,22 @@ def binary(name: str, *aliases: str, ufunc: Callable, grads: tuple = (None, None
     return card
 
 
+class Times:
+    """The gradient formula `g * conj(input)`, of the first or the second input; for large arrays without a temporary."""
+
+    def __init__(self, which: int) -> None:
+        self.which = which
+
+    def __call__(self, xp: Any, g: Any, a: Any, b: Any) -> Any:
+        return g * xp.conj((a, b)[self.which])
+
+
+def _large_gradient(formula: Callable, xp: Any, g: Any, a: Any, b: Any) -> Any:
+    if isinstance(formula, Times) and g.dtype.kind == "f":
+        return pointwise(np.multiply, g, (a, b)[formula.which], longest=SINGLE)
+    return pointwise(lambda g, a, b: formula(xp, g, a, b), g, a, b)
+
+
 def _binary_backward(grads: tuple, keeps: bool) -> Callable:
     da, db = grads
 
@@ -189,8 +205,7 @@ def _binary_backward(grads: tuple, keeps: bool) -> Callable:
         need_a, need_b = s.needs
         a, b = s.inputs if keeps else (None, None)
         if keeps and is_large(g):
-            return tuple([pointwise(lambda g, a, b, d=d: d(xp, g, a, b), g, a, b) if need and d else None
-                          for d, need in ((da, need_a), (db, need_b))])
+            return tuple([_large_gradient(d, xp, g, a, b) if need and d else None for d, need in ((da, need_a), (db, need_b))])
         return (da(xp, g, a, b) if need_a and da else None, db(xp, g, a, b) if need_b and db else None)
 
     return backward
