@@ -81,7 +81,7 @@ def rows_forward(xp: Any, x: Any, w: Any, b: Any, width: int, eps: float, centre
 
 def _few_rows(x: Any, w: Any, b: Any, width: int, eps: float, centre: bool) -> tuple:
     """`rows_forward` of a small array in as few NumPy calls as it takes."""
-    y = x.reshape(-1, width)
+    y = (x if x.flags.c_contiguous else x.copy()).reshape(-1, width)
     mean, count = None, x.dtype.type(width)
     if centre:
         mean = _add_reduce(y, 1, None, None, True)
