@@ -46,7 +46,7 @@ def _fill(made: Any, name: str, source: Any) -> None:
 
 
 def _elementwise(name: str, types_: list, theirs: Any) -> Any:
-    """A ufunc of CuPy that is a plain function in NumPy or SciPy."""
+    """A ufunc of CuPy that is a plain function in NumPy."""
     made = functions.ufunc.__new__(functions.ufunc)
     made.name, made.types, made.__name__, made.np = f"cupy_{name}", types_, name, theirs
     made.nin, made.nout = (len(part) for part in types_[0].split("->"))
@@ -94,25 +94,20 @@ def _on_host(theirs: Any) -> Any:
     return call
 
 
-def _build_cupyx(cupy: types.ModuleType) -> dict[str, types.ModuleType]:
-    import scipy.special
-
+def _build_cupyx() -> dict[str, types.ModuleType]:
     cupyx: Any = types.ModuleType("cupyx")
     cupyx.__path__ = []
     cupyx.errstate = linalg.errstate
     cupyx.scatter_add = lambda a, slices, value: a.scatter_add(slices, value)
     cupyx.scatter_max = lambda a, slices, value: a.scatter_max(slices, value)
     cupyx.scatter_min = lambda a, slices, value: a.scatter_min(slices, value)
-    cupyx.scipy = types.ModuleType("cupyx.scipy")
-    cupyx.scipy.special = types.ModuleType("cupyx.scipy.special")
-    _fill(cupyx.scipy.special, "cupyx.scipy.special", scipy.special)
-    return {"cupyx": cupyx, "cupyx.scipy": cupyx.scipy, "cupyx.scipy.special": cupyx.scipy.special}
+    return {"cupyx": cupyx}
 
 
 def install() -> Any:
     """Put the stand-in where `import cupy` finds it, and return it."""
     made = module()
-    sys.modules.update({"cupy": made, "cupy.cuda": made.cuda, "cupy.linalg": made.linalg, **_build_cupyx(made)})
+    sys.modules.update({"cupy": made, "cupy.cuda": made.cuda, "cupy.linalg": made.linalg, **_build_cupyx()})
     return made
 
 

@@ -13,7 +13,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-MODULES = ("cupy", "cupy.linalg", "cupy.fft", "cupy.random", "cupy.lib.stride_tricks", "cupyx", "cupyx.scipy.special")
+MODULES = ("cupy", "cupy.linalg", "cupy.fft", "cupy.random", "cupy.lib.stride_tricks", "cupyx")
 FILE = Path(__file__).with_name("surface.json")
 _DOCUMENTED = re.compile(r"^[\w.]*\.?(\w+)(\(.*?\))(?: ->.*)?$")
 
