@@ -7,9 +7,10 @@ from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from engine.compiler import allow_in_graph, disable, is_compiling, reset
+from engine.compiler import allow_in_graph, assume_constant_result, disable, is_compiling, reset
 
-__all__ = ["allow_in_graph", "config", "disable", "is_compiling", "mark_dynamic", "mark_static", "reset"]
+__all__ = ["allow_in_graph", "assume_constant_result", "config", "disable", "is_compiling", "mark_dynamic", "mark_static",
+           "reset"]
 
 config = SimpleNamespace(suppress_errors=False, cache_size_limit=8)  # settings that programs write
 

@@ -197,7 +197,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
     b = std._array if isinstance(std, Tensor) else std
     shape = np.broadcast_shapes(getattr(a, "shape", ()), getattr(b, "shape", ()))
     unit = source(generator, like.device).normal(shape, like._array.dtype)
-    return _deliver((unit * b + a).astype(like._array.dtype), like.device, False, out)
+    return _deliver(backend.namespace(unit).asarray((unit * b + a).astype(like._array.dtype)), like.device, False, out)
 
 
 @composite("bernoulli")

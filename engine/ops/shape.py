@@ -225,9 +225,11 @@ def t(input: Tensor) -> Tensor:
 
 def repeated(xp: Any, x: Any, shape: tuple) -> Any:
     """`broadcast_to`: a read-only view. NumPy's own spends longer on its checks than most small operators take."""
+    lead = len(shape) - x.ndim
+    if xp is np and shape[lead:] == x.shape and shape[:lead] == (1,) * lead:
+        return x[(None,) * lead + (...,)]  # nothing is repeated: it may be written to
     if xp is not np or not x.flags.c_contiguous or not x.size or x.dtype.kind not in "fiubc":
         return xp.broadcast_to(x, shape)
-    lead = len(shape) - x.ndim
     if shape[lead:] == x.shape:
         out = np.ndarray(shape, x.dtype, x, 0, (0,) * lead + x.strides)
         out.flags.writeable = False

@@ -119,3 +119,8 @@ def test_permutations_and_draws_without_replacement_have_no_repeats():
 def test_bad_arguments_raise_runtime_error(call):
     with pytest.raises(RuntimeError):
         eval(f"engine.{call}")  # noqa: S307
+
+
+def test_normal_of_numbers_without_dimensions():
+    engine.manual_seed(0)
+    assert engine.normal(engine.tensor(0.5), engine.tensor(1.0)).shape == ()

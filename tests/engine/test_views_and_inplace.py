@@ -408,3 +408,12 @@ def test_changes_under_no_grad_leave_history_alone(change):
             else:
                 getattr(t, change)(*arguments)
     assert x.requires_grad and x.is_leaf and y.requires_grad and y.grad_fn is node
+
+
+def test_an_expansion_that_repeats_nothing_may_be_written_to():
+    x = engine.arange(3)
+    x.expand(1, -1).fill_(7)
+    x.t().expand(1, 3)[0, 1] = 5
+    assert x.tolist() == [7, 5, 7]
+    with pytest.raises(RuntimeError, match="more than one element"):
+        x.expand(2, -1).fill_(7)
