@@ -17,6 +17,7 @@ from ..gpu.rows import LayerNormRows
 from ..pool import map_blocks, parallel_for
 from ..tensor import Tensor
 from ._blocked import is_large, row_blocks, run_blocks
+from .applying import row_major
 from .base import Op, expect_tensor, op
 
 _FEW = 1 << 13  # elements up to which NumPy's calls take longer than its arithmetic
@@ -245,7 +246,7 @@ class LayerNorm(Op):
     def forward(xp: Any, x: Any, w: Any, b: Any, sizes: tuple, eps: float) -> Any:
         w, b = [None if t is None else t.reshape(-1) for t in (w, b)]
         out, mean, rstd = rows_forward(xp, x, w, b, math.prod(sizes), eps, centre=True)
-        return out, (mean, rstd)
+        return row_major(xp, out), (mean, rstd)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
