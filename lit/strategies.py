@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'lit.strategies' has no attribute {name!r}.{did_you_mean(name, [*__all__, *ELSEWHERE])}")
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise not_supported(f"Trainer(strategy={name}(...))", "Trainer(strategy='auto') trains on one device.")
+        raise not_supported("Trainer(strategy=" + name + "(...))", "Trainer(strategy='auto') trains on one device.")
 
     refuse.__name__ = refuse.__qualname__ = name
     return refuse
