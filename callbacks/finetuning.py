@@ -47,7 +47,7 @@ class BaseFinetuning(Callback):
         >>> optimizer = torch.optim.SGD(layers[1].parameters(), lr=0.1)
         >>> BaseFinetuning.unfreeze_and_add_param_group(layers[0], optimizer, lr=0.01)
         >>> [group["lr"] for group in optimizer.param_groups]
-        [0.1, 0.001]
+        [0.1, 0.01]
     """
 
     def __init__(self) -> None:

@@ -171,7 +171,7 @@ def test_the_summary_has_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     model = Model()
     model.example_input_array = torch.ones(5, 2)
     trainer.fit(model, loader(), loader(2))
-    assert re.search(r"0 \| net +\| Linear \| 3 +\| train \| \[5, 2\] +\| \[5, 1\]", capsys.readouterr().out)
+    assert re.search(r"0 \| net +\| Linear \| 3 +\| train \| 20 +\| \[5, 2\] +\| \[5, 1\]", capsys.readouterr().out)
 
 
 def test_what_the_bar_says_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,6 @@ def test_settings_are_kept() -> None:
         (lambda: engine.onnx.export(nn.Linear(1, 1)), NotImplementedError, "safetensors"),
         (lambda: engine.jit.save(nn.Linear(1, 1), "x"), NotImplementedError, "torch.save"),
         (lambda: engine.multiprocessing.spawn(print), NotImplementedError, "one process"),
-        (lambda: engine.sparse_csr_tensor([0, 1], [0], [1.0]), NotImplementedError, "sparse_coo_tensor"),
     ],
 )
 def test_what_is_not_there_says_what_to_do(call, error, words) -> None:
