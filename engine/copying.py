@@ -14,6 +14,11 @@ _LINE = 64  # bytes that the processor fetches at a time
 _BLOCKS = 16
 
 
+def axes_in_memory(array: Any) -> tuple:
+    """The axes of an array in the order in which it lies in memory, the one with the longest steps first."""
+    return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
+
+
 def row_major_copy(array: Any) -> Any:
     """A fresh copy of `array` that lies row-major in memory.
 

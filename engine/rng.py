@@ -18,6 +18,7 @@ import numpy as np
 
 from . import rng_kernels as kernels
 from . import rng_rejection as rejection
+from .copying import axes_in_memory
 from .devices import as_device
 from .dtypes import BF16, F16, F32, F64
 from .pool import scratch
@@ -50,8 +51,7 @@ def assign_in_memory_order(target: np.ndarray, values: np.ndarray) -> None:
 
     That is the order in which torch's generator kernels fill a transposed or sliced tensor.
     """
-    order = sorted(range(target.ndim), key=lambda axis: -abs(target.strides[axis]))
-    view = target.transpose(order)
+    view = target.transpose(axes_in_memory(target))
     view[...] = values.reshape(view.shape)
 
 

@@ -146,6 +146,37 @@ class ProgressBar(Callback):
         return {**_version_number(trainer), **trainer.progress_bar_metrics}
 
 
+class DrawnProgressBar(ProgressBar):
+    """A bar that is drawn at a rate, and can be switched off: by ``disable``, or by a rate of 0."""
+
+    def __init__(self, refresh_rate: int) -> None:
+        super().__init__()
+        self._refresh_rate, self._enabled = refresh_rate, True
+
+    @property
+    def refresh_rate(self) -> int:
+        """As given; 0 shows nothing."""
+        return self._refresh_rate
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether anything is shown."""
+        return self._enabled and self._refresh_rate > 0
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether nothing is shown."""
+        return not self.is_enabled
+
+    def disable(self) -> None:
+        """Show nothing from the next bar on."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Show progress again, from the next bar on."""
+        self._enabled = True
+
+
 def _version_number(trainer: Trainer) -> dict[str, int | str]:
     version = trainer.loggers[0].version if trainer.loggers else None
     if version in ("", None):

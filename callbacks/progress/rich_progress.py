@@ -9,7 +9,7 @@ from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from callbacks.progress.progress_bar import ProgressBar
+from callbacks.progress.progress_bar import DrawnProgressBar
 from callbacks.rich_package import require_rich
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RichProgressBarTheme:
     metrics_format: str = ".3f"
 
 
-class RichProgressBar(ProgressBar):
+class RichProgressBar(DrawnProgressBar):
     """Show progress with ``rich``.
 
     Args:
@@ -74,10 +74,9 @@ class RichProgressBar(ProgressBar):
         console_kwargs: dict[str, Any] | None = None,
     ) -> None:
         require_rich("RichProgressBar")
-        super().__init__()
-        self._refresh_rate, self._leave, self.theme = refresh_rate, leave, theme
+        super().__init__(refresh_rate)
+        self._leave, self.theme = leave, theme
         self._console_kwargs = console_kwargs or {}
-        self._enabled = True
         self.progress: Progress | None = None
         self._tasks: dict[str, Any] = {}  # id of the bar by its kind: train, sanity, val, test, predict
         self._next_update = 0.0
@@ -86,29 +85,6 @@ class RichProgressBar(ProgressBar):
         return {**vars(self), "progress": None, "_tasks": {}}  # what is drawn holds a lock, and cannot be copied
 
     # ------------------------------------------------------------------ settings and bars
-
-    @property
-    def refresh_rate(self) -> float:
-        """As given; 0 shows nothing."""
-        return self._refresh_rate
-
-    @property
-    def is_enabled(self) -> bool:
-        """Whether anything is shown."""
-        return self._enabled and self._refresh_rate > 0
-
-    @property
-    def is_disabled(self) -> bool:
-        """Whether nothing is shown."""
-        return not self.is_enabled
-
-    def disable(self) -> None:
-        """Show nothing from the next run on."""
-        self._enabled = False
-
-    def enable(self) -> None:
-        """Show progress again, from the next run on."""
-        self._enabled = True
 
     @property
     def train_progress_bar(self) -> Task:
@@ -359,7 +335,7 @@ class RichProgressBar(ProgressBar):
         self._finish_eval("predict", trainer.num_predict_batches)
 
     def _finish_eval(self, kind: str, batches: list[int | float]) -> None:
-        total = batches[self._current_eval_dataloader_idx or 0]
+        total = self._of_current(batches)
         if not math.isinf(total):
             self._finish(kind, int(total))
         self.reset_dataloader_idx_tracker()

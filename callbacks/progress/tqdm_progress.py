@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from callbacks.progress.lines import Bar, LineBar, format_metrics
-from callbacks.progress.progress_bar import ProgressBar
+from callbacks.progress.progress_bar import DrawnProgressBar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lit import LightningModule, Trainer
 
 
-class TQDMProgressBar(ProgressBar):
+class TQDMProgressBar(DrawnProgressBar):
     """Show progress with ``tqdm`` bars in a terminal or a notebook, and as plain lines where output goes to a file.
 
     Bars are drawn a few times a second, lines are printed every ten seconds and at the end of every epoch, however
@@ -44,13 +44,11 @@ class TQDMProgressBar(ProgressBar):
     _BARS = ("_train_progress_bar", "_val_progress_bar", "_test_progress_bar", "_predict_progress_bar")
 
     def __init__(self, refresh_rate: int = 1, process_position: int = 0, leave: bool = False) -> None:
-        super().__init__()
         if refresh_rate < 0:
             raise ValueError(f"TQDMProgressBar(refresh_rate={refresh_rate}): expected 0 (show nothing) or more.")
-        self._refresh_rate = refresh_rate
+        super().__init__(refresh_rate)
         self._process_position = process_position
         self._leave = leave
-        self._enabled = True
         self._train_progress_bar: Bar | None = None
         self._val_progress_bar: Bar | None = None
         self._test_progress_bar: Bar | None = None
@@ -66,32 +64,9 @@ class TQDMProgressBar(ProgressBar):
     # ------------------------------------------------------------------ settings and bars
 
     @property
-    def refresh_rate(self) -> int:
-        """As given; 0 shows nothing."""
-        return self._refresh_rate
-
-    @property
     def process_position(self) -> int:
         """Number of lines left free above the bars."""
         return self._process_position
-
-    @property
-    def is_enabled(self) -> bool:
-        """Whether anything is shown."""
-        return self._enabled and self._refresh_rate > 0
-
-    @property
-    def is_disabled(self) -> bool:
-        """Whether nothing is shown."""
-        return not self.is_enabled
-
-    def disable(self) -> None:
-        """Show nothing from the next bar on."""
-        self._enabled = False
-
-    def enable(self) -> None:
-        """Show progress again, from the next bar on."""
-        self._enabled = True
 
     @property
     def train_progress_bar(self) -> Bar:

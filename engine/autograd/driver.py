@@ -243,10 +243,11 @@ def backward(roots: list, grads: list, retain_graph: bool, create_graph: bool, w
     """Run the graph backwards from `roots` (Tensors) with starting gradients `grads` (raw arrays, or Tensors when
     `create_graph`). With `wanted` only those nodes' gradients are computed; they are returned, and put into `.grad` of
     their tensors by the caller if `accumulate`."""
-    elsewhere = backend.another_device([getattr(g, "_array", g) for g in grads])
-    if elsewhere is not None:
-        with elsewhere:
-            return backward(roots, grads, retain_graph, create_graph, wanted, accumulate)
+    if backend.several_devices:
+        elsewhere = backend.another_device([getattr(g, "_array", g) for g in grads])
+        if elsewhere is not None:
+            with elsewhere:
+                return backward(roots, grads, retain_graph, create_graph, wanted, accumulate)
     run = Run(create_graph, retain_graph)
     start = [t._node for t in roots]
     if wanted is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import fast
+from ..copying import axes_in_memory
 from ..memory import empty
 from ..pool import LARGE, blas_limit, map_blocks, parallel_for, spans
 
@@ -70,7 +71,7 @@ def _order_in_memory(a: np.ndarray) -> tuple | None:
     """The axes of a permuted array by the order in which it lies in memory; None for any other."""
     if a.flags.c_contiguous:
         return None
-    order = tuple(sorted(range(a.ndim), key=lambda axis: -a.strides[axis]))
+    order = axes_in_memory(a)
     return order if a.transpose(order).flags.c_contiguous else None
 
 

@@ -12,11 +12,6 @@ from .base import CARDS, Op, apply, install, op
 from .inplace import write_out
 from .pointwise import _NUMBERS, Times, binary, inplace_function, unary
 
-
-def _conj(xp: Any, x: Any) -> Any:
-    return xp.conj(x) if x.dtype.kind == "c" else x
-
-
 ADD = binary("add", ufunc=np.add, quiet=False, public=False, grads=(lambda xp, g, a, b: g, lambda xp, g, a, b: g),
              doc="Elementwise sum of two broadcastable tensors or numbers.")
 SUB = binary("sub", ufunc=np.subtract, quiet=False, public=False,

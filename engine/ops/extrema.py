@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
 from ..tensor import Tensor, check_dim, wrap
+from ._scatter import add_at
 from .applying import row_major
 from .base import CARDS, Op, apply, composite, expect_tensor, install, op
 from .inplace import write_out
@@ -66,7 +66,7 @@ class PutAlong(Op):
         if index.shape[dim] == 1:
             out[key] = x
         else:
-            backend.add_at(out, key, x)
+            add_at(xp, out, key, x)
         return out
 
     @staticmethod

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..copying import axes_in_memory
 from ..size import Size
 from ..tensor import Tensor
 from .base import composite, expect_tensor
@@ -110,8 +111,7 @@ def dim_order(input: Tensor, *, ambiguity_check: bool | list = False) -> tuple:
     """
     if ambiguity_check is not False:
         raise NotImplementedError("dim_order(ambiguity_check=...) is not supported. HINT: compare the elements of stride().")
-    strides = input.stride()
-    return tuple(sorted(range(input.ndim), key=lambda d: -strides[d]))
+    return axes_in_memory(input._array)
 
 
 

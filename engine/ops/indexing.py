@@ -389,7 +389,7 @@ def put(target: Tensor, key: Any, value: Tensor, accumulate: bool = False, what:
             raise RuntimeError(f"{what}(): {error}") from None
     try:
         if accumulate:
-            backend.add_at(target._array, key, value._array)
+            add_at(backend.namespace(target._array), target._array, key, value._array)
         else:
             target._array[key] = value._array
     except ValueError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.modes import state
+from ..copying import axes_in_memory
 from ..pool import parallel_for
 from ..tensor import Tensor, check_dim
 from ._blocked import is_large, row_blocks
@@ -178,8 +179,8 @@ class Unbind(Op):
     @staticmethod
     def forward(xp: Any, x: Any, dim: int) -> Any:
         lead = (slice(None),) * dim
-        order = tuple(sorted(range(x.ndim), key=lambda d: -abs(x.strides[d])))  # so that the gradient lies in memory as x does
-        return [x[(*lead, i, ...)] for i in range(x.shape[dim])], order
+        # the order is kept so that the gradient lies in memory as x does
+        return [x[(*lead, i, ...)] for i in range(x.shape[dim])], axes_in_memory(x)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -223,8 +223,8 @@ def numpy_version(torch: Any) -> Any:
     return (x._version, x)
 
 
-@case
-def func_mark_dirty(torch: Any) -> Any:
+def doubled_in_place(torch: Any) -> Any:
+    """A function that changes its input and says so."""
 
     class F(torch.autograd.Function):
 
@@ -237,28 +237,22 @@ def func_mark_dirty(torch: Any) -> Any:
         @staticmethod
         def backward(ctx, g):
             return g * 2
+
+    return F.apply
+
+
+@case
+def func_mark_dirty(torch: Any) -> Any:
     x = counted(torch)
     y = x * 1
-    z = F.apply(y)
+    z = doubled_in_place(torch)(y)
     (z * z).sum().backward()
     return (x.grad, z is y, y._version)
 
 
 @case
 def func_mark_dirty_counted(torch: Any) -> Any:
-
-    class F(torch.autograd.Function):
-
-        @staticmethod
-        def forward(ctx, x):
-            ctx.mark_dirty(x)
-            x.mul_(2)
-            return x
-
-        @staticmethod
-        def backward(ctx, g):
-            return g * 2
-    return F.apply(counted(torch))
+    return doubled_in_place(torch)(counted(torch))
 
 
 @case
