@@ -133,6 +133,15 @@ def may_remove(path: str, folder: str, resumed_from: str | os.PathLike[str] | No
     return file.startswith(os.path.join(os.path.abspath(folder), ""))
 
 
+def is_later(path: str, start: str | os.PathLike[str] | None, started: float) -> bool:
+    """Whether a run that was interrupted wrote ``path`` after the checkpoint ``start``, of the time ``started``.
+
+    Times of files are coarse, so one as old as the checkpoint counts, unless it is the checkpoint itself.
+    """
+    is_start = start is not None and os.path.abspath(path) == os.path.abspath(start) and not os.path.islink(path)
+    return not is_start and os.lstat(path).st_mtime >= started
+
+
 def link_or_copy(target: str, path: str) -> None:
     """Make ``path`` a relative symbolic link to ``target``, or a copy of it where links are not allowed."""
     temporary = f"{path}.part"  # one name: what a killed run left is written over

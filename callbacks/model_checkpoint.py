@@ -462,7 +462,7 @@ class ModelCheckpoint(Checkpoint):
         path = self.format_checkpoint_name(metrics, template)
         versions = itertools.count(self.STARTING_VERSION)
         while self._enable_version_counter and path != replaced and self.file_exists(path, trainer):
-            if self._resumed_at is not None and os.lstat(path).st_mtime > self._resumed_at:
+            if self._resumed_at is not None and files.is_later(path, trainer.ckpt_path, self._resumed_at):
                 break
             path = self.format_checkpoint_name(metrics, template, ver=next(versions))
         return path

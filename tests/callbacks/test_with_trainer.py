@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import re
 import sys
 from pathlib import Path
@@ -210,3 +211,24 @@ def test_bar_and_checkpoint_add_few_calls_to_a_step(tmp_path: Path) -> None:
     finally:
         sys.setprofile(None)
     assert calls and len(calls) <= 10 * 2
+
+
+@pytest.mark.parametrize("resumed_from", ["epoch=0-step=2.ckpt", "last.ckpt"])
+def test_a_link_as_old_as_the_checkpoint_is_made_again(tmp_path: Path, resumed_from: str) -> None:
+    """Times of files are coarse: the link that is made after a checkpoint is written may have the same one."""
+
+    def run(max_steps: int, ckpt_path: Path | None = None) -> None:
+        checkpoint = ModelCheckpoint(tmp_path, every_n_train_steps=2, save_last="link")
+        trainer = pl.Trainer(max_steps=max_steps, logger=False, callbacks=[checkpoint], enable_progress_bar=False,
+                             enable_model_summary=False)  # fmt: skip
+        trainer.fit(Model(), loader(), loader(2), ckpt_path=ckpt_path)
+
+    run(2)
+    written = tmp_path / "epoch=0-step=2.ckpt"
+    now = written.stat().st_mtime_ns
+    for path in (written, tmp_path / "last.ckpt"):
+        os.utime(path, ns=(now, now), follow_symlinks=False)
+    run(4, tmp_path / resumed_from)
+    kept = {resumed_from, "epoch=0-step=4.ckpt", "last.ckpt"}  # what a run goes on from is not its to remove
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    assert (tmp_path / "last.ckpt").resolve().name == "epoch=0-step=4.ckpt"
