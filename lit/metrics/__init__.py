@@ -10,17 +10,21 @@ from lit.metrics.aggregation import CatMetric, MaxMetric, MeanMetric, MinMetric,
 from lit.metrics.areas import (
     BinaryAUROC,
     BinaryAveragePrecision,
-    BinaryROC,
     MulticlassAUROC,
     MulticlassAveragePrecision,
-    MulticlassROC,
     MultilabelAUROC,
     MultilabelAveragePrecision,
-    MultilabelROC,
 )
 from lit.metrics.base import Metric
 from lit.metrics.collection import MetricCollection, MetricTracker
-from lit.metrics.curves import BinaryPrecisionRecallCurve, MulticlassPrecisionRecallCurve, MultilabelPrecisionRecallCurve
+from lit.metrics.curves import (
+    BinaryPrecisionRecallCurve,
+    BinaryROC,
+    MulticlassPrecisionRecallCurve,
+    MulticlassROC,
+    MultilabelPrecisionRecallCurve,
+    MultilabelROC,
+)
 from lit.metrics.regression import (
     CosineSimilarity,
     ExplainedVariance,

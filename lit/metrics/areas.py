@@ -1,65 +1,68 @@
-"""ROC, and the areas under the curves: AUROC and average precision."""
+"""The areas under the curves: AUROC and average precision, for the three tasks.
+
+An area is one formula over a curve (a mixin) in front of the class that draws the curve.
+"""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import engine
 from engine import Tensor
 from lit.metrics.curves import (
     BinaryPrecisionRecallCurve,
+    BinaryROC,
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
-    _shaped,
-    area,
-    average_of_steps,
-    mean_of,
-    precision_recall_of_scores,
-    precision_recall_points,
-    roc_points,
-    roc_points_from_zero,
+    _Curve,
+    _RocFormula,
 )
-from lit.metrics.inputs import check_option
+from lit.metrics.inputs import AVERAGES, check_option, safe_divide
 
 
-class BinaryROC(BinaryPrecisionRecallCurve):
-    """False and true positive rates at every threshold; arguments as ``BinaryPrecisionRecallCurve``.
+class _Area(_Curve):
+    """One number for each curve, and their average."""
 
-    Returns:
-        fpr (T + 1,), tpr (T + 1,), thresholds (T + 1,), the highest threshold first; (T,) with ``thresholds``.
+    higher_is_better = True
+    what: str  # its name in a warning
 
-    Example:
-        >>> from lit.metrics import BinaryROC
-        >>> fpr, tpr, thresholds = BinaryROC()(torch.tensor([0.1, 0.4, 0.8]), torch.tensor([0, 1, 1]))
-        >>> tpr
-        tensor([0.0000, 0.5000, 1.0000, 1.0000])
-    """
+    def _area(self, x: Tensor, y: Tensor) -> Tensor:
+        raise NotImplementedError
 
-    def compute(self) -> Any:
-        """The curve."""
-        curve = roc_points_from_zero if self.thresholds is None else roc_points
-        return self._per_column(curve, self._state())[0]
+    def compute(self) -> Tensor:
+        """The area: 0-d, or (C,) or (L,) without averaging over classes or labels."""
+        areas = [self._area(x, y) for x, y, _ in self._curves()]
+        return areas[0] if len(areas) == 1 else mean_of(engine.stack(areas), self._support(), self.average, self.what)
 
 
-class MulticlassROC(MulticlassPrecisionRecallCurve):
-    """False and true positive rates of each class against the rest; arguments as ``MulticlassPrecisionRecallCurve``."""
-
-    def compute(self) -> Any:
-        """The curve, or curves."""
-        found = self._curves(roc_points_from_zero, roc_points, self.average == "micro")
-        return _shaped(found, self.average, self.thresholds is not None, descending=True)
-
-
-class MultilabelROC(MultilabelPrecisionRecallCurve):
-    """False and true positive rates of each label; arguments as ``MultilabelPrecisionRecallCurve``."""
-
-    def compute(self) -> Any:
-        """The curves."""
-        found = self._curves(roc_points_from_zero, roc_points, micro=False)
-        return _shaped(found, None, self.thresholds is not None, descending=True)
+class _MulticlassArea(_Area, MulticlassPrecisionRecallCurve):
+    def __init__(
+        self, num_classes: int, average: str | None = "macro", thresholds: Any = None, ignore_index: int | None = None,
+        validate_args: bool = True, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        check_option("average", average, ("macro", "weighted", "none", None))
+        super().__init__(num_classes, thresholds, average, ignore_index, validate_args, **kwargs)
 
 
-class BinaryAUROC(BinaryROC):
+class _MultilabelArea(_Area, MultilabelPrecisionRecallCurve):
+    def __init__(
+        self, num_labels: int, average: str | None = "macro", thresholds: Any = None, ignore_index: int | None = None,
+        validate_args: bool = True, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(num_labels, thresholds, ignore_index, validate_args, **kwargs)
+        check_option("average", average, AVERAGES)
+        self.average = average
+
+
+class _RocArea(_Area, _RocFormula):
+    what = "AUROC"
+
+    def _area(self, x: Tensor, y: Tensor) -> Tensor:
+        return engine.trapezoid(y.double(), x.double()).float()
+
+
+class BinaryAUROC(_RocArea, BinaryROC):
     """The area under the ROC curve: how likely a positive sample scores higher than a negative one.
 
     Args:
@@ -73,41 +76,29 @@ class BinaryAUROC(BinaryROC):
         tensor(0.7500)
     """
 
-    higher_is_better = True
-
     def __init__(
-        self,
-        max_fpr: float | None = None,
-        thresholds: Any = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
+        self, max_fpr: float | None = None, thresholds: Any = None, ignore_index: int | None = None,
+        validate_args: bool = True, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(thresholds, ignore_index, validate_args, **kwargs)
         if max_fpr is not None and not (isinstance(max_fpr, float) and 0 < max_fpr <= 1):
             raise ValueError(f"Arguments `max_fpr` should be a float in range (0, 1], but got: {max_fpr}")
         self.max_fpr = max_fpr
 
-    def compute(self) -> Tensor:
-        """The area, 0-d."""
-        curve = roc_points_from_zero if self.thresholds is None else roc_points
-        fpr, tpr, _ = self._per_column(curve, self._state())[0]
-        if self.max_fpr in (None, 1.0) or not fpr.any() or not tpr.any():
-            return area(fpr, tpr)
-        return _partial_area(fpr, tpr, float(self.max_fpr or 1.0))
+    def _area(self, x: Tensor, y: Tensor) -> Tensor:
+        limit = self.max_fpr
+        if limit is None or limit == 1 or not x.any() or not y.any():
+            return super()._area(x, y)
+        x, y = x.double(), y.double()
+        stop = int((x <= limit).sum())
+        weight = (limit - x[stop - 1]) / (x[stop] - x[stop - 1])
+        edge = y[stop - 1] + weight * (y[stop] - y[stop - 1])
+        part = super()._area(engine.cat([x[:stop], x.new_full((1,), limit)]), engine.cat([y[:stop], edge.reshape(1)]))
+        chance = 0.5 * limit**2
+        return 0.5 * (1 + (part - chance) / (limit - chance))
 
 
-def _partial_area(fpr: Tensor, tpr: Tensor, limit: float) -> Tensor:
-    fpr, tpr = fpr.double(), tpr.double()
-    stop = int((fpr <= limit).sum())
-    weight = (limit - fpr[stop - 1]) / (fpr[stop] - fpr[stop - 1])
-    edge = tpr[stop - 1] + weight * (tpr[stop] - tpr[stop - 1])
-    part = area(engine.cat([fpr[:stop], fpr.new_full((1,), limit)]), engine.cat([tpr[:stop], edge.reshape(1)]))
-    chance = 0.5 * limit**2
-    return 0.5 * (1 + (part - chance) / (limit - chance))
-
-
-class MulticlassAUROC(MulticlassROC):
+class MulticlassAUROC(_RocArea, _MulticlassArea):
     """The area under the ROC curve of each class against the rest.
 
     Args:
@@ -122,28 +113,8 @@ class MulticlassAUROC(MulticlassROC):
         tensor(1.)
     """
 
-    higher_is_better = True
 
-    def __init__(
-        self,
-        num_classes: int,
-        average: str | None = "macro",
-        thresholds: Any = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        check_option("average", average, ("macro", "weighted", "none", None))
-        super().__init__(num_classes, thresholds, average, ignore_index, validate_args, **kwargs)
-
-    def compute(self) -> Tensor:
-        """The area: 0-d, or (C,) without averaging."""
-        x, y, _ = self._curves(roc_points_from_zero, roc_points, micro=False)
-        areas = engine.stack([area(fpr, tpr) for fpr, tpr in zip(x, y, strict=True)])
-        return mean_of(areas, self._support(self._state()), self.average, "AUROC")
-
-
-class MultilabelAUROC(MultilabelROC):
+class MultilabelAUROC(_RocArea, _MultilabelArea):
     """The area under the ROC curve of each label.
 
     Args:
@@ -152,30 +123,18 @@ class MultilabelAUROC(MultilabelROC):
         thresholds, ignore_index, validate_args: as in ``BinaryPrecisionRecallCurve``.
     """
 
-    higher_is_better = True
 
-    def __init__(
-        self,
-        num_labels: int,
-        average: str | None = "macro",
-        thresholds: Any = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(num_labels, thresholds, ignore_index, validate_args, **kwargs)
-        check_option("average", average, ("micro", "macro", "weighted", "none", None))
-        self.average = average
+class _AveragePrecisionFormula(_Area):
+    what = "Average precision"
 
-    def compute(self) -> Tensor:
-        """The area: 0-d, or (L,) without averaging."""
-        micro = self.average == "micro"
-        x, y, _ = self._curves(roc_points_from_zero, roc_points, micro)
-        areas = engine.stack([area(fpr, tpr) for fpr, tpr in zip(x, y, strict=True)])
-        return areas[0] if micro else mean_of(areas, self._support(self._state()), self.average, "AUROC")
+    def _area(self, x: Tensor, y: Tensor) -> Tensor:
+        """The sum of precision (x) times the step in recall (y)."""
+        unknown = float("nan") if self.thresholds is None else 0.0  # what a class without positive samples has
+        precision, recall = (engine.where(part.isnan(), engine.full_like(part, unknown), part).double() for part in (x, y))
+        return -((recall[1:] - recall[:-1]) * precision[:-1]).sum().float()
 
 
-class BinaryAveragePrecision(BinaryPrecisionRecallCurve):
+class BinaryAveragePrecision(_AveragePrecisionFormula, BinaryPrecisionRecallCurve):
     """The precision averaged over all steps in recall; arguments as ``BinaryPrecisionRecallCurve``.
 
     Example:
@@ -184,61 +143,27 @@ class BinaryAveragePrecision(BinaryPrecisionRecallCurve):
         tensor(0.8333)
     """
 
-    higher_is_better = True
 
-    def compute(self) -> Tensor:
-        """The average, 0-d."""
-        curve = precision_recall_of_scores if self.thresholds is None else precision_recall_points
-        precision, recall, _ = self._per_column(curve, self._state())[0]
-        return average_of_steps(precision, recall)
-
-
-class MulticlassAveragePrecision(MulticlassPrecisionRecallCurve):
+class MulticlassAveragePrecision(_AveragePrecisionFormula, _MulticlassArea):
     """The average precision of each class against the rest; arguments as ``MulticlassAUROC``."""
 
-    higher_is_better = True
 
-    def __init__(
-        self,
-        num_classes: int,
-        average: str | None = "macro",
-        thresholds: Any = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        check_option("average", average, ("macro", "weighted", "none", None))
-        super().__init__(num_classes, thresholds, average, ignore_index, validate_args, **kwargs)
-
-    def compute(self) -> Tensor:
-        """The average: 0-d, or (C,) without averaging."""
-        x, y, _ = self._curves(precision_recall_points, precision_recall_points, micro=False)
-        unknown = float("nan") if self.thresholds is None else 0.0  # of a class without positive samples
-        found = engine.stack([average_of_steps(precision, recall, unknown) for precision, recall in zip(x, y, strict=True)])
-        return mean_of(found, self._support(self._state()), self.average, "Average precision")
-
-
-class MultilabelAveragePrecision(MultilabelPrecisionRecallCurve):
+class MultilabelAveragePrecision(_AveragePrecisionFormula, _MultilabelArea):
     """The average precision of each label; arguments as ``MultilabelAUROC``."""
 
-    higher_is_better = True
 
-    def __init__(
-        self,
-        num_labels: int,
-        average: str | None = "macro",
-        thresholds: Any = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(num_labels, thresholds, ignore_index, validate_args, **kwargs)
-        check_option("average", average, ("micro", "macro", "weighted", "none", None))
-        self.average = average
-
-    def compute(self) -> Tensor:
-        """The average: 0-d, or (L,) without averaging."""
-        micro = self.average == "micro"
-        x, y, _ = self._curves(precision_recall_of_scores, precision_recall_points, micro)
-        found = engine.stack([average_of_steps(precision, recall) for precision, recall in zip(x, y, strict=True)])
-        return found[0] if micro else mean_of(found, self._support(self._state()), self.average, "Average precision")
+def mean_of(values: Tensor, support: Tensor, average: str | None, what: str) -> Tensor:
+    """One number from the areas of all columns, leaving out those that are NaN."""
+    if average in (None, "none"):
+        return values
+    known = ~values.isnan()
+    if not known.all():
+        warnings.warn(
+            f"[W406] {what}: one or more classes have none; they are left out of the {average} average."
+            " HINT: average=None shows which.",
+            stacklevel=2,
+        )
+    if average == "macro":
+        return values[known].mean()
+    weights = safe_divide(support[known], support[known].sum())
+    return (values[known] * weights).sum()

@@ -97,6 +97,20 @@ def check_classes(preds: Tensor, target: Tensor, num_classes: int | None, ignore
             check_values("preds", preds, num_classes - 1, ignore_index)
 
 
+def kept(target: Tensor, ignore_index: int | None) -> Tensor:
+    """Which targets count: a mask."""
+    if ignore_index is None:
+        return engine.ones_like(target, dtype=engine.bool)
+    return target.ne(ignore_index)
+
+
+def masked(target: Tensor, ignore_index: int | None) -> Tensor:
+    """``target`` with -1 for what counts nowhere."""
+    if ignore_index is None:
+        return target
+    return engine.where(target == ignore_index, engine.full_like(target, -1), target)
+
+
 def as_probabilities(scores: Tensor, classes: bool) -> Tensor:
     """``scores`` if all are from 0 to 1; otherwise they are logits: their sigmoid, or softmax over dimension 1."""
     if scores.numel() == 0 or bool(((scores >= 0) & (scores <= 1)).all()):

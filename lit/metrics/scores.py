@@ -158,15 +158,9 @@ class BinaryFBetaScore(_FBetaFormula, BinaryStatScores):
     """
 
     def __init__(
-        self,
-        beta: float,
-        threshold: float = 0.5,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> None:
+        self, beta: float, threshold: float = 0.5, multidim_average: str = "global", ignore_index: int | None = None,
+        validate_args: bool = True, zero_division: float = 0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(threshold, multidim_average, ignore_index, validate_args, zero_division, **kwargs)
         self.beta = _checked_beta(beta)
 
@@ -179,17 +173,10 @@ class MulticlassFBetaScore(_FBetaFormula, MulticlassStatScores):
     """
 
     def __init__(
-        self,
-        beta: float,
-        num_classes: int,
-        top_k: int = 1,
-        average: str | None = "macro",
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> None:
+        self, beta: float, num_classes: int, top_k: int = 1, average: str | None = "macro",
+        multidim_average: str = "global", ignore_index: int | None = None, validate_args: bool = True,
+        zero_division: float = 0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(
             num_classes, top_k, average, multidim_average, ignore_index, validate_args, zero_division, **kwargs
         )
@@ -204,17 +191,10 @@ class MultilabelFBetaScore(_FBetaFormula, MultilabelStatScores):
     """
 
     def __init__(
-        self,
-        beta: float,
-        num_labels: int,
-        threshold: float = 0.5,
-        average: str | None = "macro",
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> None:
+        self, beta: float, num_labels: int, threshold: float = 0.5, average: str | None = "macro",
+        multidim_average: str = "global", ignore_index: int | None = None, validate_args: bool = True,
+        zero_division: float = 0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(
             num_labels, threshold, average, multidim_average, ignore_index, validate_args, zero_division, **kwargs
         )

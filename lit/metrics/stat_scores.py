@@ -1,4 +1,4 @@
-"""True and false positives and negatives, and every score that is a quotient of them."""
+"""True and false positives and negatives, for the three tasks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from lit.metrics.inputs import (
     check_number,
     check_option,
     check_threshold,
+    kept,
+    masked,
 )
 
 COUNTS = ("tp", "fp", "tn", "fn")
@@ -62,12 +64,6 @@ def _compare(preds: Tensor, target: Tensor, dims: tuple[int, ...]) -> tuple[Tens
     return tp, fp, tn, fn
 
 
-def _masked(target: Tensor, ignore_index: int | None) -> Tensor:
-    if ignore_index is None:
-        return target
-    return engine.where(target == ignore_index, engine.full_like(target, -1), target)
-
-
 class BinaryStatScores(_Counts):
     """``[tp, fp, tn, fn, support]`` of a yes/no question.
 
@@ -89,14 +85,9 @@ class BinaryStatScores(_Counts):
     average: Any = "binary"
 
     def __init__(
-        self,
-        threshold: float = 0.5,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> None:
+        self, threshold: float = 0.5, multidim_average: str = "global", ignore_index: int | None = None,
+        validate_args: bool = True, zero_division: float = 0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         check_threshold(threshold)
         self.threshold = threshold
@@ -109,7 +100,7 @@ class BinaryStatScores(_Counts):
             check_labels(preds, target, self.ignore_index)
             _check_samplewise(self.multidim_average, preds, 2)
         labels = as_labels(preds, self.threshold).reshape(preds.shape[0], -1)
-        target = _masked(target, self.ignore_index).reshape(target.shape[0], -1)
+        target = masked(target, self.ignore_index).reshape(target.shape[0], -1)
         self._gather(_compare(labels, target, (0, 1) if self.multidim_average == "global" else (1,)))
 
     def compute(self) -> Tensor:
@@ -137,16 +128,9 @@ class MultilabelStatScores(_Counts):
     """
 
     def __init__(
-        self,
-        num_labels: int,
-        threshold: float = 0.5,
-        average: str | None = "macro",
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> None:
+        self, num_labels: int, threshold: float = 0.5, average: str | None = "macro", multidim_average: str = "global",
+        ignore_index: int | None = None, validate_args: bool = True, zero_division: float = 0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         check_number("num_labels", num_labels)
         check_threshold(threshold)
@@ -161,7 +145,7 @@ class MultilabelStatScores(_Counts):
             check_labels(preds, target, self.ignore_index, self.num_labels)
             _check_samplewise(self.multidim_average, preds, 3)
         labels = as_labels(preds, self.threshold).reshape(*preds.shape[:2], -1)
-        target = _masked(target, self.ignore_index).reshape(*target.shape[:2], -1)
+        target = masked(target, self.ignore_index).reshape(*target.shape[:2], -1)
         self._gather(_compare(labels, target, (0, 2) if self.multidim_average == "global" else (2,)))
 
     def compute(self) -> Tensor:
@@ -188,16 +172,10 @@ class MulticlassStatScores(_Counts):
     """
 
     def __init__(
-        self,
-        num_classes: int | None = None,
-        top_k: int = 1,
-        average: str | None = "macro",
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> None:
+        self, num_classes: int | None = None, top_k: int = 1, average: str | None = "macro",
+        multidim_average: str = "global", ignore_index: int | None = None, validate_args: bool = True,
+        zero_division: float = 0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         check_option("average", average, AVERAGES)
         if num_classes is None and average != "micro":
@@ -224,11 +202,11 @@ class MulticlassStatScores(_Counts):
         if self.num_classes is None:
             self._gather(self._count_hits(chosen, target))
         elif self.multidim_average == "global":
-            keep = _kept(target, self.ignore_index)
+            keep = kept(target, self.ignore_index)
             self._gather(_counts_of(confusion(chosen[keep], target[keep], self.num_classes)))
         else:
             samples, classes = target.shape[0], self.num_classes
-            keep = _kept(target, self.ignore_index)
+            keep = kept(target, self.ignore_index)
             rows = engine.arange(samples, device=target.device).reshape(-1, *[1] * (target.ndim - 1)).expand(target.shape)
             joint = (rows[keep] * classes + target[keep]) * classes + chosen[keep]
             tables = engine.bincount(joint, minlength=samples * classes**2).reshape(samples, classes, classes)
@@ -246,7 +224,7 @@ class MulticlassStatScores(_Counts):
 
     def _count_hits(self, chosen: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Counts that need no number of classes; the true negatives are unknown."""
-        keep = _kept(target, self.ignore_index)
+        keep = kept(target, self.ignore_index)
         hit = (chosen == target) & keep
         dims = tuple(range(target.ndim)) if self.multidim_average == "global" else tuple(range(1, target.ndim))
         tp = hit.sum(dims)
@@ -256,12 +234,6 @@ class MulticlassStatScores(_Counts):
     def compute(self) -> Tensor:
         """The counts: (..., 5) after averaging over classes."""
         return _averaged_counts(self._counted(), self.average if self.num_classes else "none")
-
-
-def _kept(target: Tensor, ignore_index: int | None) -> Tensor:
-    if ignore_index is None:
-        return engine.ones_like(target, dtype=engine.bool)
-    return target.ne(ignore_index)
 
 
 def confusion(labels: Tensor, target: Tensor, num_classes: int) -> Tensor:

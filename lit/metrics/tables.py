@@ -1,4 +1,8 @@
-"""Confusion matrices, and the scores that are read off them."""
+"""Confusion matrices, and the scores that are read off them.
+
+``_Table`` keeps a matrix; three classes say how it is counted, one for each task. A score is a formula over the matrix (a
+mixin) in front of one of the three.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from lit.metrics.inputs import (
     check_number,
     check_option,
     check_threshold,
+    kept,
     safe_divide,
 )
 from lit.metrics.stat_scores import confusion
@@ -30,16 +35,29 @@ class _Table(Metric):
 
     full_state_update = False
     confmat: Tensor
+    normalize: str | None
 
-    def _set_up(self, shape: tuple[int, ...], ignore_index: int | None, validate_args: bool) -> None:
+    def _set_up(
+        self, shape: tuple[int, ...], ignore_index: int | None, normalize: str | None, validate_args: bool
+    ) -> None:
+        check_option("normalize", normalize, NORMALIZE)
         check_ignored(ignore_index)
-        self.ignore_index, self.validate_args = ignore_index, validate_args
+        self.ignore_index, self.normalize, self.validate_args = ignore_index, normalize, validate_args
         self.add_state("confmat", engine.zeros(shape, dtype=engine.int64), dist_reduce_fx="sum")
 
-    def _kept(self, target: Tensor) -> Tensor:
-        if self.ignore_index is None:
-            return engine.ones_like(target, dtype=engine.bool)
-        return target.ne(self.ignore_index)
+    def compute(self) -> Tensor:
+        """The matrix, or one for each label."""
+        if self.normalize in (None, "none"):
+            return self.confmat
+        dims = {"true": (-1,), "pred": (-2,), "all": (-2, -1)}[str(self.normalize)]
+        sums = self.confmat.float().sum(dims, keepdim=True)
+        if (sums == 0).any():
+            warnings.warn(
+                f"[W402] Confusion matrix: with normalize={self.normalize!r} some sums are 0; what they divide is set to 0."
+                " HINT: normalize=None gives the counts.",
+                stacklevel=2,
+            )
+        return safe_divide(self.confmat, sums)
 
 
 class BinaryConfusionMatrix(_Table):
@@ -60,33 +78,22 @@ class BinaryConfusionMatrix(_Table):
                 [1, 1]])
     """
 
-    normalize: str | None = None
-
     def __init__(
-        self,
-        threshold: float = 0.5,
-        ignore_index: int | None = None,
-        normalize: str | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
+        self, threshold: float = 0.5, ignore_index: int | None = None, normalize: str | None = None,
+        validate_args: bool = True, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         check_threshold(threshold)
-        check_option("normalize", normalize, NORMALIZE)
-        self.threshold, self.normalize = threshold, normalize
-        self._set_up((2, 2), ignore_index, validate_args)
+        self.threshold = threshold
+        self._set_up((2, 2), ignore_index, normalize, validate_args)
         self.update_key = (threshold, ignore_index)
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Count one batch."""
         if self.validate_args:
             check_labels(preds, target, self.ignore_index)
-        keep = self._kept(target)
+        keep = kept(target, self.ignore_index)
         self.confmat = self.confmat + confusion(as_labels(preds, self.threshold)[keep], target[keep], 2)
-
-    def compute(self) -> Tensor:
-        """The matrix."""
-        return _normalized(self.confmat, self.normalize)
 
 
 class MulticlassConfusionMatrix(_Table):
@@ -105,21 +112,14 @@ class MulticlassConfusionMatrix(_Table):
                 [0, 1]])
     """
 
-    normalize: str | None = None
-
     def __init__(
-        self,
-        num_classes: int,
-        ignore_index: int | None = None,
-        normalize: str | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
+        self, num_classes: int, ignore_index: int | None = None, normalize: str | None = None,
+        validate_args: bool = True, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         check_number("num_classes", num_classes)
-        check_option("normalize", normalize, NORMALIZE)
-        self.num_classes, self.normalize = num_classes, normalize
-        self._set_up((num_classes, num_classes), ignore_index, validate_args)
+        self.num_classes = num_classes
+        self._set_up((num_classes, num_classes), ignore_index, normalize, validate_args)
         self.update_key = (num_classes, ignore_index)
 
     def update(self, preds: Tensor, target: Tensor) -> None:
@@ -127,12 +127,8 @@ class MulticlassConfusionMatrix(_Table):
         if self.validate_args:
             check_classes(preds, target, self.num_classes, self.ignore_index)
         labels = preds.argmax(1) if preds.ndim > target.ndim else preds
-        keep = self._kept(target)
+        keep = kept(target, self.ignore_index)
         self.confmat = self.confmat + confusion(labels[keep], target[keep], self.num_classes)
-
-    def compute(self) -> Tensor:
-        """The matrix."""
-        return _normalized(self.confmat, self.normalize)
 
 
 class MultilabelConfusionMatrix(_Table):
@@ -155,59 +151,51 @@ class MultilabelConfusionMatrix(_Table):
                  [0, 1]]])
     """
 
-    normalize: str | None = None
-
     def __init__(
-        self,
-        num_labels: int,
-        threshold: float = 0.5,
-        ignore_index: int | None = None,
-        normalize: str | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
+        self, num_labels: int, threshold: float = 0.5, ignore_index: int | None = None, normalize: str | None = None,
+        validate_args: bool = True, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         check_number("num_labels", num_labels)
         check_threshold(threshold)
-        check_option("normalize", normalize, NORMALIZE)
-        self.num_labels, self.threshold, self.normalize = num_labels, threshold, normalize
-        self._set_up((num_labels, 2, 2), ignore_index, validate_args)
+        self.num_labels, self.threshold = num_labels, threshold
+        self._set_up((num_labels, 2, 2), ignore_index, normalize, validate_args)
         self.update_key = (num_labels, threshold, ignore_index)
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Count one batch."""
         if self.validate_args:
             check_labels(preds, target, self.ignore_index, self.num_labels)
-        keep = self._kept(target)
+        keep = kept(target, self.ignore_index)
         shape = (1, -1, *[1] * (target.ndim - 2))
         label = engine.arange(self.num_labels, device=target.device).reshape(shape).expand(target.shape)
         joint = label[keep] * 4 + target[keep].long() * 2 + as_labels(preds, self.threshold)[keep]
         counts = engine.bincount(joint, minlength=4 * self.num_labels)
         self.confmat = self.confmat + counts.reshape(self.num_labels, 2, 2)
 
-    def compute(self) -> Tensor:
-        """The matrices."""
-        return _normalized(self.confmat, self.normalize)
-
-
-def _normalized(table: Tensor, normalize: str | None) -> Tensor:
-    if normalize in (None, "none"):
-        return table
-    dims = {"true": (-1,), "pred": (-2,), "all": (-2, -1)}[str(normalize)]
-    sums = table.float().sum(dims, keepdim=True)
-    if (sums == 0).any():
-        warnings.warn(
-            f"[W402] Confusion matrix: with normalize={normalize!r} some sums are 0; what they divide is set to 0."
-            " HINT: normalize=None gives the counts.",
-            stacklevel=2,
-        )
-    return safe_divide(table, sums)
-
 
 # ---------------------------------------------------------------------- scores
 
 
-class BinaryCohenKappa(BinaryConfusionMatrix):
+class _KappaFormula(_Table):
+    higher_is_better = True
+    weights: str | None
+
+    def _weigh(self, weights: str | None) -> None:
+        check_option("weights", weights, WEIGHTS)
+        self.weights = weights
+
+    def compute(self) -> Tensor:
+        """The score, 0-d."""
+        table = self.confmat.double()
+        expected = table.sum(1, keepdim=True) * table.sum(0, keepdim=True) / table.sum()
+        index = engine.arange(table.shape[0], device=table.device)
+        distance = (index.unsqueeze(0) - index.unsqueeze(1)).abs().double()
+        cost = {"linear": distance, "quadratic": distance**2}.get(str(self.weights), (distance > 0).double())
+        return (1 - (cost * table).sum() / (cost * expected).sum()).float()
+
+
+class BinaryCohenKappa(_KappaFormula, BinaryConfusionMatrix):
     """Agreement beyond chance (Cohen, 1960); arguments as ``BinaryConfusionMatrix``, and ``weights``.
 
     Args:
@@ -219,57 +207,38 @@ class BinaryCohenKappa(BinaryConfusionMatrix):
         tensor(0.5000)
     """
 
-    higher_is_better = True
-
     def __init__(
-        self,
-        threshold: float = 0.5,
-        ignore_index: int | None = None,
-        weights: str | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
+        self, threshold: float = 0.5, ignore_index: int | None = None, weights: str | None = None,
+        validate_args: bool = True, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(threshold, ignore_index, None, validate_args, **kwargs)
-        check_option("weights", weights, WEIGHTS)
-        self.weights = weights
-
-    def compute(self) -> Tensor:
-        """The score, 0-d."""
-        return _kappa(self.confmat, self.weights)
+        self._weigh(weights)
 
 
-class MulticlassCohenKappa(MulticlassConfusionMatrix):
+class MulticlassCohenKappa(_KappaFormula, MulticlassConfusionMatrix):
     """Agreement beyond chance (Cohen, 1960); arguments as ``MulticlassConfusionMatrix``, and ``weights``."""
 
+    def __init__(
+        self, num_classes: int, ignore_index: int | None = None, weights: str | None = None,
+        validate_args: bool = True, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(num_classes, ignore_index, None, validate_args, **kwargs)
+        self._weigh(weights)
+
+
+class _MatthewsFormula(_Table):
     higher_is_better = True
 
-    def __init__(
-        self,
-        num_classes: int,
-        ignore_index: int | None = None,
-        weights: str | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(num_classes, ignore_index, None, validate_args, **kwargs)
-        check_option("weights", weights, WEIGHTS)
-        self.weights = weights
-
     def compute(self) -> Tensor:
-        """The score, 0-d."""
-        return _kappa(self.confmat, self.weights)
+        """The coefficient, 0-d; 0 where one of the two never changes, as in scikit-learn."""
+        counts = (self.confmat.sum(0) if self.confmat.ndim == 3 else self.confmat).double()
+        true, predicted, total = counts.sum(1), counts.sum(0), counts.sum()
+        covariance = counts.trace() * total - (true * predicted).sum()
+        spread = (total**2 - (predicted**2).sum()) * (total**2 - (true**2).sum())
+        return safe_divide(covariance, spread.sqrt()).float()
 
 
-def _kappa(table: Tensor, weights: str | None) -> Tensor:
-    table = table.double()
-    expected = table.sum(1, keepdim=True) * table.sum(0, keepdim=True) / table.sum()
-    index = engine.arange(table.shape[0], device=table.device)
-    distance = (index.unsqueeze(0) - index.unsqueeze(1)).abs().double()
-    cost = {"linear": distance, "quadratic": distance**2}.get(str(weights), (distance > 0).double())
-    return (1 - (cost * table).sum() / (cost * expected).sum()).float()
-
-
-class BinaryMatthewsCorrCoef(BinaryConfusionMatrix):
+class BinaryMatthewsCorrCoef(_MatthewsFormula, BinaryConfusionMatrix):
     """The correlation of answers and truth (Matthews, 1975); arguments as ``BinaryConfusionMatrix``.
 
     Example:
@@ -278,63 +247,58 @@ class BinaryMatthewsCorrCoef(BinaryConfusionMatrix):
         tensor(0.5774)
     """
 
-    higher_is_better = True
-
     def __init__(
         self, threshold: float = 0.5, ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(threshold, ignore_index, None, validate_args, **kwargs)
 
-    def compute(self) -> Tensor:
-        """The coefficient, 0-d."""
-        return _matthews(self.confmat)
 
-
-class MulticlassMatthewsCorrCoef(MulticlassConfusionMatrix):
+class MulticlassMatthewsCorrCoef(_MatthewsFormula, MulticlassConfusionMatrix):
     """The correlation of choices and truth (Gorodkin, 2004); arguments as ``MulticlassConfusionMatrix``."""
-
-    higher_is_better = True
 
     def __init__(
         self, num_classes: int, ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(num_classes, ignore_index, None, validate_args, **kwargs)
 
-    def compute(self) -> Tensor:
-        """The coefficient, 0-d."""
-        return _matthews(self.confmat)
 
-
-class MultilabelMatthewsCorrCoef(MultilabelConfusionMatrix):
+class MultilabelMatthewsCorrCoef(_MatthewsFormula, MultilabelConfusionMatrix):
     """The correlation of answers and truth over all labels; arguments as ``MultilabelConfusionMatrix``."""
 
-    higher_is_better = True
-
     def __init__(
-        self,
-        num_labels: int,
-        threshold: float = 0.5,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
+        self, num_labels: int, threshold: float = 0.5, ignore_index: int | None = None, validate_args: bool = True,
         **kwargs: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(num_labels, threshold, ignore_index, None, validate_args, **kwargs)
 
+
+class _JaccardFormula(_Table):
+    higher_is_better = True
+    average: str | None = "none"
+    zero_division: float
+
+    def _counts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """How often each label was answered and true, true, and answered with yes."""
+        return self.confmat[..., 1, 1], self.confmat[..., 1, :].sum(-1), self.confmat[..., :, 1].sum(-1)
+
+    def _averaged(self, either: Tensor) -> Tensor:
+        """Which labels an average is over: all."""
+        return engine.ones_like(either)
+
     def compute(self) -> Tensor:
-        """The coefficient, 0-d."""
-        return _matthews(self.confmat)
+        """The index: 0-d, or one of each class or label without averaging."""
+        both, true, predicted = self._counts()
+        either = true + predicted - both
+        if self.average == "micro":
+            return safe_divide(both.sum(), (either * self._averaged(either)).sum(), self.zero_division)
+        index = safe_divide(both, either, self.zero_division)
+        if self.average in (None, "none"):
+            return index
+        weights = (true if self.average == "weighted" else self._averaged(either)).float()
+        return safe_divide((weights * index).sum(), weights.sum())
 
 
-def _matthews(table: Tensor) -> Tensor:
-    """The coefficient; 0 where one of the two never changes, as in scikit-learn."""
-    counts = (table.sum(0) if table.ndim == 3 else table).double()
-    true, predicted, total = counts.sum(1), counts.sum(0), counts.sum()
-    covariance = counts.trace() * total - (true * predicted).sum()
-    spread = (total**2 - (predicted**2).sum()) * (total**2 - (true**2).sum())
-    return safe_divide(covariance, spread.sqrt()).float()
-
-
-class BinaryJaccardIndex(BinaryConfusionMatrix):
+class BinaryJaccardIndex(_JaccardFormula, BinaryConfusionMatrix):
     """Intersection over union of answers and truth; arguments as ``BinaryConfusionMatrix``.
 
     Args:
@@ -346,26 +310,15 @@ class BinaryJaccardIndex(BinaryConfusionMatrix):
         tensor(0.5000)
     """
 
-    higher_is_better = True
-
     def __init__(
-        self,
-        threshold: float = 0.5,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> None:
+        self, threshold: float = 0.5, ignore_index: int | None = None, validate_args: bool = True,
+        zero_division: float = 0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(threshold, ignore_index, None, validate_args, **kwargs)
         self.zero_division = zero_division
 
-    def compute(self) -> Tensor:
-        """The index, 0-d."""
-        _, fp, fn, tp = self.confmat.flatten()
-        return safe_divide(tp, tp + fp + fn, self.zero_division)
 
-
-class MulticlassJaccardIndex(MulticlassConfusionMatrix):
+class MulticlassJaccardIndex(_JaccardFormula, MulticlassConfusionMatrix):
     """Intersection over union of each class; arguments as ``MulticlassConfusionMatrix``.
 
     Args:
@@ -373,69 +326,34 @@ class MulticlassJaccardIndex(MulticlassConfusionMatrix):
         zero_division: the result of a class of which nothing is there.
     """
 
-    higher_is_better = True
-
     def __init__(
-        self,
-        num_classes: int,
-        average: str | None = "macro",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> None:
+        self, num_classes: int, average: str | None = "macro", ignore_index: int | None = None,
+        validate_args: bool = True, zero_division: float = 0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(num_classes, ignore_index, None, validate_args, **kwargs)
         check_option("average", average, AVERAGES)
         self.average, self.zero_division = average, zero_division
 
-    def compute(self) -> Tensor:
-        """The index: 0-d, or (C,) without averaging."""
-        table = self.confmat
-        true, predicted, both = table.sum(1), table.sum(0), table.diagonal()
-        counted = engine.ones_like(true, dtype=engine.bool)
-        if self.ignore_index is not None and 0 <= self.ignore_index < self.num_classes:
-            counted = engine.arange(self.num_classes, device=table.device) != self.ignore_index
-        seen = counted & (true + predicted > 0)
-        return _jaccard(both, true + predicted - both, true, counted, seen, self.average, self.zero_division)
+    def _counts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.confmat.diagonal(), self.confmat.sum(1), self.confmat.sum(0)
+
+    def _averaged(self, either: Tensor) -> Tensor:
+        """Which classes an average is over: those that were seen and are not ignored."""
+        index = engine.arange(self.num_classes, device=either.device)
+        return (either > 0) & (index != (-1 if self.ignore_index is None else self.ignore_index))
 
 
-class MultilabelJaccardIndex(MultilabelConfusionMatrix):
+class MultilabelJaccardIndex(_JaccardFormula, MultilabelConfusionMatrix):
     """Intersection over union of each label; arguments as ``MultilabelConfusionMatrix``.
 
     Args:
         average, zero_division: as in ``MulticlassJaccardIndex``.
     """
 
-    higher_is_better = True
-
     def __init__(
-        self,
-        num_labels: int,
-        threshold: float = 0.5,
-        average: str | None = "macro",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> None:
+        self, num_labels: int, threshold: float = 0.5, average: str | None = "macro", ignore_index: int | None = None,
+        validate_args: bool = True, zero_division: float = 0, **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(num_labels, threshold, ignore_index, None, validate_args, **kwargs)
         check_option("average", average, AVERAGES)
         self.average, self.zero_division = average, zero_division
-
-    def compute(self) -> Tensor:
-        """The index: 0-d, or (L,) without averaging."""
-        fp, fn, tp = self.confmat[:, 0, 1], self.confmat[:, 1, 0], self.confmat[:, 1, 1]
-        everything = engine.ones_like(tp, dtype=engine.bool)
-        return _jaccard(tp, tp + fp + fn, tp + fn, everything, everything, self.average, self.zero_division)
-
-
-def _jaccard(
-    both: Tensor, either: Tensor, support: Tensor, counted: Tensor, seen: Tensor, average: str | None, zero: float
-) -> Tensor:
-    if average == "micro":
-        return safe_divide(both.sum(), (either * counted).sum(), zero)
-    index = safe_divide(both, either, zero)
-    if average in (None, "none"):
-        return index
-    weights = support.float() if average == "weighted" else seen.float()
-    return safe_divide((weights * index).sum(), weights.sum())

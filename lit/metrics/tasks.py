@@ -1,4 +1,7 @@
-"""``Accuracy(task="multiclass", ...)``: the three tasks of a metric under one name."""
+"""``Accuracy(task="multiclass", ...)``: the three tasks of a metric under one name.
+
+Every ``__new__`` below is the list of arguments of such a name, in order; ``TaskMetric.of_task`` does the rest.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,19 @@ NEEDED = {"multiclass": "num_classes", "multilabel": "num_labels"}
 
 
 class TaskMetric:
-    """Makes the class of ``task``, with those arguments that it takes."""
+    """A name for the classes of several tasks: what it makes is one of those."""
 
-    tasks: ClassVar[tuple[type, ...]]  # of binary, multiclass, multilabel
+    tasks: ClassVar[tuple[type[Metric], ...]]  # of binary, multiclass, multilabel
 
     @classmethod
-    def _make(cls, task: str, others: dict[str, Any], **arguments: Any) -> Any:
-        """``others`` are the arguments without a name of their own; the chosen class checks them."""
+    def of_task(cls, arguments: dict[str, Any]) -> Metric:
+        """The class of a task, with those arguments that it takes.
+
+        Args:
+            arguments: ``locals()`` of ``__new__``: ``cls``, ``task``, what it names, and as ``kwargs`` what it does not,
+                which the chosen class checks.
+        """
+        task, others = arguments["task"], arguments["kwargs"]
         names = TASKS[: len(cls.tasks)]
         if task not in names:
             raise ValueError(f"Invalid Classification: expected one of {list(names)}, but got {task}.")
@@ -29,31 +38,17 @@ class TaskMetric:
                 f"Optional arg `{needed}` must be type `int` when task is {task}. Got {type(arguments[needed])}"
             )
         chosen = cls.tasks[names.index(task)]
-        taken = inspect.signature(chosen.__init__).parameters  # type: ignore[misc]
-        return chosen(**{name: value for name, value in arguments.items() if name in taken}, **others)
+        taken = arguments.keys() & set(inspect.signature(chosen).parameters) - {"kwargs"}
+        return chosen(**{name: arguments[name] for name in taken}, **others)
 
 
 class _CountTask(TaskMetric):
     def __new__(  # type: ignore[misc]
-        cls,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "micro",
-        multidim_average: str = "global",
-        top_k: int | None = 1,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> Metric:
-        return cls._make(
-            task, kwargs,
-            threshold=threshold, num_classes=num_classes, num_labels=num_labels, average=average, top_k=top_k,
-            multidim_average=multidim_average, ignore_index=ignore_index, validate_args=validate_args,
-            zero_division=zero_division,
-        )  # fmt: skip
+        cls, task: str, threshold: float = 0.5, num_classes: int | None = None, num_labels: int | None = None,
+        average: str | None = "micro", multidim_average: str = "global", top_k: int | None = 1,
+        ignore_index: int | None = None, validate_args: bool = True, zero_division: float = 0, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
+        return cls.of_task(locals())
 
 
 class StatScores(_CountTask):
@@ -122,44 +117,12 @@ class FBetaScore(TaskMetric):
     tasks = (scores.BinaryFBetaScore, scores.MulticlassFBetaScore, scores.MultilabelFBetaScore)
 
     def __new__(  # type: ignore[misc]
-        cls,
-        task: str,
-        beta: float = 1.0,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "micro",
-        multidim_average: str = "global",
-        top_k: int | None = 1,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
+        cls, task: str, beta: float = 1.0, threshold: float = 0.5, num_classes: int | None = None,
+        num_labels: int | None = None, average: str | None = "micro", multidim_average: str = "global",
+        top_k: int | None = 1, ignore_index: int | None = None, validate_args: bool = True, zero_division: float = 0,
         **kwargs: Any,
-    ) -> Metric:
-        return cls._make(
-            task, kwargs,
-            beta=beta, threshold=threshold, num_classes=num_classes, num_labels=num_labels, average=average, top_k=top_k,
-            multidim_average=multidim_average, ignore_index=ignore_index, validate_args=validate_args,
-            zero_division=zero_division,
-        )  # fmt: skip
-
-
-class _TableTask(TaskMetric):
-    def __new__(  # type: ignore[misc]
-        cls,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
-        return cls._make(
-            task, kwargs,
-            threshold=threshold, num_classes=num_classes, num_labels=num_labels, ignore_index=ignore_index,
-            validate_args=validate_args,
-        )  # fmt: skip
+    ) -> Metric:  # fmt: skip
+        return cls.of_task(locals())
 
 
 class ConfusionMatrix(TaskMetric):
@@ -175,21 +138,10 @@ class ConfusionMatrix(TaskMetric):
     tasks = (tables.BinaryConfusionMatrix, tables.MulticlassConfusionMatrix, tables.MultilabelConfusionMatrix)
 
     def __new__(  # type: ignore[misc]
-        cls,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        normalize: str | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
-        return cls._make(
-            task, kwargs,
-            threshold=threshold, num_classes=num_classes, num_labels=num_labels, normalize=normalize,
-            ignore_index=ignore_index, validate_args=validate_args,
-        )  # fmt: skip
+        cls, task: str, threshold: float = 0.5, num_classes: int | None = None, num_labels: int | None = None,
+        normalize: str | None = None, ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
+        return cls.of_task(locals())
 
 
 class CohenKappa(TaskMetric):
@@ -198,26 +150,22 @@ class CohenKappa(TaskMetric):
     tasks = (tables.BinaryCohenKappa, tables.MulticlassCohenKappa)
 
     def __new__(  # type: ignore[misc]
-        cls,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        weights: str | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
-        return cls._make(
-            task, kwargs,
-            threshold=threshold, num_classes=num_classes, weights=weights, ignore_index=ignore_index,
-            validate_args=validate_args,
-        )  # fmt: skip
+        cls, task: str, threshold: float = 0.5, num_classes: int | None = None, weights: str | None = None,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
+        return cls.of_task(locals())
 
 
-class MatthewsCorrCoef(_TableTask):
+class MatthewsCorrCoef(TaskMetric):
     """``BinaryMatthewsCorrCoef``, ``MulticlassMatthewsCorrCoef`` or ``MultilabelMatthewsCorrCoef``, by ``task``."""
 
     tasks = (tables.BinaryMatthewsCorrCoef, tables.MulticlassMatthewsCorrCoef, tables.MultilabelMatthewsCorrCoef)
+
+    def __new__(  # type: ignore[misc]
+        cls, task: str, threshold: float = 0.5, num_classes: int | None = None, num_labels: int | None = None,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
+        return cls.of_task(locals())
 
 
 class JaccardIndex(TaskMetric):
@@ -226,48 +174,27 @@ class JaccardIndex(TaskMetric):
     tasks = (tables.BinaryJaccardIndex, tables.MulticlassJaccardIndex, tables.MultilabelJaccardIndex)
 
     def __new__(  # type: ignore[misc]
-        cls,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "macro",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0,
-        **kwargs: Any,
-    ) -> Metric:
-        return cls._make(
-            task, kwargs,
-            threshold=threshold, num_classes=num_classes, num_labels=num_labels, average=average,
-            ignore_index=ignore_index, validate_args=validate_args, zero_division=zero_division,
-        )  # fmt: skip
+        cls, task: str, threshold: float = 0.5, num_classes: int | None = None, num_labels: int | None = None,
+        average: str | None = "macro", ignore_index: int | None = None, validate_args: bool = True,
+        zero_division: float = 0, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
+        return cls.of_task(locals())
 
 
 class _CurveTask(TaskMetric):
     def __new__(  # type: ignore[misc]
-        cls,
-        task: str,
-        thresholds: Any = None,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
-        if task != "multiclass" and kwargs.get("average", "") is None:
+        cls, task: str, thresholds: Any = None, num_classes: int | None = None, num_labels: int | None = None,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
+        if task != "multiclass" and kwargs.get("average", "") is None:  # said, but there are no classes to average over
             del kwargs["average"]
-        return cls._make(
-            task, kwargs,
-            thresholds=thresholds, num_classes=num_classes, num_labels=num_labels, ignore_index=ignore_index,
-            validate_args=validate_args,
-        )  # fmt: skip
+        return cls.of_task(locals())
 
 
 class ROC(_CurveTask):
     """``BinaryROC``, ``MulticlassROC`` or ``MultilabelROC``, by ``task``."""
 
-    tasks = (areas.BinaryROC, areas.MulticlassROC, areas.MultilabelROC)
+    tasks = (curves.BinaryROC, curves.MulticlassROC, curves.MultilabelROC)
 
 
 class PrecisionRecallCurve(_CurveTask):
@@ -290,22 +217,11 @@ class AUROC(TaskMetric):
     tasks = (areas.BinaryAUROC, areas.MulticlassAUROC, areas.MultilabelAUROC)
 
     def __new__(  # type: ignore[misc]
-        cls,
-        task: str,
-        thresholds: Any = None,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "macro",
-        max_fpr: float | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
-        return cls._make(
-            task, kwargs,
-            thresholds=thresholds, num_classes=num_classes, num_labels=num_labels, average=average, max_fpr=max_fpr,
-            ignore_index=ignore_index, validate_args=validate_args,
-        )  # fmt: skip
+        cls, task: str, thresholds: Any = None, num_classes: int | None = None, num_labels: int | None = None,
+        average: str | None = "macro", max_fpr: float | None = None, ignore_index: int | None = None,
+        validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
+        return cls.of_task(locals())
 
 
 class AveragePrecision(TaskMetric):
@@ -314,18 +230,7 @@ class AveragePrecision(TaskMetric):
     tasks = (areas.BinaryAveragePrecision, areas.MulticlassAveragePrecision, areas.MultilabelAveragePrecision)
 
     def __new__(  # type: ignore[misc]
-        cls,
-        task: str,
-        thresholds: Any = None,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "macro",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
-        return cls._make(
-            task, kwargs,
-            thresholds=thresholds, num_classes=num_classes, num_labels=num_labels, average=average,
-            ignore_index=ignore_index, validate_args=validate_args,
-        )  # fmt: skip
+        cls, task: str, thresholds: Any = None, num_classes: int | None = None, num_labels: int | None = None,
+        average: str | None = "macro", ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
+        return cls.of_task(locals())
