@@ -33,10 +33,12 @@ _FAST = (bfloat16, float16)
 class autocast:
     """A context, and a decorator, inside which products and convolutions run in a half-precision dtype.
 
-    Operators follow torch's lists for CPU: matrix products, convolutions, recurrent layers and attention are computed
+    Operators follow torch's lists. On the CPU matrix products, convolutions, recurrent layers and attention are computed
     in `dtype`; losses, `linalg`, `fft` and their like in float32; `cat` and `stack` in the widest dtype among their
-    inputs; everything else in the dtype of its inputs. float64 and integer tensors are never cast. Casts are part of the
-    graph, so gradients arrive in the dtype of the parameters. The state is per thread.
+    inputs; everything else in the dtype of its inputs. On CUDA float32 takes norms, softmax, sums, powers, logarithms
+    and exponentials as well, but neither `linalg` nor `fft`, and `binary_cross_entropy` is refused (RuntimeError).
+    float64 and integer tensors are never cast. Casts are part of the graph, so gradients arrive in the dtype of the
+    parameters. The state is per thread.
 
     Args:
         device_type: "cpu" or "cuda": tensors on other devices are left alone.

@@ -8,7 +8,7 @@ from engine import dtypes
 from engine.ops import linear_algebra as systems
 from engine.ops import linear_algebra_norms as norms
 from engine.ops.base import CARDS, FUNCTIONS, with_numpy_names
-from engine.ops.casting import casting, in_float32, lower
+from engine.ops.casting import casting, in_float32, lower, without
 from engine.ops.products import multiply_in_best_order
 from engine.tensor import Tensor
 
@@ -135,8 +135,12 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) ->
     tensor([3., 7.])
     """
     if casting.on and out is None:
-        x, y = lower(x, y)
-    return _finish((x.conj() * y).sum(dim), out)  # type: ignore[attr-defined]
+        return without(_vecdot, lower(x, y), {"dim": dim})
+    return _finish(_vecdot(x, y, dim), out)
+
+
+def _vecdot(x: Tensor, y: Tensor, dim: int) -> Tensor:
+    return (x.conj() * y).sum(dim)  # type: ignore[attr-defined]
 
 
 @with_numpy_names

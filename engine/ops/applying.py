@@ -21,6 +21,7 @@ from ..copying import row_major_copy
 from ..gpu.card import run as run_fused
 from ..meta import as_meta
 from ..tensor import Tensor, View, wrap
+from .casting import casting, for_card
 
 _new = object.__new__
 hush, unhush = backend.hush, backend.unhush
@@ -159,6 +160,8 @@ def apply(card: Any, tensors: Sequence, params: Sequence = ()) -> Any:
         else:
             arrays.append(t)
     if backend.devices_in_use:
+        if casting.on and (cast := for_card(card, tensors)) is not None:
+            return apply(card, cast, params)
         if (elsewhere := backend.another_device(arrays)) is not None:
             with elsewhere:
                 return apply(card, tensors, params)

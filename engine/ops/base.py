@@ -14,7 +14,7 @@ from typing import Any
 from ..autograd.graph import Node
 from ..tensor import Tensor
 from .applying import F32, F64, apply, scalar_array, several_inputs, single_input
-from .casting import FLOAT32, in_float32
+from .casting import RULES, ruled
 
 CARDS: dict[str, type[Op]] = {}  # every operator, by its first name
 FUNCTIONS: dict[str, Callable] = {}  # what `engine` exports
@@ -138,8 +138,8 @@ def install(call: Callable, name: str, *aliases: str, function: bool = True, met
         from .inplace import inplace_form
 
         changed = inplace_form(call, name)
-    if name in FLOAT32:
-        call = in_float32(call)
+    if name in RULES:
+        call = ruled(call, RULES[name])
     forms = [(n, call) for n in (name, *aliases)]
     if changed is not None:
         forms += [(n + "_", changed) for n in (name, *aliases)]

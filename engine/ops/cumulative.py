@@ -11,6 +11,7 @@ from ..tensor import Tensor, check_dim, wrap
 from ._blocked import lines
 from .applying import row_major
 from .base import CARDS, Op, apply, composite, expect_tensor, op
+from .casting import casting, in_full
 from .elementwise_pairs import logaddexp
 from .extrema import return_type
 from .inplace import write_out
@@ -34,6 +35,8 @@ def _prepare(name: str, input: Tensor, dim: int, dtype: Any) -> tuple[Tensor, in
     if dtype is not None:
         input = input.to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
         return input, d, input._array.dtype
+    if casting.on:
+        input = in_full(input)
     return input, d, dtypes.int64.np if input._array.dtype.kind in "iub" else None
 
 

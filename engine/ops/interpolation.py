@@ -16,6 +16,7 @@ from .. import backend
 from ..errors import did_you_mean
 from ..tensor import Tensor
 from .base import FUNCTIONAL, Op, composite, expect_tensor, op
+from .casting import casting, in_full
 from .padding import TakeAxes
 from .samples import samples_for
 
@@ -217,6 +218,8 @@ def interpolate(
         )
     if mode == "area":
         return FUNCTIONAL[f"adaptive_avg_pool{a.ndim - 2}d"](input, out)
+    if casting.on:
+        input = in_full(input)
     xp = backend.namespace(a)
     steps: list = []
     for axis, (n, m, scale) in enumerate(zip(a.shape[2:], out, scales), 2):

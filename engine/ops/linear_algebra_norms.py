@@ -8,6 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..tensor import Tensor, check_dim
 from .base import composite, expect_tensor
+from .casting import in_full
 from .extrema import return_type
 from .linear_algebra import inverse, well_conditioned
 from .linear_algebra_checks import expect_floating, expect_matrix, expect_square
@@ -21,7 +22,8 @@ LeastSquares = return_type("linalg_lstsq", "solution residuals rank singular_val
 
 def _in_dtype(name: str, x: Tensor, dtype: Any) -> Tensor:
     expect_tensor(x, name)
-    return expect_floating(name, x if dtype is None else x.to(dtypes.as_dtype(dtype)))  # type: ignore[attr-defined]
+    x = in_full(x) if dtype is None else x.to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
+    return expect_floating(name, x)
 
 
 def vector_norm(x: Tensor, ord: Any, dim: Any, keepdim: bool, dtype: Any) -> Tensor:

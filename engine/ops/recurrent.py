@@ -189,8 +189,8 @@ def _layer_weights(params: Any, has_biases: bool, layers: int, directions: int, 
 
 def lower_layer(card: type[Op], x: Tensor, states: tuple, weights: Any) -> tuple:
     """A layer's tensors in autocast's dtype. Where the state is not computed by a product alone (GRU, and the cells of
-    LSTM), torch stays with the dtype of the input, and so do we."""
-    if card is not RnnLayer and not x.dtype.half:
+    LSTM), torch stays on the CPU with the dtype of the input, and so do we."""
+    if card is not RnnLayer and not x.dtype.half and not x.is_cuda:
         return x, states, weights
     return lower(x)[0], lower(*states), lower(*weights)
 

@@ -13,6 +13,7 @@ from ..tensor import Tensor, check_dim
 from ._blocked import sum_over
 from .applying import row_major
 from .base import Op, expect_tensor, op
+from .casting import casting, in_full
 from .inplace import write_out
 
 
@@ -105,6 +106,8 @@ class Sum(Op):
         d = None
         if dtype is not None:
             input = input.to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
+        elif casting.on:
+            input = in_full(input)
         if input._array.dtype.kind in "iub":
             d = dtypes.int64.np if dtype is None else input._array.dtype
         dim = axis if dim is None else dim

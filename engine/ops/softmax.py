@@ -12,6 +12,7 @@ from ..tensor import Tensor, check_dim
 from ._blocked import along, lines
 from .applying import row_major
 from .base import Op, composite, expect_tensor, install, op
+from .casting import casting, in_full
 from .inplace import write_out
 from .reductions import add_up
 from .samples import samples_for
@@ -146,6 +147,8 @@ def _normalised(card: Any, input: Tensor, dim: int, dtype: Any, out: Tensor | No
     expect_tensor(input, name)
     if dtype is not None:
         input = input.to(as_dtype(dtype))  # type: ignore[attr-defined]
+    elif casting.on:
+        input = in_full(input)
     a = input._array
     kind = a.dtype.kind
     if not a.size:

@@ -12,6 +12,7 @@ from ..tensor import Tensor, check_dim, wrap
 from ._blocked import is_large, pointwise, sum_over
 from .applying import row_major
 from .base import CARDS, Op, apply, composite, expect_tensor, op
+from .casting import in_full
 from .inplace import with_out, write_out
 from .reductions import add_up, axes_of, check_mean_dtype, count_of, keep_dims
 from .samples import samples_for
@@ -307,8 +308,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     tensor(5.)
     """
     expect_tensor(input, "norm")
-    if dtype is not None:
-        input = input.to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
+    input = in_full(input) if dtype is None else input.to(dtypes.as_dtype(dtype))  # type: ignore[attr-defined]
     if input._array.dtype.kind in "iub":
         raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {input.dtype.word}")
     if p == "nuc":
