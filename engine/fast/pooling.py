@@ -3,8 +3,38 @@
 from __future__ import annotations
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
 from .jit import exact
+from .moves import at, intrinsic, load, shuffle, store
+
+
+def _share(lanes):  # type: ignore[no-untyped-def]
+    """Typing function: gradients of windows of 2 x 2 side by side, by addresses; x's rows have `wide` bytes."""
+    evens, odds, zeros = range(0, 2 * lanes, 2), range(1, 2 * lanes, 2), ir.Constant(ir.VectorType(ir.FloatType(), lanes), None)
+    pairs = [place for i in range(lanes) for place in (i, lanes + i)]
+
+    def typed(typingctx, x, best, g, gx, wide):  # type: ignore[no-untyped-def]
+        def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            x, best, g, gx, wide = args
+            best, left = load(builder, best, lanes), load(builder, g, lanes)
+            for row in range(2):
+                line, found = load(builder, at(builder, x, wide, row), 2 * lanes), []
+                for places in (evens, odds):
+                    value = shuffle(builder, line, line, places)
+                    hit = builder.or_(builder.fcmp_ordered("==", value, best), builder.fcmp_unordered("uno", value, value))
+                    found.append(builder.select(hit, left, zeros))
+                    left = builder.select(hit, zeros, left)
+                store(builder, shuffle(builder, *found, pairs), at(builder, gx, wide, row), 2 * lanes)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 5), call
+
+    return typed
+
+
+_share_eight, _share_four = intrinsic(_share(8)), intrinsic(_share(4))
 
 
 @exact
@@ -24,31 +54,31 @@ def max_pool_backward_apart(x, y, g, gx, kernel):  # type: ignore[no-untyped-def
 
     What is left of a window's gradient goes to the first of its elements that is the maximum.
     """
-    left, zero, size = np.empty(y.shape[2], np.float32), np.float32(0), kernel[1]
+    high, wide, width = kernel[0], kernel[1], y.shape[2]
+    left, zero, line = np.empty(width, np.float32), np.float32(0), 4 * x.shape[2]
+    lanes = 0 if high != 2 or wide != 2 or width < 4 else 4 if width < 8 else 8
     for p in range(y.shape[0]):
+        source, to = x[p].ctypes.data, gx[p].ctypes.data
         for i in range(y.shape[1]):
             best, gradient = y[p, i], g[p, i]
-            for j in range(left.size):
-                left[j] = gradient[j]
-            for a in range(i * kernel[0], (i + 1) * kernel[0]):
-                row, out = x[p, a], gx[p, a]
-                if size == 2:  # known to the compiler, which then makes vectors of it
-                    for j in range(left.size):
-                        one, two, rest = row[2 * j], row[2 * j + 1], left[j]
-                        hit = one == best[j] or one != one
-                        out[2 * j] = rest if hit else zero
-                        rest = zero if hit else rest
-                        hit = two == best[j] or two != two
-                        out[2 * j + 1] = rest if hit else zero
-                        left[j] = zero if hit else rest
+            for k in range(0, width if lanes else 0, max(lanes, 1)):
+                j = min(k, width - lanes)  # the last may do again what the one before has done
+                first, b, d = 2 * (i * line + 4 * j), best.ctypes.data + 4 * j, gradient.ctypes.data + 4 * j
+                if lanes == 8:
+                    _share_eight(source + first, b, d, to + first, line)
                 else:
-                    for j in range(left.size * size):
-                        hit = row[j] == best[j // size] or row[j] != row[j]
-                        out[j] = left[j // size] if hit else zero
-                        left[j // size] = zero if hit else left[j // size]
-                for j in range(left.size * size, out.size):
+                    _share_four(source + first, b, d, to + first, line)
+            for j in range(0 if lanes else width):
+                left[j] = gradient[j]
+            for a in range(i * high, (i + 1) * high):
+                row, out = x[p, a], gx[p, a]
+                for j in range(0 if lanes else width * wide):
+                    hit = row[j] == best[j // wide] or row[j] != row[j]
+                    out[j] = left[j // wide] if hit else zero
+                    left[j // wide] = zero if hit else left[j // wide]
+                for j in range(width * wide, out.size):
                     out[j] = zero
-        for a in range(y.shape[1] * kernel[0], x.shape[1]):
+        for a in range(y.shape[1] * high, x.shape[1]):
             for j in range(x.shape[2]):
                 gx[p, a, j] = zero
 
