@@ -10,6 +10,8 @@ import numpy as np
 from .. import backend
 from ..tensor import Tensor, wrap
 from .base import CARDS, composite, expect_tensor
+from .conversion import to_dtype
+from .facts import result_type
 from .inplace import write_out
 from .matmul import Matmul
 from .samples import samples_for
@@ -34,8 +36,10 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     >>> torch.nn.functional.cosine_similarity(torch.tensor([[1., 0.]]), torch.tensor([[1., 1.]]))
     tensor([0.7071])
     """
-    if not (x1.is_floating_point() and x2.is_floating_point()):
-        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {x1.dtype} and {x2.dtype}")
+    common = result_type(x1, x2)
+    if not common.is_floating_point:
+        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {common.word}")
+    x1, x2 = to_dtype(x1, common), to_dtype(x2, common)
     if x1.shape != x2.shape:
         shape = np.broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
         x1, x2 = x1.expand(shape), x2.expand(shape)  # type: ignore[attr-defined]

@@ -26,8 +26,6 @@ def _many(tensors: Any) -> list:
 def _at_least(n: int) -> Any:
     def shape_of(t: Tensor) -> tuple:
         s = t._array.shape
-        if len(s) >= n:
-            return s
         if n == 3 and len(s) == 2:
             return (*s, 1)
         if n == 3 and len(s) == 1:
@@ -35,7 +33,7 @@ def _at_least(n: int) -> Any:
         return (1,) * (n - len(s)) + s
 
     def at_least(*tensors: Any) -> Any:
-        out = [Reshape.apply(t, shape_of(t)) for t in _many(tensors)]
+        out = [t if t.ndim >= n else Reshape.apply(t, shape_of(t)) for t in _many(tensors)]
         return out[0] if len(tensors) == 1 and isinstance(tensors[0], Tensor) else tuple(out)
 
     at_least.__doc__ = f"Views with at least {n} dimension{'s' if n > 1 else ''}; one tensor, or a tuple for several."

@@ -262,7 +262,11 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
     if len(left) != len(right):
         raise RuntimeError(f"both dimension lists should have same length, got {len(left)} and {len(right)}")
     for i, j in zip(left, right):
-        if a.shape[i] != b.shape[j]:
+        if a.shape[i] == 1:  # a dimension of one is broadcast: the other is summed
+            b = b.sum(j, keepdim=True)  # type: ignore[attr-defined]
+        elif b.shape[j] == 1:
+            a = a.sum(i, keepdim=True)  # type: ignore[attr-defined]
+        elif a.shape[i] != b.shape[j]:
             raise RuntimeError(f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and "
                                f"second has size {b.shape[j]} in dim {j}")
     keep_a = [i for i in range(a.ndim) if i not in left]

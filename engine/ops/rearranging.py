@@ -318,6 +318,8 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     torch.Size([3, 5, 2])
     """
     nd = input._array.ndim
+    if nd == 0:  # its only dimension can be named, and has nowhere to go
+        return Permute.apply(input, ())
     a = [check_dim(d, nd) for d in ((source,) if isinstance(source, int) else source)]
     b = [check_dim(d, nd) for d in ((destination,) if isinstance(destination, int) else destination)]
     if len(a) != len(b):
@@ -366,7 +368,7 @@ def broadcast_to(input: Tensor, size: Sequence) -> Tensor:
 
 @composite("broadcast_tensors", method=False)
 def broadcast_tensors(*tensors: Tensor) -> tuple:
-    """All tensors expanded to their common shape.
+    """All tensors expanded to their common shape; one that has it already is returned itself.
 
     >>> torch.broadcast_tensors(torch.tensor([1, 2]), torch.tensor(3))
     (tensor([1, 2]), tensor([3, 3]))
@@ -376,7 +378,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple:
         shape = np.broadcast_shapes(*[t.shape for t in many])
     except ValueError as error:
         raise RuntimeError(f"broadcast_tensors(): {error}") from None
-    return tuple([Expand.call(t, *shape) for t in many])
+    return tuple([t if t.shape == shape else Expand.call(t, *shape) for t in many])
 
 
 def _long_list(t: Tensor) -> Any:

@@ -105,7 +105,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None, *, ou
     wide = [n if i != d else None for i, n in enumerate(shape)]
     a = input.expand([input.shape[d] if n is None else n for n in wide])  # type: ignore[attr-defined]
     b = indices.expand([indices.shape[d] if n is None else n for n in wide])  # type: ignore[attr-defined]
-    result = gather(a, d, b)
+    result = gather(a, d, b % input.shape[d])  # unlike gather, torch counts any index around the dimension
     return result if out is None else write_out(out, result)
 
 
@@ -234,6 +234,17 @@ def _rows(input: Tensor, dim: int, index: Tensor, function: str) -> tuple:
     return (*(slice(None),) * d, a)
 
 
+def _check_source(input: Tensor, dim: int, index: Tensor, source: Tensor, function: str) -> None:
+    """RuntimeError unless `source` has a slice for every index, of the shape that `input`'s slices along `dim` have."""
+    d = check_dim(dim, input.ndim)
+    given, wanted = (source.shape[d] if source.ndim > d else 1), index.numel()
+    if given != wanted:
+        raise RuntimeError(f"{function}(): Number of indices ({wanted}) should be equal to source.size(dim): ({given}), for dim: {d}")
+    if source.ndim and (*source.shape[:d], *source.shape[d + 1 :]) != (*input.shape[:d], *input.shape[d + 1 :]):
+        raise RuntimeError(f"{function}(): source tensor shape must match self tensor shape, excluding the specified dimension. "
+                           f"Got self.shape = {list(input.shape)} source.shape = {list(source.shape)}")
+
+
 @composite("index_add", inplace=True)
 @with_out
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
@@ -242,10 +253,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     >>> torch.index_add(torch.zeros(2), 0, torch.tensor([1, 1]), torch.tensor([1., 2.]))
     tensor([0., 3.])
     """
-    d = check_dim(dim, input.ndim)
-    if source.ndim > d and source.shape[d] != index.numel():
-        raise RuntimeError(f"index_add(): Number of indices ({index.numel()}) should be equal to source.size(dim): "
-                           f"({source.shape[d]}), for dim: {d}")
+    _check_source(input, dim, index, source, "index_add")
     value = source if alpha == 1 else source * alpha  # type: ignore[operator]
     return Put.apply(input, to_dtype(value, input.dtype), _rows(input, dim, index, "index_add"), True)
 
@@ -263,6 +271,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     if source._array.dtype != input._array.dtype:
         raise RuntimeError("index_copy_(): self and source expected to have the same dtype, but got (self) "
                            f"{input.dtype} and (source) {source.dtype}")
+    _check_source(input, dim, index, source, "index_copy")
     return Put.apply(input, source, _rows(input, dim, index, "index_copy"), False)
 
 
@@ -395,7 +404,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     >>> torch.masked_scatter(torch.zeros(3), torch.tensor([True, False, True]), torch.tensor([1., 2.]))
     tensor([1., 0., 2.])
     """
-    where = backend.namespace(mask._array).broadcast_to(mask._array, input._array.shape)
+    shape = np.broadcast_shapes(input.shape, mask.shape)
+    where, input = backend.namespace(mask._array).broadcast_to(mask._array, shape), input.expand(shape)  # type: ignore[attr-defined]
     count = int(where.sum())
     if source._array.size < count:
         raise RuntimeError(f"masked_scatter: expected self.numel() <= source.numel(), got {count} places for "

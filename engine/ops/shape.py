@@ -357,8 +357,10 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def _matrix_transpose(self: Tensor) -> Tensor:
-    if self._array.ndim < 2:
-        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self._array.ndim}-D tensor.")
+    if self._array.ndim == 1:
+        raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got 1-D tensor.")
+    if self._array.ndim == 0:
+        return reordered(self, ())
     return transpose(self, -2, -1)
 
 

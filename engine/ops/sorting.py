@@ -166,7 +166,8 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False, *, out: Any = None
     index = np.empty(rows.shape[:-1], np.int64)
     for place in np.ndindex(*rows.shape[:-1]):
         values, counts = np.unique(rows[place], return_counts=True)
-        index[place] = np.flatnonzero(rows[place] == values[counts.argmax()])[-1]
+        common = values[counts.argmax()]
+        index[place] = np.flatnonzero(rows[place] == common if common == common else np.isnan(rows[place]))[-1]
     index = backend.namespace(input._array).asarray(np.expand_dims(index, d))
     return _stored(_picked(_MODE, input, index, d, keepdim), out)
 
