@@ -1,4 +1,4 @@
-"""Row-major copies of large arrays, in blocks on the pool."""
+"""Row-major copies of large arrays, in blocks on the pool; the order of axes in memory, and who may write to it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from . import backend
 from .memory import empty
 from .pool import parallel_for, spans
 
@@ -15,8 +16,52 @@ _BLOCKS = 16
 
 
 def axes_in_memory(array: Any) -> tuple:
-    """The axes of an array in the order in which it lies in memory, the one with the longest steps first."""
-    return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
+    """The axes of an array in the order in which it lies in memory, the one with the longest steps first.
+
+    An axis that repeats its elements (step 0) lies nowhere: it stays beside its neighbours, as in torch.
+    """
+    steps = [abs(step) for step in array.strides]
+    if 0 not in steps:
+        return tuple(sorted(range(array.ndim), key=lambda axis: -steps[axis]))
+    order = list(range(array.ndim))
+    for place in reversed(range(array.ndim - 1)):  # an insertion sort from the innermost that passes over steps of 0
+        for other in range(place + 1, array.ndim):
+            outer, inner = steps[order[place]], steps[order[other]]
+            if outer and inner and outer >= inner:
+                break
+            if outer and inner:
+                order[place], order[other], place = order[other], order[place], other
+    return tuple(order)
+
+
+def repeats(array: Any) -> bool:
+    """Whether elements of an array of NumPy's are repeated along an axis (step 0), as those of expanded tensors are."""
+    if type(array) is not np.ndarray or 0 not in array.strides:
+        return False
+    return any(n > 1 and not step for n, step in zip(array.shape, array.strides))
+
+
+def empty_as(array: Any, dtype: Any = None) -> Any:
+    """An uninitialized array whose axes lie in memory in the order of `array`'s; NumPy puts repeated axes innermost."""
+    if not repeats(array):
+        return backend.namespace(array).empty_like(array, dtype=dtype)
+    order = axes_in_memory(array)
+    out = empty([array.shape[axis] for axis in order], array.dtype if dtype is None else dtype)
+    return out.transpose(np.argsort(order))
+
+
+def unlock(array: Any) -> bool:
+    """Let `array` be written to if only the view that it was taken from repeats elements; True if it could not be before.
+
+    A view that repeats elements (`expand`) is read-only, and NumPy makes whatever is taken from it read-only as well.
+    """
+    if array.flags.writeable or repeats(array):
+        return False
+    try:
+        array.flags.writeable = True
+    except ValueError:  # the memory itself is read-only, as a mapped file's
+        return False
+    return True
 
 
 def row_major_copy(array: Any) -> Any:

@@ -147,8 +147,8 @@ class Tensor(PythonProtocols):
         """Steps between neighbours, in elements: all, or of one dimension."""
         a = self._array
         steps = tuple(s // a.itemsize for s in a.strides)
-        if 0 in steps and (not a.size or any(not s and n == 1 for s, n in zip(steps, a.shape))):
-            return _row_major_steps(a.shape) if dim is None else _row_major_steps(a.shape)[check_dim(dim, a.ndim)]
+        if 0 in steps:
+            steps = _told_steps(a.shape, steps if a.size else (0,) * a.ndim)
         return steps if dim is None else steps[check_dim(dim, len(steps))]
 
     def data_ptr(self) -> int:
@@ -415,13 +415,15 @@ class Tensor(PythonProtocols):
             self._node, self._requires_grad = again._node, again._requires_grad
 
 
-def _row_major_steps(shape: tuple) -> tuple:
-    """torch's strides of a contiguous tensor, where NumPy gives zeros: those of empty tensors and of single rows."""
-    steps, step = [], 1
-    for n in reversed(shape):
-        steps.append(step)
-        step *= max(n, 1)
-    return tuple(reversed(steps))
+def _told_steps(shape: tuple, steps: tuple) -> tuple:
+    """Strides as torch tells them: NumPy gives zeros for a new dimension of size 1 and for empty arrays, torch what follows
+    from the next dimension. A zero that repeats elements stays."""
+    told: list[int] = []
+    following = 1
+    for n, step in zip(reversed(shape), reversed(steps)):
+        told.append(step if step or (n > 1 and 0 not in shape) else following)
+        following = told[-1] * max(n, 1)
+    return tuple(reversed(told))
 
 
 def wrap(array: Any, node: Node | None = None, cls: type = Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 from .. import devices, dtypes
 from ..autograd.graph import Hooks
 from ..autograd.modes import state
-from ..copying import row_major_copy
+from ..copying import empty_as, repeats, row_major_copy, unlock
 from ..tensor import Tensor, wrap
 from .base import Op, composite, expect_tensor, op, scalar_array
 from .inplace import assign, check_inplace, store
@@ -26,6 +26,8 @@ class ToDtype(Op):
     def forward(xp: Any, x: Any, np_dtype: Any) -> Any:
         if x.dtype.kind == "c" and np_dtype.kind != "c":
             x = x.real
+        if repeats(x):
+            x = Clone.forward(xp, x)  # NumPy's own copy would put the repeated dimensions innermost
         return dtypes.cast(x, np_dtype)
 
     @staticmethod
@@ -62,7 +64,13 @@ class Clone(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any) -> Any:
-        return x.copy(order="K") if isinstance(x, np.ndarray) else x.copy()
+        if not isinstance(x, np.ndarray):
+            return x.copy()
+        if not repeats(x):
+            return x.copy(order="K")
+        out = empty_as(x)
+        out[...] = x
+        return out
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -376,6 +384,8 @@ def _store(target: Tensor, source: Tensor) -> Tensor:
         a[...] = b.real if b.dtype.kind == "c" and a.dtype.kind != "c" else b
     except ValueError as error:
         if "read-only" in str(error):
+            if unlock(a):
+                return _store(target, source)
             raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
                                "memory location. Please clone() the tensor before performing the operation.") from error
         raise Copy.explain(error, (target, source), ()) from None

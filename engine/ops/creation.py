@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, devices, dtypes
+from ..copying import empty_as
 from ..rng import assign_in_memory_order
 from ..tensor import Size, Tensor, wrap
 from ._spacing import arange_values, linspace_values
@@ -114,14 +115,14 @@ def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Any = 
 def in_rows(input: Tensor) -> bool:
     """Whether a dense tensor with the memory order of `input` is row-major: transposed ones are not, slices are."""
     a = input._array
-    return a.flags.c_contiguous or backend.namespace(a).empty_like(a).flags.c_contiguous
+    return a.flags.c_contiguous or empty_as(a).flags.c_contiguous
 
 
 def laid_out_as(input: Tensor, array: Any, memory_format: Any) -> Any:
     """New numbers, in memory's order, in the memory order of `input`; in rows if a memory format other than that is asked."""
     if in_rows(input) or str(memory_format or "torch.preserve_format") != "torch.preserve_format":
         return array
-    target = backend.namespace(array).empty_like(input._array, dtype=array.dtype)
+    target = empty_as(input._array, array.dtype)
     assign_in_memory_order(target, array)
     return target
 

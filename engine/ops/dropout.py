@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, random
+from ..copying import empty_as
 from ..devices import device_of
 from ..gpu.pointwise import Masked
 from ..rng import assign_in_memory_order
@@ -27,7 +28,7 @@ def keep_mask(array: Any, p: float, shape: tuple | None = None) -> Any:
     if shape is not None or not isinstance(array, np.ndarray) or array.flags.c_contiguous:
         generator = random.of_device(device_of(array))
         return generator.bernoulli_scalar(1 - p, array.shape if shape is None else shape)
-    mask = np.empty_like(array, dtype=bool)
+    mask = empty_as(array, bool)
     assign_in_memory_order(mask, random.default_generator.bernoulli_scalar(1 - p, array.shape))
     return mask
 

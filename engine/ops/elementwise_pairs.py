@@ -106,8 +106,12 @@ def _xlogy(a: Any, b: Any) -> Any:
     return np.where(np.isnan(b), b, np.where(a == 0, a * 0, product)).astype(product.dtype)
 
 
+def _xlogy_by_input(xp: Any, g: Any, a: Any, b: Any) -> Any:
+    return xp.where(((a == 0) | (g == 0)) & ~(b > 0), 0, g * xp.log(b))  # 0 times the log of what has none is 0, as in torch
+
+
 binary("xlogy", ufunc=_xlogy, keep=(0, 1), to_float=True, domain=(0.3, 2.0),
-       grads=(lambda xp, g, a, b: g * xp.where((a == 0) & (b <= 0), 0, xp.log(b)), lambda xp, g, a, b: g * a / b), doc="""
+       grads=(_xlogy_by_input, lambda xp, g, a, b: g * a / b), doc="""
 input * log(other), and 0 where input is 0.
 
 >>> torch.xlogy(torch.tensor([0., 2.]), torch.tensor([0., 1.]))

@@ -89,7 +89,7 @@ class Extreme(Op):
     @classmethod
     def forward(cls, xp: Any, x: Any, dim: int, keepdim: bool) -> Any:
         if not x.ndim:
-            return [x, xp.zeros((), np.int64)], (xp.zeros((), np.int64), ())
+            return [x.copy(), xp.zeros((), np.int64)], (xp.zeros((), np.int64), ())
         at = cls.find(x, dim)
         index = xp.expand_dims(at, dim)
         values = x[_along(xp, index, dim)]

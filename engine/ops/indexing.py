@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd.modes import state
+from ..copying import unlock
 from ..tensor import Tensor, wrap
 from ._scatter import add_at
 from .applying import row_major
@@ -318,7 +319,7 @@ class Clear(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, index: Any) -> Any:
-        out = x.copy()
+        out = xp.array(x, order="C")  # an array also where NumPy made a scalar of a 0-d gradient
         out[index] = 0
         return out
 
@@ -365,6 +366,9 @@ def _store(target: Tensor, key: Any, value: Any) -> None:
     except ValueError as error:
         backend.to_numpy(value)  # under vmap it raises NoRule: a batch does not fit into one element
         if "read-only" in str(error):
+            if unlock(a):
+                _store(target, key, value)
+                return
             raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
                                "memory location. Please clone() the tensor before performing the operation.") from None
         raise no_room(np.shape(a[key]), value.shape) from None

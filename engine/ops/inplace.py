@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.modes import state
+from ..copying import unlock
 from ..tensor import Tensor, wrap
 from .base import CARDS, apply
 from .casting import casting, without
@@ -125,6 +126,8 @@ def store(a: Any, r: Any, what: str) -> None:
     try:
         a[...] = r
     except ValueError as error:
+        if unlock(a):
+            return store(a, r, what)
         raise RuntimeError(
             f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
             "location. Please clone() the tensor before performing the operation. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 from .. import dtypes
@@ -37,7 +38,7 @@ def same_dtype(tensors: Sequence, function: str, empty: type[Exception] = Runtim
         elif t._array.dtype is not first:
             mixed = True
     if mixed:
-        d = dtypes.result_dtype([t._array for t in out])
+        d = reduce(dtypes.promote_types, [t.dtype for t in out])  # 0-d tensors count like all others
         out = [to_dtype(t, d) for t in out]
     return out
 
@@ -125,7 +126,7 @@ class Stack(Op):
         def copy(i: int) -> None:
             for j, part in enumerate(arrays):
                 block = (*at, blocks[i]) if part.ndim else ()
-                out[(*key[:-1], j)][block] = part[block]
+                out[(*key[:-1], j, ...)][block] = part[block]  # the ellipsis keeps an array where the part has no dimension
 
         parallel_for(copy, len(blocks))
         return out

@@ -20,6 +20,7 @@ from ._blocked import SINGLE, WORTH, is_large, pointwise, row_blocks, sum_over
 from .base import Op, composite, expect_tensor, op
 from .losses import check_reduction, legacy_reduction
 from .pointwise import explain_broadcast
+from .rearranging import broadcast_tensors
 from .reductions import check_mean_dtype
 from .samples import samples_for
 
@@ -130,6 +131,7 @@ def _regression(card: Any, input: Tensor, target: Tensor, reduction: str, weight
         warnings.warn(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
                       "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
                       stacklevel=3)
+        input, target = broadcast_tensors(input, target)  # a 0-d tensor then counts for the dtype like any other
     check_reduction(reduction)
     if input._array.dtype.kind in "iub" and target._array.dtype.kind in "iub":
         if card is _MSE:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, devices, dtypes
+from ..copying import empty_as
 from ..tensor import Tensor, check_dim, wrap
 from .applying import row_major
 from .base import Op, composite, op
@@ -30,7 +31,7 @@ class Flip(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, dims: tuple) -> Any:
-        out = xp.empty_like(x)
+        out = empty_as(x)
         out[...] = x[tuple([slice(None, None, -1) if i in dims else slice(None) for i in range(x.ndim)])]
         return out
 

@@ -239,10 +239,11 @@ def _check_source(input: Tensor, dim: int, index: Tensor, source: Tensor, functi
     d = check_dim(dim, input.ndim)
     given, wanted = (source.shape[d] if source.ndim > d else 1), index.numel()
     if given != wanted:
-        raise RuntimeError(f"{function}(): Number of indices ({wanted}) should be equal to source.size(dim): ({given}), for dim: {d}")
+        raise RuntimeError(f"{function}(): Number of indices ({wanted}) should be equal to source.size(dim): ({given}), "
+                           f"for dim: {d}")
     if source.ndim and (*source.shape[:d], *source.shape[d + 1 :]) != (*input.shape[:d], *input.shape[d + 1 :]):
-        raise RuntimeError(f"{function}(): source tensor shape must match self tensor shape, excluding the specified dimension. "
-                           f"Got self.shape = {list(input.shape)} source.shape = {list(source.shape)}")
+        raise RuntimeError(f"{function}(): source tensor shape must match self tensor shape, excluding the specified "
+                           f"dimension. Got self.shape = {list(input.shape)} source.shape = {list(source.shape)}")
 
 
 @composite("index_add", inplace=True)
@@ -436,7 +437,7 @@ def nonzero(input: Tensor, *, out: Tensor | None = None, as_tuple: bool = False)
     found = array.nonzero()
     if as_tuple:
         return tuple([wrap(i) for i in found])
-    result = wrap(xp.stack(found, 1).astype(xp.int64))
+    result = wrap(xp.stack(found, 0).astype(xp.int64).T)  # in memory dimension by dimension, as torch's
     return result if out is None else write_out(out, result)
 
 
