@@ -207,6 +207,16 @@ def memory_of(array: Any) -> tuple[Any, int]:
     return flat, (address(array) - address(owner)) // array.itemsize
 
 
+def owns_memory(array: Any) -> bool:
+    """Whether an array that is not NumPy's lies on a GPU, in memory of its own."""
+    return _cupy is not None and isinstance(array, _cupy.ndarray) and array.base is None
+
+
+def readable(array: Any) -> bool:
+    """Whether there are elements and they may be looked at. On a GPU not: a check of indices would make the host wait."""
+    return bool(array.size) and not is_on_device(array)
+
+
 def address(array: Any) -> int:
     """Where the first element lies in memory."""
     return array.ctypes.data if isinstance(array, ndarray) else array.data.ptr

@@ -283,8 +283,8 @@ class Tensor(PythonProtocols):
         if traced:
             self._grad = g if before is None else before + g
         elif before is None:
-            own = (type(g) is np.ndarray and (g.base is None or memory.is_sole_view(g)) and g.flags.c_contiguous
-                   and sys.getrefcount(g) <= _UNSHARED)
+            own = (((g.base is None or memory.is_sole_view(g)) if type(g) is np.ndarray else backend.owns_memory(g))
+                   and g.flags.c_contiguous and sys.getrefcount(g) <= _UNSHARED)
             self._grad = wrap(g if own else row_major_copy(g))
         elif before._requires_grad or type(g) is Coo or type(before._array) is Coo:
             self._grad = wrap(before._array + g)

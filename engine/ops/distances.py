@@ -127,12 +127,12 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if not a.size:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
-    elif int(a.min()) < 0:
+    elif backend.readable(a) and int(a.min()) < 0:
         raise RuntimeError("Class values must be non-negative.")
     classes = num_classes if num_classes != -1 else int(a.max()) + 1
     if num_classes == 0 or num_classes < -1:
         raise RuntimeError("num_classes should be positive")
-    if a.size and int(a.max()) >= classes:
+    if backend.readable(a) and int(a.max()) >= classes:
         raise RuntimeError("Class values must be smaller than num_classes.")
     xp = backend.namespace(a)
     out = xp.zeros((a.size, classes), np.int64)

@@ -300,15 +300,16 @@ def _scaled(e: Any, factors: Any) -> Any:
 
 
 def _out_of_bounds(xp: Any, t: Any, classes: int) -> bool:
-    """Whether any class is negative (then huge, read as unsigned) or too large; ignored rows may be."""
-    return bool(t.size) and t.view(xp.uint64).max() >= classes
+    """Whether any class is negative (then huge, read as unsigned) or too large; ignored rows may be. On a GPU, where nobody
+    looks, it is taken to be so."""
+    return t.view(xp.uint64).max() >= classes if backend.readable(t) else bool(t.size)
 
 
 def _row_weights(xp: Any, t: Any, classes: int, weight: Any, ignore_index: int, np_dtype: Any) -> tuple:
     """(targets with 0 where ignored, each row's weight, which rows count). IndexError for a class out of bounds."""
     valid = t != ignore_index
     t = xp.where(valid, t, 0)
-    if t.size and (int(t.min()) < 0 or int(t.max()) >= classes):
+    if backend.readable(t) and (int(t.min()) < 0 or int(t.max()) >= classes):
         raise IndexError(f"Target {int(t[(t < 0) | (t >= classes)].ravel()[0])} is out of bounds.")
     return t, (valid.astype(np_dtype) if weight is None else xp.where(valid, weight[t], 0)), valid
 

@@ -126,7 +126,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
         raise ValueError("only p == 1 and p == 2 supported")
     rows = input if input.ndim == 2 else input.reshape(1, -1)  # type: ignore[attr-defined]
     t = target._array.reshape(-1)
-    if t.size and (int(t.min()) < 0 or int(t.max()) >= rows.shape[1]):
+    if backend.readable(t) and (int(t.min()) < 0 or int(t.max()) >= rows.shape[1]):
         raise RuntimeError(f"target out of range: {int(t.max())} of {rows.shape[1]} classes")
     xp = backend.namespace(t)
     index = (xp.arange(len(t)), t)

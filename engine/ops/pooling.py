@@ -407,7 +407,7 @@ def _install_unpools() -> None:
             kernel, padding = many(kernel_size, _nd, "kernel_size", name), many(padding, _nd, "padding", name)
             stride = kernel if stride is None else many(stride, _nd, "stride", name)
             spatial = _unpool_size(name, a.shape[-_nd:], kernel, stride, padding, output_size)
-            if index.size and not 0 <= int(index.min()) <= int(index.max()) < math.prod(spatial):
+            if backend.readable(index) and not 0 <= int(index.min()) <= int(index.max()) < math.prod(spatial):
                 raise RuntimeError(
                     f"{name}(): found an invalid max index: expected 0 to {math.prod(spatial) - 1} for output "
                     f"size {list(spatial)}, got {int(index.min())} to {int(index.max())}"

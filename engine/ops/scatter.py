@@ -28,7 +28,7 @@ def _check_index(index: Tensor, function: str) -> Any:
 
 
 def _check_bounds(index: Any, size: int, dim: int, function: str) -> None:
-    if index.size and (int(index.min()) < 0 or int(index.max()) >= size):
+    if backend.readable(index) and (int(index.min()) < 0 or int(index.max()) >= size):
         bad = int(index.min()) if int(index.min()) < 0 else int(index.max())
         raise RuntimeError(f"index {bad} is out of bounds for dimension {dim} with size {size} ({function})")
 
@@ -130,7 +130,7 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
     d = check_dim(dim, input._array.ndim)
     if input._array.ndim == 0:
         return input.clone()  # type: ignore[attr-defined]
-    if a.size and (int(a.min()) < 0 or int(a.max()) >= input._array.shape[d]):
+    if backend.readable(a) and (int(a.min()) < 0 or int(a.max()) >= input._array.shape[d]):
         raise IndexError(f"index out of range in self: index_select over dimension {d} of size {input._array.shape[d]}")
     result = GatherIndex.apply(input, ((slice(None),) * d) + (a.reshape(-1),))
     return result if out is None else write_out(out, result)
@@ -229,7 +229,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 def _rows(input: Tensor, dim: int, index: Tensor, function: str) -> tuple:
     a = _check_index(index, function).reshape(-1)
     d = check_dim(dim, input._array.ndim)
-    if a.size and (int(a.min()) < -input._array.shape[d] or int(a.max()) >= input._array.shape[d]):
+    if backend.readable(a) and (int(a.min()) < -input._array.shape[d] or int(a.max()) >= input._array.shape[d]):
         raise IndexError(f"index out of range in self: {function} over dimension {d} of size {input._array.shape[d]}")
     return (*(slice(None),) * d, a)
 
@@ -366,7 +366,9 @@ class MaskedFill(Op):
         if not isinstance(value, Tensor):
             if input._array.dtype.kind in "iub" and isinstance(value, float) and value != int(value):
                 raise RuntimeError(f"value cannot be converted to type {input.dtype} without overflow")
-            value = wrap(backend.namespace(input._array).asarray(value))
+            value = np.asarray(value)
+            value = wrap(backend.scalar_on_device(value, False) if input.is_cuda
+                         else backend.namespace(input._array).asarray(value))
         elif value._array.ndim:
             raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value._array.ndim} dimension(s).")
