@@ -14,8 +14,8 @@ from tests.fake_cupy.kernels import compiler
 CALLS = """
 x.gather(1, index) | x.scatter(1, index, y) | x.scatter_add(1, index, y) | x.index_select(0, rows) | x.index_add(0, rows, y[:3])
 x[rows] | x[:, rows] | x[1:3, ::2] | F.embedding(rows, x) | F.one_hot(rows, 3) | x.topk(3, 1)[0] | x.sort(1)[0] | x.argmax(1)
-x.masked_fill(y > 0, 0.5) | t.where(x > 0, x, y) | x.clamp(min=0) | t.cat([x, y]) | t.stack([x, y]) | x.chunk(2, 1)[0]
-x.tril() | F.cross_entropy(x, classes) | F.cross_entropy(x, classes, weight=y[0]) | F.cross_entropy(x, classes, label_smoothing=0.1)
+x.masked_fill(y > 0, 0.5) | t.where(x > 0, x, y) | x.clamp(min=0) | t.cat([x, y]) | t.stack([x, y]) | x.tril()
+F.cross_entropy(x, classes) | F.cross_entropy(x, classes, weight=y[0]) | F.cross_entropy(x, classes, label_smoothing=0.1)
 F.cross_entropy(x, classes, ignore_index=0) | F.cross_entropy(x, y) | F.multi_margin_loss(x, classes) | F.mse_loss(x, y)
 F.binary_cross_entropy_with_logits(x, y) | F.smooth_l1_loss(x, y) | F.kl_div(x, y, reduction='sum') | F.dropout(x) | F.gelu(x)
 F.layer_norm(x, (8,)) | F.rms_norm(x, (8,)) | F.group_norm(x, 2) | F.batch_norm(x, None, None, training=True) | x.cumsum(1)
