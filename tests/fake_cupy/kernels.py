@@ -97,6 +97,10 @@ class Function:
             if isinstance(arg, np.uint64) and not arg:
                 return np.array([0], np.uint64)
             raise TypeError(f"{where}: {type(arg)}")
+        if kind not in _SCALARS:  # a structure by value: CuPy takes an array of one
+            if not isinstance(arg, np.ndarray) or arg.shape != (1,) or arg.dtype.names is None:
+                raise TypeError(f"{where}: {type(arg)}")
+            return arg.copy()
         if type(arg) is not _SCALARS[kind]:
             raise TypeError(f"{where}: {type(arg)}")
         return np.array([arg])

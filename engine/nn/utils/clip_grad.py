@@ -9,6 +9,7 @@ from typing import Any
 
 import engine
 from engine import backend, pool
+from engine.gpu import many
 from engine.tensor import Tensor, wrap
 
 __all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
@@ -69,8 +70,11 @@ def get_total_norm(
     first = tensors[0]._array
     xp = backend.namespace(first)
     arrays = [tensor._array for tensor in tensors]  # "norm" 0 counts the tensors that have one, so these stay whole
-    norms = pool.in_pieces(lambda piece: _norm(xp, piece, order), arrays, cut=order != 0)
-    total = wrap(xp.asarray(_norm(xp, xp.stack(norms), order), dtype=first.real.dtype))
+    fused = many.total_norm(arrays, order) if tensors[0].is_cuda else NotImplemented
+    if fused is NotImplemented:
+        norms = pool.in_pieces(lambda piece: _norm(xp, piece, order), arrays, cut=order != 0)
+        fused = xp.asarray(_norm(xp, xp.stack(norms), order), dtype=first.real.dtype)
+    total = wrap(fused)
     if error_if_nonfinite and not math.isfinite(total.item()):
         raise RuntimeError(
             f"The total norm of order {order} for gradients from `parameters` is non-finite, so it cannot be "
@@ -93,7 +97,10 @@ def clip_grads_with_norm_(
         >>> p.grad
         tensor([2.0000])
     """
-    norm = total_norm._array
+    norm, grads = total_norm._array, _gradients(parameters)
+    if total_norm.is_cuda and grads and many.clip([grad._array for grad in grads], norm, float(max_norm)):
+        _change(grads, None, "clip_grad_norm_")
+        return
     factor = backend.namespace(norm).minimum(float(max_norm) / (norm + 1e-6), 1.0)
     if not total_norm.is_cuda and factor == 1.0:
         return  # on a GPU the multiplication is cheaper than waiting to know
@@ -101,12 +108,12 @@ def clip_grads_with_norm_(
     def scale(array: Any) -> None:
         array *= factor.astype(array.dtype)
 
-    _change(_gradients(parameters), scale, "clip_grad_norm_")
+    _change(grads, scale, "clip_grad_norm_")
 
 
-def _change(grads: list[Tensor], fn: Callable[[Any], Any], name: str) -> None:
-    """Call `fn` on the gradients' memory, and note that they have changed."""
-    if grads:
+def _change(grads: list[Tensor], fn: Callable[[Any], Any] | None, name: str) -> None:
+    """Call `fn` (None: it was done) on the gradients' memory, and note that they have changed."""
+    if grads and fn is not None:
         pool.in_pieces(fn, [grad._array for grad in grads])
     for grad in grads:
         grad._bump(name)
