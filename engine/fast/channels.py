@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel
+from .jit import kernel, part
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-@kernel
+@part
 def _moments(x, c):  # type: ignore[no-untyped-def]
     """A channel's mean, and sum of squared deviations from it (rows combined as in Chan, Golub and LeVeque 1979)."""
     length = x.shape[2]
@@ -37,7 +37,7 @@ def moments(c0, c1, x, mean, square):  # type: ignore[no-untyped-def]
         mean[c], square[c] = _moments(x, c)
 
 
-@kernel
+@part
 def _scale(x, c, a, b, y):  # type: ignore[no-untyped-def]
     for n in range(x.shape[0]):
         row, out = x[n, c], y[n, c]
@@ -63,7 +63,7 @@ def normalise(c0, c1, x, weight, bias, eps, mean, square, rstd, y):  # type: ign
         _scale(x, c, factor, bias[c] - mean[c] * factor, y)
 
 
-@kernel
+@part
 def _gradient_sums(g, x, c, centre):  # type: ignore[no-untyped-def]
     all_g, all_gx = 0.0, 0.0
     for n in range(x.shape[0]):
@@ -84,7 +84,7 @@ def gradient_sums(c0, c1, g, x, mean, total, product):  # type: ignore[no-untype
         total[c], product[c] = _gradient_sums(g, x, c, mean[c])
 
 
-@kernel
+@part
 def _combine(g, x, c, a, b, s, gx):  # type: ignore[no-untyped-def]
     for n in range(x.shape[0]):
         row, gradient, out = x[n, c], g[n, c], gx[n, c]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel
+from .jit import kernel, part
 
 ZERO = np.float32(0)
 
 
-@kernel
+@part
 def _bounds(count, first, step, length):  # type: ignore[no-untyped-def]
     """Which of `count` elements at first, first + step, ... lie below `length`."""
     low = max(0, -(first // step))
     return low, max(low, min(count, -((first - length) // step)))
 
 
-@kernel
+@part
 def _lay(x, n, c, first, step, columns, run):  # type: ignore[no-untyped-def]
     """Channel c of image n into `run`, a plane of so many columns that holds zeros where no elements go."""
     i0, i1 = _bounds(x.shape[2], first[0], step[0], (run.size + columns - 1) // columns)
@@ -34,7 +34,7 @@ def _lay(x, n, c, first, step, columns, run):  # type: ignore[no-untyped-def]
                 line[j * step[1]] = row[j]
 
 
-@kernel
+@part
 def _filter(run, offsets, weights, shift, total):  # type: ignore[no-untyped-def]
     """The sum of the shifted runs times their weights, three at a time: `total` is read and written less often."""
     size, count = total.size, offsets.size
@@ -73,7 +73,7 @@ def filtered(x, taps, bias, grid, first, step, offsets, taken, c0, c1, out):  # 
                         line[j] = row[j * taken[1]]
 
 
-@kernel
+@part
 def _correlate(run, offsets, other, sums):  # type: ignore[no-untyped-def]
     """Add the products of the shifted runs with `other` to `sums`."""
     size, count = other.size, offsets.size

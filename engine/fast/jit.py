@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,20 +16,23 @@ _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 
 @cache
-def _stamp() -> tuple:
-    """Changes when any file of this folder does: kernels inline functions of other files than their own."""
-    return tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(Path(__file__).parent.glob("*.py")))
+def _stamp(room: str) -> str:
+    """Changes when the text of a file does, or of one that it imports: kernels contain the functions that they call."""
+    text = (Path(__file__).parent / f"{room}.py").read_bytes()
+    used = {name.decode() for name in re.findall(rb"^from \.(\w+) import", text, re.MULTILINE)}
+    return hashlib.sha256(b"".join([text, *[_stamp(name).encode() for name in sorted(used)]])).hexdigest()
 
 
 def _compiled(fn: Callable, **options: Any) -> Any:
-    options = {"nogil": True, "error_model": "numpy", **options}  # nogil: the pool's threads run side by side
+    # nogil: the pool's threads run side by side. no_cfunc_wrapper: kernels are called from Python, never from C.
+    options = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, **options}
     try:
         made = numba.njit(cache=True, **options)(fn)
     except RuntimeError:  # no folder can be written: neither this one nor the user's cache, nor NUMBA_CACHE_DIR
         return numba.njit(**options)(fn)
     file = getattr(getattr(made, "_cache", None), "_cache_file", None)
     if file is not None:
-        file._source_stamp = _stamp()
+        file._source_stamp = _stamp(Path(fn.__code__.co_filename).stem)
     return made
 
 
@@ -45,11 +50,21 @@ def exact(fn: Callable) -> Any:
     return _compiled(fn, fastmath=False)
 
 
+def _part(fn: Callable, **options: Any) -> Any:
+    """A function that kernels alone call: to Python it is a crash. Wrappers for others take as long to compile as the rest."""
+    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(fn)
+
+
+def part(fn: Callable) -> Any:
+    """Decorator of functions that kernels call, with the arithmetic of `kernel`."""
+    return _part(fn, fastmath=_FAST)
+
+
 def inline(fn: Callable) -> Any:
-    """Decorator of functions that kernels call, for numbers and not for arrays. Keeps the order of its operations."""
-    return numba.njit(inline="never", error_model="numpy", fastmath={"contract", "nsz"})(fn)
+    """As `part`, for numbers and not for arrays. Keeps the order of its operations."""
+    return _part(fn, fastmath={"contract", "nsz"})
 
 
 def exact_inline(fn: Callable) -> Any:
-    """As `inline`, with the arithmetic of `exact`."""
-    return numba.njit(inline="never", error_model="numpy", fastmath=False)(fn)
+    """As `part`, with the arithmetic of `exact`."""
+    return _part(fn, fastmath=False)

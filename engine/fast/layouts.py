@@ -6,21 +6,24 @@ Moves of 16 floats may write too much; where they do, what comes after it in mem
 
 from __future__ import annotations
 
-from .jit import kernel
-from .moves import LANES, TILE, clear, clear_tile, fetch, move, move_even, move_one, move_tile, transpose
+import numpy as np
+
+from .jit import kernel, part
+from .moves import LANES, TILE, address_of, clear, clear_tile, fetch, move, move_even, move_one, move_tile, transpose
 
 STEP, SPAN = 4 * LANES, 4 * TILE  # bytes of a move, and of an element of TILE images
-WIDTH = 64  # positions of a panel
+WIDTH = np.int64(64)  # positions of a panel
+NONE, ONE = np.int64(0), np.int64(1)  # plain numbers are types of their own: functions would be compiled anew for each
 
 
-@kernel
+@part
 def _bounds(count, first, step, length):  # type: ignore[no-untyped-def]
     """Which of `count` elements at first, first + step, ... lie below `length`."""
     low = min(count, max(0, -(first // step)))
     return low, max(low, min(count, -((first - length) // step)))
 
 
-@kernel
+@part
 def _lay_row(line, end, first, step, count, length, row):  # type: ignore[no-untyped-def]
     """Every `step`th of the `length` floats at `line` from `first` on, zeros outside, to `count` floats at `row`."""
     low, high = _bounds(count, first, step, length)
@@ -42,17 +45,17 @@ def _lay_row(line, end, first, step, count, length, row):  # type: ignore[no-unt
         clear(j)
 
 
-@kernel
+@part
 def _lay_apart(x, box, c0, c1, low, step, planes, size, laid):  # type: ignore[no-untyped-def]
     """`lay` for images one after the other."""
-    at, end = laid.ctypes.data, x.ctypes.data + 4 * x.size
+    at, end = address_of(laid), address_of(x) + 4 * x.size
     for a in range(planes[0]):
         for b in range(planes[1]):
             for e in range(planes[2]):
                 first = box[6] * step[2] + e - low[2]
                 for c in range(c0, c1):
                     for n in range(box[0], box[1]):
-                        plane = x.ctypes.data + n * x.strides[0] + c * x.strides[1]
+                        plane = address_of(x) + n * x.strides[0] + c * x.strides[1]
                         for d in range(size[0]):
                             i = (d + box[2]) * step[0] + a - low[0]
                             for h in range(size[1]):
@@ -66,7 +69,7 @@ def _lay_apart(x, box, c0, c1, low, step, planes, size, laid):  # type: ignore[n
                                 at += 4 * size[2]
 
 
-@kernel
+@part
 def _turn_rows(source, apart, count, to):  # type: ignore[no-untyped-def]
     """`count` floats of each of TILE images, which are `apart` bytes from each other, to `to` with images innermost."""
     whole = count // TILE * TILE
@@ -77,14 +80,14 @@ def _turn_rows(source, apart, count, to):  # type: ignore[no-untyped-def]
             move_one(to + SPAN * j + 4 * n, source + n * apart + 4 * j)
 
 
-@kernel
+@part
 def _clear(to, count):  # type: ignore[no-untyped-def]
     """Zeros for `count` elements of TILE images."""
     for j in range(count):
         clear_tile(to + SPAN * j)
 
 
-@kernel
+@part
 def _lay_within(x, box, n, laid_n, c, c0, c1, low, step, planes, size, turned, laid):  # type: ignore[no-untyped-def]
     """`lay` for channel c of TILE images from n on, innermost; `turned` has room for the rows of one d that are seen."""
     wide, high, between = x.shape[4], x.shape[3], x.strides[0]
@@ -97,12 +100,12 @@ def _lay_within(x, box, n, laid_n, c, c0, c1, low, step, planes, size, turned, l
             i = (d + box[2]) * step[0] + a - low[0]
             known = 0 <= i < x.shape[2]
             if known:
-                source = x.ctypes.data + n * between + c * x.strides[1] + 4 * (i * high + j0) * wide
-                _turn_rows(source, between, (j1 - j0) * wide, turned.ctypes.data)
+                source = address_of(x) + n * between + c * x.strides[1] + 4 * (i * high + j0) * wide
+                _turn_rows(source, between, (j1 - j0) * wide, address_of(turned))
             for b in range(planes[1]):
                 for e in range(planes[2]):
                     plane = ((a * planes[1] + b) * planes[2] + e) * (c1 - c0) + c - c0
-                    at = laid.ctypes.data + (plane * groups + laid_n) * spatial + SPAN * d * size[1] * size[2]
+                    at = address_of(laid) + (plane * groups + laid_n) * spatial + SPAN * d * size[1] * size[2]
                     left, right = _bounds(size[2], first + e, step[2], wide)
                     for h in range(size[1]):
                         j = (h + box[4]) * step[1] + b - low[1]
@@ -110,7 +113,7 @@ def _lay_within(x, box, n, laid_n, c, c0, c1, low, step, planes, size, turned, l
                             _clear(at, size[2])
                         else:
                             _clear(at, left)
-                            line = turned.ctypes.data + SPAN * ((j - j0) * wide + first + e)
+                            line = address_of(turned) + SPAN * ((j - j0) * wide + first + e)
                             for k in range(left, right):
                                 move_tile(at + SPAN * k, line + SPAN * k * step[2])
                             _clear(at + SPAN * right, size[2] - right)
@@ -128,7 +131,7 @@ def lay(x, box, c0, c1, low, step, planes, size, turned, laid):  # type: ignore[
             _lay_within(x, box, box[0] + i * TILE, i, c, c0, c1, low, step, planes, size, turned, laid)
 
 
-@kernel
+@part
 def tap_offsets(taps, t0, t1, channels, box, size, found):  # type: ignore[no-untyped-def]
     """Where each tap's positions begin in `laid`."""
     images = box[1] - box[0]
@@ -138,7 +141,7 @@ def tap_offsets(taps, t0, t1, channels, box, size, found):  # type: ignore[no-un
         found[t - t0] = taps[t, 0] * plane + (start * TILE if box[12] else start)
 
 
-@kernel
+@part
 def _cut(p, width, q, row, high, deep, inner, runs):  # type: ignore[no-untyped-def]
     """Cut positions p to p + width of the range q where rows of `row` positions end.
 
@@ -158,7 +161,7 @@ def _cut(p, width, q, row, high, deep, inner, runs):  # type: ignore[no-untyped-
     return count
 
 
-@kernel
+@part
 def source_runs(p, width, q, box, size, runs):  # type: ignore[no-untyped-def]
     """The runs of a panel that lie in one piece in `laid`, and in their first column where they begin there."""
     row, high, deep = q[5] - q[4], q[3] - q[2], q[1] - q[0]
@@ -175,7 +178,7 @@ def source_runs(p, width, q, box, size, runs):  # type: ignore[no-untyped-def]
     return count
 
 
-@kernel
+@part
 def target_runs(p, width, q, inner, out, first, step, runs):  # type: ignore[no-untyped-def]
     """The runs of a panel whose positions are neighbours in `out`, and in their first column where they go in it (floats)."""
     row, high, deep = q[5] - q[4], q[3] - q[2], q[1] - q[0]
@@ -191,10 +194,10 @@ def target_runs(p, width, q, inner, out, first, step, runs):  # type: ignore[no-
     return count
 
 
-@kernel
+@part
 def gather(laid, offsets, taps, apart, r0, r1, runs, count, stride, panel):  # type: ignore[no-untyped-def]
     """Rows r0 to r1 (channels times taps) of a panel whose rows are `stride` floats from each other."""
-    source, to = laid.ctypes.data, panel.ctypes.data
+    source, to = address_of(laid), address_of(panel)
     c, t = r0 // taps, r0 % taps
     for r in range(r1 - r0):
         base = source + 4 * (offsets[t] + c * apart)
@@ -207,7 +210,7 @@ def gather(laid, offsets, taps, apart, r0, r1, runs, count, stride, panel):  # t
             t, c = 0, c + 1
 
 
-@kernel
+@part
 def _store_run(source, to, length, apart):  # type: ignore[no-untyped-def]
     """`length` floats to places `apart` floats from each other, and not one more."""
     done = 0
@@ -219,13 +222,13 @@ def _store_run(source, to, length, apart):  # type: ignore[no-untyped-def]
         move_one(to + 4 * j * apart, source + 4 * j)
 
 
-@kernel
+@part
 def expect(o0, o1, runs, count, apart, box, out):  # type: ignore[no-untyped-def]
     """Ask for the memory that `store` will write: its pieces are too short for the processor to see them coming."""
     between = out.strides[0]
     copies = TILE if box[12] else 1
     for o in range(o0, o1):
-        plane = out.ctypes.data + box[0] * between + o * out.strides[1]
+        plane = address_of(out) + box[0] * between + o * out.strides[1]
         for i in range(count):
             length = 4 * (runs[i, 5] // copies) * apart
             for n in range(copies):
@@ -234,12 +237,12 @@ def expect(o0, o1, runs, count, apart, box, out):  # type: ignore[no-untyped-def
                     fetch(to + j)
 
 
-@kernel
+@part
 def store(acc, o0, runs, count, apart, box, out):  # type: ignore[no-untyped-def]
     """A panel of results, by outputs beginning with o0, to its runs in `out`, `apart` floats from each other."""
     between = out.strides[0]
     for o in range(len(acc)):
-        line, plane = acc.ctypes.data + o * acc.strides[0], out.ctypes.data + box[0] * between + (o0 + o) * out.strides[1]
+        line, plane = address_of(acc) + o * acc.strides[0], address_of(out) + box[0] * between + (o0 + o) * out.strides[1]
         for i in range(count):
             to, source, length = plane + 4 * runs[i, 0], line + 4 * runs[i, 4], runs[i, 5]
             if not box[12]:
@@ -254,7 +257,7 @@ def store(acc, o0, runs, count, apart, box, out):  # type: ignore[no-untyped-def
                     move_one(to + n * between + 4 * j * apart, source + SPAN * j + 4 * n)
 
 
-@kernel
+@part
 def turn(source, plane, between, copies, outputs, runs, count, length, turned):  # type: ignore[no-untyped-def]
     """A panel's runs of `outputs` as rows of positions: `turned` is (panels of outputs, length, WIDTH).
 
@@ -268,7 +271,7 @@ def turn(source, plane, between, copies, outputs, runs, count, length, turned): 
         for n in range(copies):
             start = source + n * between + 4 * runs[i, 0]
             for o in range(outputs):
-                to = turned.ctypes.data + 4 * ((o // WIDTH * length + done + n) * WIDTH + o % WIDTH)
+                to = address_of(turned) + 4 * ((o // WIDTH * length + done + n) * WIDTH + o % WIDTH)
                 apart, line = 4 * copies * WIDTH, start + o * plane
                 if o < full and o % TILE == 0:
                     for j in range(0, whole, TILE):

@@ -16,13 +16,13 @@ import numpy as np
 
 from .blas import PLAIN, SMALL, sgemm
 from .jit import inline, kernel
-from .layouts import WIDTH, expect, gather, source_runs, store, tap_offsets, target_runs, turn
-from .moves import LANES, TILE, transpose
+from .layouts import NONE, ONE, WIDTH, expect, gather, source_runs, store, tap_offsets, target_runs, turn
+from .moves import LANES, TILE, address_of, transpose
 
-LONG = 256  # positions of a panel of a weight gradient
+LONG = np.int64(256)  # positions of a panel of a weight gradient
 DEPTH = 240  # rows of a panel
 HEAVY = 1 << 16  # elements of weights from which they are read for several panels at once
-ORIGIN, ONES = (0, 0, 0), (1, 1, 1)
+ORIGIN, ONES = (NONE,) * 3, (ONE,) * 3
 
 
 @inline
@@ -58,7 +58,7 @@ def correlate(where, laid, size, channels, w, bias, out, groups, box, taps, phas
             phase = phases[f]
             total, kernel = _range(box, phase, q) * images, phase[1] - phase[0]
             depth = kernel * channels
-            weights = w.ctypes.data + 4 * (phase[2] + (b * outputs + first) * depth)
+            weights = address_of(w) + 4 * (phase[2] + (b * outputs + first) * depth)
             tap_offsets(taps, phase[0], phase[1], channels * (box[9] - box[8]), box, size, offsets)
             for t in range(kernel):
                 offsets[t] += (b - box[8]) * channels * apart
@@ -68,7 +68,7 @@ def correlate(where, laid, size, channels, w, bias, out, groups, box, taps, phas
                     p = p0 + k * WIDTH
                     width = cuts[k, 0] = min(WIDTH, total - p)
                     cuts[k, 1] = source_runs(p, width, q, box, size, sources[k])
-                    cuts[k, 2] = target_runs(p, width, q, box[12], out, phase[3:6], out_step, targets[k])
+                    cuts[k, 2] = target_runs(p, width, q, box[12], out, (phase[3], phase[4], phase[5]), out_step, targets[k])
                     expect(b * outputs + first, b * outputs + last, targets[k], cuts[k, 2], out_step[2], box, out)
                     for o in range(count):
                         acc[k, o] = bias[b * outputs + first + o]
@@ -79,7 +79,7 @@ def correlate(where, laid, size, channels, w, bias, out, groups, box, taps, phas
                         gather(laid, offsets, kernel, apart, r, r + rows, sources[k], cuts[k, 1], WIDTH, panel)
                         for o in range(0, count, tile):
                             sgemm(where, PLAIN, min(tile, count - o), cuts[k, 0], rows, weights + 4 * (o * depth + r), depth,
-                                  panel.ctypes.data, WIDTH, acc.ctypes.data + 4 * (k * count + o) * WIDTH, WIDTH)  # fmt: skip
+                                  address_of(panel), WIDTH, address_of(acc) + 4 * (k * count + o) * WIDTH, WIDTH)  # fmt: skip
                 for k in range(panels):
                     store(acc[k], b * outputs + first, targets[k], cuts[k, 2], out_step[2], box, out)
 
@@ -100,22 +100,22 @@ def add_weight_gradient(where, laid, size, channels, g, total, groups, box, taps
     panel = np.empty(tile * LONG + LANES, np.float32)
     gradients = np.empty(((outputs + WIDTH - 1) // WIDTH, LONG, WIDTH), np.float32)
     for b in range(box[8], box[9]):
-        tap_offsets(taps, 0, kernel, count * (box[9] - box[8]), box, size, offsets)
+        tap_offsets(taps, NONE, kernel, count * (box[9] - box[8]), box, size, offsets)
         for t in range(kernel):
             offsets[t] += (b - box[8]) * count * apart
         for p in range(0, positions, LONG):
             width = min(LONG, positions - p)
             cuts = source_runs(p, width, q, box, size, sources)
             runs = target_runs(p, width, q, box[12], g, ORIGIN, ONES, targets)
-            first = g.ctypes.data + box[0] * g.strides[0] + b * outputs * g.strides[1]
-            turn(first, g.strides[1], g.strides[0], TILE if box[12] else 1, outputs, targets, runs, LONG, gradients)
+            first = address_of(g) + box[0] * g.strides[0] + b * outputs * g.strides[1]
+            turn(first, g.strides[1], g.strides[0], TILE if box[12] else ONE, outputs, targets, runs, LONG, gradients)
             for r in range(0, count * kernel, tile):
                 rows = min(tile, count * kernel - r)
                 gather(laid, offsets, kernel, apart, r, r + rows, sources, cuts, LONG, panel)
-                to = total.ctypes.data + 4 * ((b * channels + box[10]) * kernel + r) * outputs
+                to = address_of(total) + 4 * ((b * channels + box[10]) * kernel + r) * outputs
                 for o in range(len(gradients)):
-                    sgemm(where, PLAIN, rows, min(WIDTH, outputs - o * WIDTH), width, panel.ctypes.data, LONG,
-                          gradients.ctypes.data + 4 * o * LONG * WIDTH, WIDTH, to + 4 * o * WIDTH, outputs)  # fmt: skip
+                    sgemm(where, PLAIN, rows, min(WIDTH, outputs - o * WIDTH), width, address_of(panel), LONG,
+                          address_of(gradients) + 4 * o * LONG * WIDTH, WIDTH, to + 4 * o * WIDTH, outputs)  # fmt: skip
 
 
 @kernel
@@ -136,7 +136,7 @@ def add_up(totals, t0, t1, gw):  # type: ignore[no-untyped-def]
                 for o in range(outputs):
                     line[o] += other[o]
         whole = outputs // TILE * TILE if last - first == TILE else 0
-        source, to = totals[0, b, first:].ctypes.data, gw.ctypes.data + 4 * (b * outputs * rows + first)
+        source, to = address_of(totals[0, b, first:]), address_of(gw) + 4 * (b * outputs * rows + first)
         for o in range(0, whole, TILE):
             transpose(to + 4 * o * rows, 4 * rows, source + 4 * o, 4 * outputs)
         for o in range(whole, outputs):

@@ -6,8 +6,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from .jit import exact
-from .moves import at, intrinsic, load, shuffle, store
+from .jit import exact, exact_inline
+from .moves import address_of, at, intrinsic, load, shuffle, store
 
 
 def _share(lanes):  # type: ignore[no-untyped-def]
@@ -37,7 +37,7 @@ def _share(lanes):  # type: ignore[no-untyped-def]
 _share_eight, _share_four = intrinsic(_share(8)), intrinsic(_share(4))
 
 
-@exact
+@exact_inline
 def _seen(count, kernel, stride, dilation, padding, size):  # type: ignore[no-untyped-def]
     """Where each window starts (perhaps in the padding), and the first and last of its elements that lie within `size`."""
     found = np.empty((count, 3), np.int64)
@@ -58,12 +58,12 @@ def max_pool_backward_apart(x, y, g, gx, kernel):  # type: ignore[no-untyped-def
     left, zero, line = np.empty(width, np.float32), np.float32(0), 4 * x.shape[2]
     lanes = 0 if high != 2 or wide != 2 or width < 4 else 4 if width < 8 else 8
     for p in range(y.shape[0]):
-        source, to = x[p].ctypes.data, gx[p].ctypes.data
+        source, to = address_of(x[p]), address_of(gx[p])
         for i in range(y.shape[1]):
             best, gradient = y[p, i], g[p, i]
             for k in range(0, width if lanes else 0, max(lanes, 1)):
                 j = min(k, width - lanes)  # the last may do again what the one before has done
-                first, b, d = 2 * (i * line + 4 * j), best.ctypes.data + 4 * j, gradient.ctypes.data + 4 * j
+                first, b, d = 2 * (i * line + 4 * j), address_of(best) + 4 * j, address_of(gradient) + 4 * j
                 if lanes == 8:
                     _share_eight(source + first, b, d, to + first, line)
                 else:

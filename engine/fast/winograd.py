@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from .blas import PLAIN, SMALL, set_sgemm, sgemm
-from .jit import kernel
-from .layouts import WIDTH, expect, source_runs, store, tap_offsets, turn
-from .moves import LANES, TILE
+from .jit import kernel, part
+from .layouts import NONE, ONE, WIDTH, expect, source_runs, store, tap_offsets, turn
+from .moves import LANES, TILE, address_of
 from .tiles import (
     gradient_tiles,
     half_gradient_tiles,
@@ -46,14 +46,14 @@ def transform_kernels(w, mirrored, first, last, u):  # type: ignore[no-untyped-d
     for i in range(first, last):
         for j in range(0, along, TILE):
             k = min(j, along - TILE)
-            to, source = u.ctypes.data + i * u.strides[1] + 4 * k, w.ctypes.data + i * across + k * step
+            to, source = address_of(u) + i * u.strides[1] + 4 * k, address_of(w) + i * across + k * step
             if mirrored:
                 mirrored_kernel_tiles(to, u.strides[0], source, step)
             else:
                 kernel_tiles(to, u.strides[0], source, step)
 
 
-@kernel
+@part
 def _add_up(totals, first, last):  # type: ignore[no-untyped-def]
     """Add rows first to last of the other totals to the first."""
     for i in range(1, len(totals)):
@@ -71,8 +71,8 @@ def finish_kernels(totals, c0, c1, gw):  # type: ignore[no-untyped-def]
         _add_up(totals, c, c + 1)
         for j in range(0, len(gw), TILE):
             o = min(j, len(gw) - TILE)
-            kernel_gradient_tiles(gw.ctypes.data + o * gw.strides[0] + c * gw.strides[1], gw.strides[0],
-                                  totals.ctypes.data + c * totals.strides[2] + 4 * o, totals.strides[1])  # fmt: skip
+            kernel_gradient_tiles(address_of(gw) + o * gw.strides[0] + c * gw.strides[1], gw.strides[0],
+                                  address_of(totals) + c * totals.strides[2] + 4 * o, totals.strides[1])  # fmt: skip
 
 
 @kernel
@@ -81,7 +81,7 @@ def transform_halves(w, first, last, u):  # type: ignore[no-untyped-def]
     for o in range(first, last):
         for j in range(0, w.shape[1], 4):
             c = min(j, w.shape[1] - 4)
-            to, source = u.ctypes.data + o * u.strides[1] + 16 * c, w.ctypes.data + o * w.strides[0] + c * w.strides[1]
+            to, source = address_of(u) + o * u.strides[1] + 16 * c, address_of(w) + o * w.strides[0] + c * w.strides[1]
             half_kernel_tiles(to, u.strides[0], source)
 
 
@@ -91,7 +91,7 @@ def transform_mirrored_halves(w, first, last, u):  # type: ignore[no-untyped-def
     for c in range(first, last):
         for j in range(0, len(w), TILE):
             o = min(j, len(w) - TILE)
-            to, source = u.ctypes.data + c * u.strides[2] + 4 * o, w.ctypes.data + o * w.strides[0] + c * w.strides[1]
+            to, source = address_of(u) + c * u.strides[2] + 4 * o, address_of(w) + o * w.strides[0] + c * w.strides[1]
             mirrored_half_tiles(to, u.strides[0], u.strides[1], source, w.strides[0])
 
 
@@ -102,23 +102,23 @@ def finish_halves(totals, c0, c1, gw):  # type: ignore[no-untyped-def]
         _add_up(totals, 4 * c, 4 * c + 4)
         for j in range(0, len(gw), TILE):
             o = min(j, len(gw) - TILE)
-            to, source = gw.ctypes.data + o * gw.strides[0] + c * gw.strides[1], totals.ctypes.data + 4 * o
+            to, source = address_of(gw) + o * gw.strides[0] + c * gw.strides[1], address_of(totals) + 4 * o
             half_gradient_tiles(to, gw.strides[0], source + 4 * c * totals.strides[2], totals.strides[2], totals.strides[1])
 
 
-@kernel
+@part
 def _sixteen(size):  # type: ignore[no-untyped-def]
     """Memory for 16 matrices of `size` numbers; their elements must not compete for the same places of a cache."""
     return np.empty((16, (size // 1024 + 1) * 1024 + LANES), np.float32)
 
 
-@kernel
+@part
 def _transform(laid, offsets, parts, numbers, apart, c0, c1, runs, count, v):  # type: ignore[no-untyped-def]
     """The tiles of a panel, of channels c0 to c1, to rows of ROW in `v` (numbers, ...)."""
     for row in range(parts * (c1 - c0)):
         c, part = c0 + row // parts, row % parts
-        to, source = v.ctypes.data + 4 * row * ROW, laid.ctypes.data + 4 * c * apart
-        places = offsets.ctypes.data + 8 * part * numbers
+        to, source = address_of(v) + 4 * row * ROW, address_of(laid) + 4 * c * apart
+        places = address_of(offsets) + 8 * part * numbers
         for i in range(count):
             for j in range(0, 4 * runs[i, 5], 4 * LANES):
                 if numbers == 16:
@@ -127,13 +127,13 @@ def _transform(laid, offsets, parts, numbers, apart, c0, c1, runs, count, v):  #
                     small_input_tiles(to + 4 * runs[i, 4] + j, v.strides[0], source + 4 * runs[i, 0] + j, places)
 
 
-@kernel
+@part
 def _outputs(m, bias, first, count, runs, cuts, numbers, inner, pixels):  # type: ignore[no-untyped-def]
     """Two rows of pixels of each of `count` outputs, from the products `m` of a panel."""
     for o in range(count):
-        shift = bias.ctypes.data + 4 * (first + o)
+        shift = address_of(bias) + 4 * (first + o)
         for i in range(cuts):
-            to, source = pixels[0, o].ctypes.data + 8 * runs[i, 4], m.ctypes.data + 4 * (o * ROW + runs[i, 4])
+            to, source = address_of(pixels[0, o]) + 8 * runs[i, 4], address_of(m) + 4 * (o * ROW + runs[i, 4])
             for j in range(0, 4 * runs[i, 5], 4 * LANES):
                 if numbers == 16 and inner:
                     output_tiles_within(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
@@ -145,7 +145,7 @@ def _outputs(m, bias, first, count, runs, cuts, numbers, inner, pixels):  # type
                     small_output_tiles(to + 2 * j, pixels.strides[0], source + j, m.strides[0], shift)
 
 
-@kernel
+@part
 def _pixel_runs(tiles, count, r, phase, step, inner, out, runs):  # type: ignore[no-untyped-def]
     """Row r of the pixels that runs of tiles are, as runs that `store` takes: first pixels are at `phase`, `step` apart."""
     copies, found = TILE if inner else 1, 0
@@ -173,7 +173,7 @@ def correlate(where, laid, size, channels, u, bias, out, box, taps, phases, out_
     offsets, sources, targets = np.empty(len(taps), np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
     v, m = _sixteen(min(CHUNK, depth) * ROW), _sixteen(count * ROW)
     pixels = np.empty((2, count, PIXELS), np.float32)
-    tap_offsets(taps, 0, len(taps), channels, box, size, offsets)
+    tap_offsets(taps, NONE, len(taps), channels, box, size, offsets)
     for p in range(0, total, WIDTH):
         width = min(WIDTH, total - p)
         cuts = source_runs(p, width, q, box, size, sources)
@@ -188,8 +188,8 @@ def correlate(where, laid, size, channels, u, bias, out, box, taps, phases, out_
                 tile = SMALL // (WIDTH * high)
                 for k in range(numbers):
                     for o in range(0, count, tile):
-                        a = u.ctypes.data + f * u.strides[0] + k * u.strides[1] + 4 * ((first + o) * depth + d)
-                        b, to = v.ctypes.data + k * v.strides[0], m.ctypes.data + k * m.strides[0] + 4 * o * ROW
+                        a = address_of(u) + f * u.strides[0] + k * u.strides[1] + 4 * ((first + o) * depth + d)
+                        b, to = address_of(v) + k * v.strides[0], address_of(m) + k * m.strides[0] + 4 * o * ROW
                         if d:
                             sgemm(where, PLAIN, min(tile, count - o), width, high, a, depth, b, ROW, to, ROW)
                         else:
@@ -214,18 +214,19 @@ def add_weight_gradient(where, laid, size, channels, pixels, plain, outputs, tot
     offsets, sources, targets = np.empty(len(taps), np.int64), np.empty((WIDTH, 7), np.int64), np.empty((WIDTH, 7), np.int64)
     panels, rows = (outputs + WIDTH - 1) // WIDTH, parts * count
     v, z, corners = _sixteen(rows * ROW), _sixteen(panels * WIDTH * WIDTH), np.empty((4, panels, WIDTH, WIDTH), np.float32)
-    tap_offsets(taps, 0, len(taps), count, box, size, offsets)
+    tap_offsets(taps, NONE, len(taps), count, box, size, offsets)
     tile = SMALL // (WIDTH * WIDTH)
     for p in range(0, positions, WIDTH):
         width = min(WIDTH, positions - p)
         cuts = source_runs(p, width, q, box, size, sources)
-        _transform(laid, offsets, parts, numbers, apart, 0, count, sources, cuts, v)
+        _transform(laid, offsets, parts, numbers, apart, NONE, count, sources, cuts, v)
         cuts = source_runs(p, width, q, box, plain, targets)
         for k in range(4):
-            turn(pixels.ctypes.data + 4 * k * outputs * between, 4 * between, 0, 1, outputs, targets, cuts, WIDTH, corners[k])
+            to = address_of(pixels) + 4 * k * outputs * between
+            turn(to, 4 * between, NONE, ONE, outputs, targets, cuts, WIDTH, corners[k])
         for s in range(panels):
-            columns, to = min(WIDTH, outputs - s * WIDTH), z.ctypes.data + 4 * s * WIDTH * WIDTH
-            source = corners[0, s].ctypes.data
+            columns, to = min(WIDTH, outputs - s * WIDTH), address_of(z) + 4 * s * WIDTH * WIDTH
+            source = address_of(corners[0, s])
             for t in range(0, 4 * width * WIDTH, 4 * WIDTH):
                 for o in range(t, t + 4 * columns, 4 * LANES):
                     if numbers == 16:
@@ -234,6 +235,6 @@ def add_weight_gradient(where, laid, size, channels, pixels, plain, outputs, tot
                         small_gradient_tiles(to + o, z.strides[0], source + o, corners.strides[0])
             for k in range(numbers):
                 for c in range(0, rows, tile):
-                    a, b = v.ctypes.data + k * v.strides[0] + 4 * c * ROW, to + k * z.strides[0]
-                    into = total.ctypes.data + k * total.strides[0] + 4 * ((parts * first + c) * outputs + s * WIDTH)
+                    a, b = address_of(v) + k * v.strides[0] + 4 * c * ROW, to + k * z.strides[0]
+                    into = address_of(total) + k * total.strides[0] + 4 * ((parts * first + c) * outputs + s * WIDTH)
                     sgemm(where, PLAIN, min(tile, rows - c), columns, width, a, ROW, b, WIDTH, into, outputs)
