@@ -46,7 +46,7 @@ def empty_as(array: Any, dtype: Any = None) -> Any:
     if not repeats(array):
         return backend.namespace(array).empty_like(array, dtype=dtype)
     order = axes_in_memory(array)
-    out = empty([array.shape[axis] for axis in order], array.dtype if dtype is None else dtype)
+    out = empty(tuple([array.shape[axis] for axis in order]), array.dtype if dtype is None else dtype)
     return out.transpose(np.argsort(order))
 
 
