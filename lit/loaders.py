@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from callbacks import MisconfigurationException
 from engine.utils.data import DataLoader, RandomSampler, SequentialSampler
+from engine.utils.data.sampler import draw_seed
 from engine.utils.data.streams import Streams
 from lit.combined_loader import CombinedLoader, length_of, resumed_iterator, state_between_epochs, state_in_pass
 from lit.dataloader_iter import DataLoaderIter
@@ -176,11 +177,11 @@ class TrainingData:
         """Ask for the loaders if there are none yet, or if ``reload_dataloaders_every_n_epochs`` says so."""
         trainer = self._trainer
         every = trainer.reload_dataloaders_every_n_epochs
-        stale = every and trainer.current_epoch - self._loaded_in_epoch >= every
-        if self.loader is not None:
-            if not stale:
-                return
+        stale = every and self.loader is not None and trainer.current_epoch - self._loaded_in_epoch >= every
+        if stale:
             self._saved = None
+        elif self.loader is not None:
+            return
         loaders = self.source.request(trainer, None if self._saved is None else self._loaded_in_epoch)
         combined = loaders if isinstance(loaders, CombinedLoader) else CombinedLoader(loaders, "max_size_cycle")
         if combined.mode == "sequential":
@@ -201,6 +202,10 @@ class TrainingData:
         self.val_check_batch = batches_between(trainer, self.max_batches)
         if self._saved is None:  # else the loaders stand for those of the run that goes on
             self._loaded_in_epoch = trainer.current_epoch
+        if stale:
+            for leaf in leaves:  # Lightning begins a pass over new loaders and drops it: what follows must be the same
+                if isinstance(leaf, DataLoader):
+                    draw_seed(leaf.generator)
         self._warn_if_nothing_gets_logged()
 
     def _warn_if_nothing_gets_logged(self) -> None:
