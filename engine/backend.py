@@ -240,7 +240,8 @@ def cuda_index(array: Any) -> int:
 try:
     from numpy._core.umath import _extobj_contextvar, _make_extobj
 
-    _SILENT = _make_extobj(all="ignore")
+    # A ufunc copies rows shorter than its buffer into it, three copies for an addition; longer ones it reads where they lie.
+    _SILENT = _make_extobj(all="ignore", bufsize=256)
 
     def hush() -> Any:
         """Silence NumPy's floating-point warnings on this thread; returns what `unhush` needs."""

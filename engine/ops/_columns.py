@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..pool import scratch
-from . import _conv_products, _depthwise, _patches, _winograd
+from . import _conv_products, _depthwise, _patches, _winograd, _winograd_plain
 from ._blocked import LARGE_PRODUCT, product, run_blocks
 from ._wide_products import wide_product
 from ._windows import Windows, windows_of
@@ -112,6 +112,8 @@ def convolve(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> tuple:
     kernels = _winograd.compiled(x, w, b) if plan.tiles else None
     if kernels:
         return _winograd.correlate(kernels, x, w, b, plan.tiles), None
+    if _winograd_plain.fits(plan, x, w, b):
+        return _winograd_plain.correlate(x, w, b, plan), None
     kernels = None if plan.is_dense else _patches.compiled(plan, x, w, b)
     if kernels:
         return _patches.convolve(kernels, x, w, b, plan), None
@@ -176,6 +178,9 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) 
     if kernels:
         gx = None if w is None else _winograd.correlate(kernels, g, w, None, plan.tiles, True)
         return gx, None if x is None else _winograd.weight_gradient(kernels, g, x, plan.tiles)
+    if _winograd_plain.fits(plan, g, x, w):
+        gx = None if w is None else _winograd_plain.correlate(g, w, None, plan, True)
+        return gx, None if x is None else _winograd_plain.weight_gradient(g, x, plan)
     kernels = None if plan.is_dense else _patches.compiled(plan, g, x, w)
     if kernels:
         gx = None if w is None else _patches.input_gradient(kernels, g, w, None, plan)

@@ -18,8 +18,8 @@ FEWEST_ROWS, MOST_ROWS = 8, 640
 
 
 def _cut(array: Any, sizes: tuple, steps: tuple) -> Any:
-    """A view of these sizes over a matrix with these strides (bytes) along the outer dimensions."""
-    return as_strided(array, sizes, (*steps, *array.strides))
+    """A view of these sizes over matrices with these strides (bytes) along the dimensions before theirs."""
+    return as_strided(array, (*array.shape[:-2], *sizes), (*array.strides[:-2], *steps, *array.strides[-2:]))
 
 
 def _shape(m: int, k: int, n: int) -> tuple[int, int] | None:
@@ -35,18 +35,19 @@ def _shape(m: int, k: int, n: int) -> tuple[int, int] | None:
 
 
 def wide_product(a: Any, b: Any, out: Any = None) -> Any:
-    """`a @ b` of NumPy matrices, on this thread; `b` and `out` have neighbours in their rows."""
-    (m, k), n = a.shape, b.shape[1]
+    """`a @ b` of NumPy matrices, or of as many of them, on this thread; `b` and `out` have neighbours in their rows."""
+    (m, k), n = a.shape[-2:], b.shape[-1]
     if out is None:
-        out = np.empty((m, n), a.dtype)
-    chosen = _shape(m, k, n) if a.dtype == np.float32 and a.strides[1] == b.strides[1] == out.strides[1] == 4 else None
+        out = np.empty((*a.shape[:-1], n), a.dtype)
+    chosen = _shape(m, k, n) if a.dtype == np.float32 and a.strides[-1] == b.strides[-1] == out.strides[-1] == 4 else None
     if chosen is None:
         return np.matmul(a, b, out=out)
     rows, columns = chosen
     count = n // columns
-    left = _cut(a, (m // rows, 1, rows, k), (rows * a.strides[0], 0))
-    right = _cut(b, (1, count, k, columns), (0, columns * b.strides[1]))
-    np.matmul(left, right, out=_cut(out, (m // rows, count, rows, columns), (rows * out.strides[0], columns * out.strides[1])))
+    left = _cut(a, (m // rows, 1, rows, k), (rows * a.strides[-2], 0))
+    right = _cut(b, (1, count, k, columns), (0, columns * b.strides[-1]))
+    steps = (rows * out.strides[-2], columns * out.strides[-1])
+    np.matmul(left, right, out=_cut(out, (m // rows, count, rows, columns), steps))
     if count * columns < n:
-        np.matmul(a, b[:, count * columns :], out=out[:, count * columns :])
+        np.matmul(a, b[..., count * columns :], out=out[..., count * columns :])
     return out

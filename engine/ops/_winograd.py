@@ -7,8 +7,8 @@ of one phase of the stride; F(2 x 2, 2 x 2) needs 9 multiplications for 16. In b
 1/2, so that rounding errors stay those of the definition.
 
 Tiles are worked on in panels that stay in cache, from the layout of _patches.py. The transforms are compiled
-(engine/fast/winograd.py): as calls of NumPy they cost about what the multiplications save, so that without the extra `fast`
-these convolutions are computed like all others, in _columns.py.
+(engine/fast/winograd.py); without the extra `fast` convolutions of many channels are computed by _winograd_plain.py, others
+like all, in _columns.py.
 """
 
 from __future__ import annotations

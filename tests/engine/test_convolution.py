@@ -7,7 +7,7 @@ import pytest
 
 import engine
 from engine.nn import functional as F
-from engine.ops import _windows
+from engine.ops import _windows, _winograd_plain
 
 
 def t(*shape, seed=0, dtype=engine.float32):
@@ -150,23 +150,31 @@ def gradients_of(x, w, b, library, **options):
         (2, 16, 70, 31, 34, {"padding": (2, 1), "stride": 2}),
     ],
 )
-def test_winograd_is_as_accurate_as_the_definition(n, c, o, h, w, options, bias):
-    """Compiled kernels beside float64: no farther from it than rounding of a sum of so many products takes one."""
+def test_winograd_is_as_accurate_as_the_definition(monkeypatch, n, c, o, h, w, options, bias):
+    """Compiled and in NumPy beside float64: no farther from it than rounding of a sum of so many products takes one."""
     random, k = np.random.default_rng(0), 4 if "stride" in options else 3
     arrays = [random.normal(size=(n, c, h, w)), random.normal(size=(o, c, k, k)), random.normal(size=o) if bias else None]
     exact = gradients_of(*arrays, engine, **options)
     single = [None if a is None else a.astype(np.float32) for a in arrays]
-    got = gradients_of(*single, engine, **options)
+    found = [gradients_of(*single, engine, **options)]
     with engine.backends.fast.flags(enabled=False):
+        monkeypatch.setattr(_winograd_plain, "FEWEST_CHANNELS", 10**9)
         plain = gradients_of(*single, engine, **options)
-    for a, b, e in zip(got, plain, exact, strict=True):
-        assert a.dtype == np.float32 and a.shape == e.shape
-        assert np.sqrt(np.square(a - e).mean()) < 3 * np.sqrt(np.square(b - e).mean()) + 1e-7 * e.std()
+        monkeypatch.setattr(_winograd_plain, "FEWEST_CHANNELS", 1)
+        for largest in (1 << 14, 1 << 20):  # some rows of an image at a time, some images at a time
+            monkeypatch.setattr(_winograd_plain, "LARGEST", largest)
+            _winograd_plain.blocks_of.cache_clear()
+            found.append(gradients_of(*single, engine, **options))
+    _winograd_plain.blocks_of.cache_clear()
+    for got in found:
+        for a, b, e in zip(got, plain, exact, strict=True):
+            assert a.dtype == np.float32 and a.shape == e.shape
+            assert np.sqrt(np.square(a - e).mean()) < 3 * np.sqrt(np.square(b - e).mean()) + 1e-7 * e.std()
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
-    shapes = [(5, 12, 40, 40), (16, 12, 3, 3), (9, 16, 20, 20), (24, 16, 4, 4)]
-    x, w, *halves = (np.random.default_rng(i).normal(size=s).astype(np.float32) for i, s in enumerate(shapes))
+    shapes = [(5, 12, 40, 40), (16, 12, 3, 3), (9, 16, 20, 20), (24, 16, 4, 4), (9, 56, 20, 20), (52, 56, 3, 3)]
+    x, w, a, b, *many = (np.random.default_rng(i).normal(size=s).astype(np.float32) for i, s in enumerate(shapes))
     before = engine.get_num_threads()
     try:
         results = []
@@ -174,7 +182,10 @@ def test_results_do_not_depend_on_the_number_of_threads():
             engine.set_num_threads(threads)
             results.append([gradients_of(x, w, None, engine, padding=1), gradients_of(x, w, None, engine, stride=2),
                             gradients_of(x[:1], w, None, engine, padding=1, dilation=2),
-                            gradients_of(*halves, None, engine, padding=1, stride=2)])  # fmt: skip
+                            gradients_of(a, b, None, engine, padding=1, stride=2),
+                            gradients_of(*many, None, engine, padding=1)])  # fmt: skip
+            with engine.backends.fast.flags(enabled=False):
+                results[-1].append(gradients_of(*many, None, engine, padding=1))
     finally:
         engine.set_num_threads(before)
     for other in results[1:]:
