@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import state
+from . import capture, state
 from .surface import RECORD, binder
 
 REFUSED_KINDS = "OSUVMm"
@@ -108,7 +108,7 @@ class ndarray:  # noqa: N801 - CuPy's name
         if arr.shape != self._a.shape:
             raise ValueError(f"Shape mismatch. Old shape: {self._a.shape}, new shape: {arr.shape}")
         state.note("to_device")
-        self._a[...] = arr
+        self._a[...] = arr  # refused during a capture
 
     def item(self) -> Any:
         state.note("synchronize")
@@ -189,9 +189,15 @@ class ndarray:  # noqa: N801 - CuPy's name
             return view(picked, self)
         if not advanced(plain):  # integers only: CuPy gives a 0-d view, and so does an Ellipsis at the end
             return view(self._a[(*plain, ...) if isinstance(plain, tuple) else (plain, ...)], self)
-        return own(np.asarray(picked))
+        recording = capture.about_to([self, *arrays_in(index, [])])
+        made = own(np.asarray(picked))
+        if recording is not None:
+            source, memory = self._a, made._a
+            recording.calls.append(lambda: np.copyto(memory, source[plain]))
+        return made
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        recording = capture.about_to([self, *arrays_in([index, value], [])])
         if isinstance(value, np.ndarray):
             if index is Ellipsis or index == slice(None):
                 if value.ndim and value.shape != self._a.shape:
@@ -206,8 +212,12 @@ class ndarray:  # noqa: N801 - CuPy's name
             raise TypeError(f"Unsupported type {type(value)}")
         if isinstance(value, (np.ndarray, complex)) and np.iscomplexobj(value) and self._a.dtype.kind != "c":
             raise TypeError(f"Cannot cast {np.asarray(value).dtype} to {self._a.dtype}")
-        self._a[indices(index)] = value
+        plain = indices(index)
+        self._a[plain] = value
         state.events["launch"] += 1
+        if recording is not None:
+            memory = self._a
+            recording.calls.append(lambda: memory.__setitem__(plain, value))
 
     def __copy__(self) -> Any:
         return self.copy()
@@ -242,8 +252,12 @@ class ndarray:  # noqa: N801 - CuPy's name
             value = value._a
         elif isinstance(value, np.ndarray) and value.ndim:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        recording = capture.about_to([self])
         self._a.fill(value)
         state.events["launch"] += 1
+        if recording is not None:
+            memory = self._a
+            recording.calls.append(lambda: memory.fill(value))
 
     def view(self, dtype: Any = None, type: Any = None) -> Any:
         return view(self._a.view(dtype) if dtype is not None else self._a.view(), self)
@@ -254,12 +268,20 @@ class ndarray:  # noqa: N801 - CuPy's name
         check_dtype(np.dtype(dtype))
         if not copy and self._a.dtype == dtype:
             return self
-        if self._a.dtype.kind == "c" and np.dtype(dtype).kind not in "cb":
-            return own(self._a.real.astype(dtype, order=order))
-        return own(self._a.astype(dtype, order=order))
+        part = self._a.real if self._a.dtype.kind == "c" and np.dtype(dtype).kind not in "cb" else self._a
+        return self._copied(lambda: part.astype(dtype, order=order))
 
     def copy(self, order: str = "C") -> Any:
-        return own(self._a.copy(order))
+        source = self._a
+        return self._copied(lambda: source.copy(order))
+
+    def _copied(self, copy: Any) -> Any:
+        recording = capture.about_to([self])
+        made = own(copy())
+        if recording is not None:
+            memory = made._a
+            recording.calls.append(lambda: np.copyto(memory, copy()))
+        return made
 
     def scatter_add(self, slices: Any, value: Any) -> None:
         scatter(np.add, self, slices, value)
@@ -284,12 +306,21 @@ def scatter(ufunc: Any, a: ndarray, slices: Any, value: Any) -> None:
     """`ufunc.at`, for the element types that CuPy has atomics for."""
     if a.dtype.name not in _ATOMIC.get(ufunc.__name__, _ATOMIC["add"]):
         raise TypeError(f"scatter_{ufunc.__name__} only supports {_ATOMIC[ufunc.__name__]} as data type")
-    ufunc.at(a._a, indices(slices), unwrap(value))
+    recording = capture.about_to(arrays_in([a, slices, value], []))
+    plain, added = indices(slices), unwrap(value)
+    ufunc.at(a._a, plain, added)
     state.events["launch"] += 1
+    if recording is not None:
+        memory = a._a
+        recording.calls.append(lambda: ufunc.at(memory, plain, added))
 
 
 def set_part(a: ndarray, part: str, value: Any) -> None:
-    getattr(a._a, part)[...] = unwrap(value)
+    recording = capture.about_to(arrays_in([a, value], []))
+    place, given = getattr(a._a, part), unwrap(value)
+    place[...] = given
+    if recording is not None:
+        recording.calls.append(lambda: place.__setitem__(..., given))
 
 
 def advanced(index: Any) -> bool:
@@ -323,7 +354,11 @@ def own(a: Any) -> ndarray:
         a = a.copy(order="K")
     made = object.__new__(ndarray)
     made._a, made._root, made._mem = a, None, state.allocate(a.nbytes)
+    state.roots[id(made)] = made
     state.events["launch"] += 1
+    recording = capture.current()
+    if recording is not None:
+        recording.made(a)
     return made
 
 
@@ -389,12 +424,18 @@ def _method(name: str) -> Any:
             state.note("synchronize")
         given = arrays_in([self, args, kwargs], [])
         same_device(*given)
+        recording = capture.about_to(given)
+        plain, named = unwrap(args), {k: unwrap(v) for k, v in kwargs.items()}
         with np.errstate(all="ignore"):
-            result = theirs(self._a, *unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
+            result = theirs(self._a, *plain, **named)
         if name == "diagonal" and result.size:  # CuPy's can be written to
             result.setflags(write=True)
         state.events["launch"] += 1
-        return rewrap(result, given)
+        made = rewrap(result, given)
+        if recording is not None:
+            source, memory = self._a, capture.memory_of(made, given)
+            recording.calls.append(lambda: capture.refill(memory, theirs(source, *plain, **named)))
+        return made
 
     method.__name__ = name
     return method

@@ -11,7 +11,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from . import state
+from . import capture, state
 
 matmul_heuristic_result_dtype = np.dtype([("algo", "u8", 8), ("workspace_size", "u8"), ("state", "i4"), ("waves", "f4")])
 _TYPES = {0: np.dtype("f4"), 1: np.dtype("f8"), 2: np.dtype("f2"), 14: np.dtype(ml_dtypes.bfloat16)}
@@ -115,7 +115,16 @@ def _matrix(pointer: int, layout: int, batch: int, transposed: bool) -> np.ndarr
 def matmul(light_handle: int, compute_desc: int, alpha: int, a: int, adesc: int, b: int, bdesc: int, beta: int, c: int,
            cdesc: int, d: int, ddesc: int, algo: int, workspace: int, workspace_size_in_bytes: int, stream: int) -> None:
     state.events["lt matmul"] += 1
-    desc = _things[compute_desc]
+    desc = dict(_things[compute_desc])
+    recording = capture.current()
+    if recording is not None:
+        for address in (a, b, d, desc.get(MatmulDescAttribute.BIAS_POINTER) or d):
+            recording.touch_address(address)
+        recording.calls.append(lambda: _compute(desc, a, adesc, b, bdesc, d, ddesc))
+    _compute(desc, a, adesc, b, bdesc, d, ddesc)
+
+
+def _compute(desc: dict, a: int, adesc: int, b: int, bdesc: int, d: int, ddesc: int) -> None:
     for batch in range(_things[ddesc].get(MatrixLayoutAttribute.BATCH_COUNT, 1)):
         left = _matrix(a, adesc, batch, bool(desc.get(MatmulDescAttribute.TRANSA)))
         right = _matrix(b, bdesc, batch, bool(desc.get(MatmulDescAttribute.TRANSB)))

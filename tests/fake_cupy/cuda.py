@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from . import state
+from . import capture, state
 
 
 class CUDARuntimeError(RuntimeError):
@@ -97,28 +97,18 @@ class Stream:
     def begin_capture(self, mode: Any = None) -> None:
         if self.ptr == 0:
             raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted on the legacy stream")
-        self.capturing = True
+        self.capturing, self.recording = True, capture.Recording()
         state.events["capture"] += 1
 
-    def end_capture(self) -> Graph:
+    def end_capture(self) -> capture.Graph:
         self.capturing = False
-        return Graph()
+        return self.recording.end()
 
     def is_capturing(self) -> bool:
         return self.capturing
 
 
 Stream.null = Stream(null=True)
-
-
-class Graph:
-    """`cupy.cuda.Graph`: the stand-in records none of the work; `launch` only counts."""
-
-    def launch(self, stream: Any = None) -> None:
-        state.events["graph_launch"] += 1
-
-    def upload(self, stream: Any = None) -> None:
-        state.events["graph_upload"] += 1
 
 
 class Event:
@@ -188,7 +178,7 @@ def module(name: str) -> types.ModuleType:
         driverGetVersion=lambda: 13000, streamCaptureModeRelaxed=2, deviceCanAccessPeer=lambda a, b: 0)
     made.memory = types.SimpleNamespace(OutOfMemoryError=state.OutOfMemoryError, MemoryPool=state.MemoryPool)
     made.stream = types.SimpleNamespace(Stream=Stream, Event=Event)
-    made.Device, made.Stream, made.Event, made.Graph = Device, Stream, Event, Graph
+    made.Device, made.Stream, made.Event, made.Graph = Device, Stream, Event, capture.Graph
     made.MemoryPool, made.MemoryPointer = state.MemoryPool, state.Pointer
     made.PinnedMemoryPool = PinnedMemoryPool
     made.get_elapsed_time, made.using_allocator, made.set_allocator = get_elapsed_time, using_allocator, set_allocator

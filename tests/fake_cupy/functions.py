@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import state
+from . import capture, state
 from .arrays import arrays_in, is_bfloat16, ndarray, own, rewrap, same_device, unwrap
 from .surface import RECORD, binder
 
@@ -78,12 +78,21 @@ class ufunc:  # noqa: N801 - CuPy's name
             ins, made = [_dtype(c) for c in kinds[0][0]], [_dtype(c) for c in kinds[0][1]]
         else:
             ins, made = loop_of(self.types, args)
-        typed = [a._a.astype(d, copy=False) if isinstance(a, ndarray) else np.asarray(a).astype(d) for a, d in zip(args, ins)]
-        with np.errstate(all="ignore"):
-            results = self.np(*typed)
-        results = results if isinstance(results, tuple) else (results,)
-        finished = [self._finish(np.asarray(r).astype(d, copy=False), o, where, casting)
-                    for r, d, o in zip(results, made, (*outs, None))]
+        recording = capture.about_to(arrays_in([args, outs, where], []))
+        plain = unwrap(list(args))
+
+        def compute() -> list[np.ndarray]:
+            typed = [np.asarray(a).astype(d, copy=False) for a, d in zip(plain, ins)]
+            with np.errstate(all="ignore"):
+                results = self.np(*typed)
+            results = results if isinstance(results, tuple) else (results,)
+            return [np.asarray(r).astype(d, copy=False) for r, d in zip(results, made)]
+
+        finished = [self._finish(r, o, where, casting) for r, o in zip(compute(), (*outs, None))]
+        if recording is not None:
+            chosen, memory = True if where is None else unwrap(where), [f._a for f in finished]
+            recording.calls.append(lambda: [np.copyto(m, r, casting="unsafe", where=chosen)
+                                            for m, r in zip(memory, compute())])
         return tuple(finished) if self.nout > 1 else finished[0]
 
     def _finish(self, result: np.ndarray, out: Any, where: Any, casting: str) -> ndarray:
@@ -116,7 +125,13 @@ class ufunc:  # noqa: N801 - CuPy's name
         if self.__name__ not in ("add", "multiply"):
             raise NotImplementedError(f"`{self.name}.{method}` is not supported yet")
         same_device(a)
-        return rewrap(getattr(self.np, method)(unwrap(a), *unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()}), [a])
+        recording = capture.about_to(arrays_in([a, args, kwargs], []))
+        plain, named = unwrap([a, *args]), {k: unwrap(v) for k, v in kwargs.items()}
+        made = rewrap(getattr(self.np, method)(*plain, **named), [a])
+        if recording is not None:
+            memory = capture.memory_of(made, [a])
+            recording.calls.append(lambda: capture.refill(memory, getattr(self.np, method)(*plain, **named)))
+        return made
 
     def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
         made = self._reducer("reduce", array, (), {"axis": axis, "dtype": dtype, "keepdims": keepdims})
@@ -145,18 +160,28 @@ def function(module: str, name: str, theirs: Any) -> Any:
             state.note("synchronize")
         if name in BLAS:
             state.note("blas")
-        with np.errstate(all="ignore"):
-            if module == "cupy.linalg":
-                from .linalg import careful
+        recording = capture.about_to(given)
+        plain, named = unwrap(args), {k: unwrap(v) for k, v in kwargs.items()}
 
-                result = careful(theirs, *unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
-            else:
-                result = theirs(*unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
+        def compute() -> Any:
+            with np.errstate(all="ignore"):
+                if module == "cupy.linalg":
+                    from .linalg import careful
+
+                    return careful(theirs, *plain, **named)
+                return theirs(*plain, **named)
+
+        result = compute()
         if isinstance(kwargs.get("out"), ndarray):
-            return kwargs["out"]
-        if name in ("matmul", "dot") and given and all(is_bfloat16(a.dtype) for a in given):
-            result = result.astype(given[0].dtype)  # NumPy has no such product and gives float32
-        return rewrap(result, given)
+            made = kwargs["out"]
+        else:
+            if name in ("matmul", "dot") and given and all(is_bfloat16(a.dtype) for a in given):
+                result = result.astype(given[0].dtype)  # NumPy has no such product and gives float32
+            made = rewrap(result, given)
+        if recording is not None and not name.startswith("empty"):
+            memory = capture.memory_of(made, given)
+            recording.calls.append(lambda: capture.refill(memory, compute()))
+        return made
 
     call.__name__ = call.__qualname__ = name
     return call
@@ -178,13 +203,23 @@ def array(obj: Any, dtype: Any = None, copy: Any = True, order: Any = "K", subok
     if isinstance(obj, ndarray):
         if copy is not True and (dtype is None or obj.dtype == dtype) and order in ("K", "A", None) and obj.ndim >= ndmin:
             return obj
-        a = np.array(obj._a, dtype, copy=True, order=order or "K", ndmin=ndmin)
-        return own(a)
+        source = obj._a
+        return _copied([obj], lambda: np.array(source, dtype, copy=True, order=order or "K", ndmin=ndmin))
     many = arrays_in(obj, []) if isinstance(obj, (list, tuple)) else []
     if many:
-        return own(np.array(_nested(obj), dtype, ndmin=ndmin))
+        nested = _nested(obj)
+        return _copied(many, lambda: np.array(nested, dtype, ndmin=ndmin))
     state.note("to_device")
     return own(np.array(obj, dtype, copy=True, order=order if order != "K" else "K", ndmin=ndmin))
+
+
+def _copied(given: list, copy: Any) -> ndarray:
+    recording = capture.about_to(given)
+    made = own(copy())
+    if recording is not None:
+        memory = made._a
+        recording.calls.append(lambda: np.copyto(memory, copy()))
+    return made
 
 
 def _nested(obj: Any) -> Any:
@@ -201,7 +236,8 @@ def ascontiguousarray(a: Any, dtype: Any = None) -> Any:
     made = array(a, dtype, copy=False)
     if made.ndim == 0:
         made = made.reshape(1)
-    return made if made.flags.c_contiguous else own(np.ascontiguousarray(made._a))
+    source = made._a
+    return made if made.flags.c_contiguous else _copied([made], lambda: np.ascontiguousarray(source))
 
 
 def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, *, blocking: bool = True) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import Counter
 from typing import Any
 
@@ -19,6 +20,7 @@ class State(threading.local):
 
 
 here = State()
+roots: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()  # all arrays that own their memory
 events: Counter[str] = Counter()  # "synchronize", "to_host", "to_device", "launch", "free", ... since `reset`
 
 
