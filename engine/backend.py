@@ -14,6 +14,7 @@ import numpy as np
 from . import _batched_rules  # noqa: F401 - fills the table of rules
 from .batched import Batched, BatchedModule
 from .coo import Coo
+from .errors import LIBRARIES
 from .meta import MODULE as META
 from .meta import Meta, no_data
 
@@ -49,6 +50,7 @@ def gpu() -> Any:
                 'HINT: pip install "litengine[cuda13]" (CUDA 13) or "litengine[cuda12]" (CUDA 12) on a machine with '
                 "an NVIDIA GPU, or keep tensors on 'cpu'."
             ) from error
+        LIBRARIES.add(module.__name__)
         _cupy = module
     return _cupy
 

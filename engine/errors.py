@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
 
 
 class LinAlgError(RuntimeError):
@@ -38,6 +41,34 @@ def describe(value: object) -> str:
         return f"{type(value).__name__}(shape={list(shape)}, dtype={getattr(value, 'dtype', None)}, device={device})"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+LIBRARIES = {"engine", "lit", "callbacks", "loggers"}  # whose lines are not the program's; `backend` adds the GPU's
+
+
+def _room(frame: Any) -> str:
+    """ "engine" and so on; "" for the program's own code."""
+    name = frame.f_globals.get("__name__", "").partition(".")[0]
+    return name if name in LIBRARIES else ""
+
+
+def calling_line() -> tuple[str, int]:
+    """File and line of the program that led here."""
+    frame: Any = sys._getframe(1)
+    while frame.f_back is not None and _room(frame):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def failing_line(trace: TracebackType | None) -> str:
+    """ "file.py:12", the line of the program in which an error arose, or which called what failed."""
+    found, above = "?", ""
+    while trace is not None:
+        below, room = trace.tb_next, _room(trace.tb_frame)
+        if not room and (_room(below.tb_frame) if below is not None else above != "engine"):
+            found = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        above, trace = room or above, below
+    return found
 
 
 def not_supported(what: str, instead: str) -> NotImplementedError:

@@ -10,9 +10,9 @@ import numpy as np
 
 from engine import backend, cuda, fast
 from engine.dtypes import float16, float32
-from engine.gpu.steps import unscale
+from engine.gpu import steps
 from engine.pool import LARGE, in_pieces
-from engine.tensor import Tensor
+from engine.tensor import Tensor, wrap
 
 __all__ = ["GradScaler"]
 
@@ -21,6 +21,10 @@ _READY, _UNSCALED, _STEPPED = "ready", "unscaled", "stepped"
 
 class GradScaler:
     """Scales losses, unscales gradients, skips steps whose gradients overflowed, and adapts the scale.
+
+    On a GPU the scale, its counter and whether a gradient overflowed stay in device memory. `step` and `update` do not wait
+    with an optimizer that takes `found_inf` (Adam, AdamW, SGD, RMSprop, Adagrad, Adadelta, Adamax, Rprop) after its first two
+    steps; with another one, `step` waits. `get_scale` and `state_dict` wait.
 
     Args:
         device: "cuda" or "cpu". With "cuda" and no GPU it warns and is disabled, as in torch.
@@ -54,7 +58,8 @@ class GradScaler:
         self._growth_tracker = 0
         self._used = False  # whether `scale` was ever called
         self._stages: dict[int, str] = {}  # by id of the optimizer: what was done since the last update
-        self._overflows: dict[int, bool] = {}
+        self._overflows: dict[int, Any] = {}  # bools, on a GPU float32 arrays of the device
+        self._live: tuple[Any, Any] | None = None  # scale and counter on the device, once a loss of a GPU was scaled
 
     def is_enabled(self) -> bool:
         """Whether the scaler does anything."""
@@ -62,7 +67,28 @@ class GradScaler:
 
     def get_scale(self) -> float:
         """The current scale; 1 when disabled."""
+        self._read()
         return self._scale if self._enabled else 1.0
+
+    def _read(self) -> None:
+        """Bring the host's scale and counter up to date; waits for the device."""
+        if self._live is not None:
+            scale, tracker = self._live
+            self._scale, self._growth_tracker = float(scale.item()), int(tracker.item())
+
+    def _write(self) -> None:
+        """Bring the device's up to date, in place: captured graphs use them."""
+        if self._live is not None:
+            for array, value in zip(self._live, (self._scale, self._growth_tracker), strict=True):
+                array.fill(value)
+
+    def _go_live(self, array: Any) -> Any:
+        """The scale on the device of `array`."""
+        if self._live is None:
+            with backend.beside(array):
+                self._live = tuple(backend.gpu().zeros((), kind) for kind in (np.float32, np.int32))  # type: ignore[assignment]
+                self._write()
+        return self._live[0]  # type: ignore[index]
 
     def get_growth_factor(self) -> float:
         """What the scale is multiplied by after enough steps without overflow."""
@@ -89,6 +115,7 @@ class GradScaler:
         self._growth_interval = new_interval
 
     def _get_growth_tracker(self) -> int:
+        self._read()
         return self._growth_tracker if self._enabled else 0
 
     def scale(self, outputs: Any) -> Any:
@@ -97,6 +124,8 @@ class GradScaler:
             return outputs
         if isinstance(outputs, Tensor):
             self._used = True
+            if backend.is_on_device(outputs._array):
+                return outputs * wrap(self._go_live(outputs._array))  # type: ignore[operator]
             return outputs * outputs.new_full((), self._scale, dtype=float32)  # type: ignore[attr-defined, operator]
         if isinstance(outputs, (list, tuple)):
             return type(outputs)([self.scale(one) for one in outputs])
@@ -126,8 +155,11 @@ class GradScaler:
         grads = list(_gradients(optimizer))
         if any(grad.dtype is float16 for grad in grads):
             raise ValueError("Attempting to unscale FP16 gradients.")
-        if grads:
-            self._overflows[id(optimizer)] = _unscale([grad._array for grad in grads], 1.0 / self._scale)
+        arrays = [grad._array for grad in grads]
+        if grads and backend.is_on_device(arrays[0]):
+            self._overflows[id(optimizer)] = steps.unscale(arrays, self._go_live(arrays[0]))
+        elif grads:
+            self._overflows[id(optimizer)] = _unscale(arrays, 1.0 / self._scale)
         for grad in grads:
             grad._bump("unscale_")
         self._stages[id(optimizer)] = _UNSCALED
@@ -150,7 +182,14 @@ class GradScaler:
             self.unscale_(optimizer)
         assert id(optimizer) in self._overflows, "No inf checks were recorded for this optimizer."
         self._stages[id(optimizer)] = _STEPPED
-        return None if self._overflows[id(optimizer)] else optimizer.step(*args, **kwargs)
+        found = self._overflows[id(optimizer)]
+        if isinstance(found, bool) or not getattr(optimizer, "_step_supports_amp_scaling", False):
+            return None if bool(found) else optimizer.step(*args, **kwargs)
+        optimizer.grad_scale, optimizer.found_inf = None, found
+        try:
+            return optimizer.step(*args, **kwargs)
+        finally:
+            del optimizer.grad_scale, optimizer.found_inf
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
         """Adapt the scale, or set it to `new_scale` (a float, or a tensor of one element without a gradient)."""
@@ -161,15 +200,23 @@ class GradScaler:
             if isinstance(new_scale, Tensor):
                 assert new_scale.device.type == self._device and new_scale.numel() == 1 and not new_scale.requires_grad, (
                     "new_scale should be a float or a 1-element tensor on the scaler's device with requires_grad=False.")
+            self._read()
             self._scale = float(new_scale)
+            self._write()
         else:
             assert self._overflows, "No inf checks were recorded prior to update."
-            self._adapt(any(self._overflows.values()))
+            self._adapt(list(self._overflows.values()))
         self._stages.clear()
         self._overflows.clear()
 
-    def _adapt(self, overflow: bool) -> None:
-        if overflow:
+    def _adapt(self, overflows: list) -> None:
+        if self._live is not None and not isinstance(overflows[0], bool):
+            found = overflows[0]
+            for other in overflows[1:]:
+                backend.gpu().maximum(found, other, out=found)
+            steps.adapt_scale(*self._live, found, self._growth_factor, self._backoff_factor, self._growth_interval)
+            return
+        if any(overflows):
             self._scale *= self._backoff_factor
             self._growth_tracker = 0
             return
@@ -183,6 +230,7 @@ class GradScaler:
         """The scale, the factors and the counter; empty when disabled."""
         if not self._enabled:
             return {}
+        self._read()
         return {"scale": self._scale, "growth_factor": self._growth_factor, "backoff_factor": self._backoff_factor,
                 "growth_interval": self._growth_interval, "_growth_tracker": self._growth_tracker}
 
@@ -197,20 +245,20 @@ class GradScaler:
         self._growth_factor, self._backoff_factor = state_dict["growth_factor"], state_dict["backoff_factor"]
         self._growth_interval = state_dict["growth_interval"]
         self._growth_tracker = state_dict["_growth_tracker"]
+        self._write()
 
     def __getstate__(self) -> dict[str, Any]:
         assert not self._stages, ("A GradScaler instance may only be pickled at the beginning of an iteration, or at the end "
                                   "after scaler.update().")
-        return self.__dict__
+        self._read()
+        return {**self.__dict__, "_live": None}
 
 
 _LARGEST = 3.4028234663852886e38  # of float32
 
 
 def _unscale(arrays: list, factor: float) -> bool:
-    """Multiply gradients in place; whether any of them holds Inf or NaN. On a GPU that is one look at the device."""
-    if backend.is_on_device(arrays[0]):
-        return bool(unscale(arrays, factor))
+    """Multiply gradients in place; whether any of them holds Inf or NaN."""
 
     def scale(array: Any) -> bool:
         kernels = fast.kernels("optimizers") if array.size >= LARGE and array.ndim == 1 and fast.fits(array) else None

@@ -58,7 +58,8 @@ __all__ = ["Event", "OutOfMemoryError", "Stream", "StreamContext", "can_device_a
            "set_per_process_memory_fraction", "set_rng_state", "set_rng_state_all", "set_stream", "stream", "synchronize"]
 
 _initialized = False  # that torch's own lazy start has happened, which libraries look at before they save random states
-_LAZY = {"amp": "amp", "CUDAGraph": "graphs", "graph": "graphs", "make_graphed_callables": "graphs"}
+_LAZY = {"amp": "amp", "make_graphed_callables": "graphed",
+         **dict.fromkeys(("CUDAGraph", "graph", "graph_pool_handle", "is_current_stream_capturing"), "graphs")}
 
 
 def is_initialized() -> bool:

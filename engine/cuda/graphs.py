@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from engine import backend, random
-from engine.gpu import memory
-from engine.tensor import Tensor
+from engine.errors import failing_line
+from engine.gpu import capture, memory
+from engine.gpu.capture import StaleGraph
 
 from .streams import Stream, current_stream, stream
+
+_streams: dict[int, Stream] = {}  # by GPU: where graphs are captured; a stream of their own, so that eager work never mixes in
 
 
 class CUDAGraph:
@@ -20,11 +22,12 @@ class CUDAGraph:
     read from the tensors that were made. The memory behind them belongs to the graph.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep_graph: bool = False) -> None:
         gpu = backend.require_cuda()
         self._pool = gpu.cuda.MemoryPool()  # private: eager work must not get what the graph still writes to
         self._graph: Any = None
         self._draws: list[tuple[Any, int]] = []
+        self._capture: capture.Capture | None = None
         self._contexts: Any = None
 
     def pool(self) -> Any:
@@ -38,11 +41,15 @@ class CUDAGraph:
         if raw.ptr == 0:
             raise RuntimeError("CUDA graphs must be captured on a non-default stream. (However, after capture, it's ok to "
                                "replay them on the default stream.)")
+        if pool is not None:
+            self._pool = pool
         self._draws = [(generator, 0) for generator in random.on_devices()]
         for generator, _ in self._draws:
             generator.begin_capture()
-        self._contexts = gpu.cuda.using_allocator(memory.allocator(gpu, pool or self._pool))
+        self._capture = capture.Capture()
+        self._contexts = gpu.cuda.using_allocator(memory.allocator(gpu, self._pool))
         self._contexts.__enter__()
+        self._capture.__enter__()
         raw.begin_capture()
 
     def capture_end(self) -> None:
@@ -55,46 +62,80 @@ class CUDAGraph:
                     generator.advance(draws)
             self._graph = raw.end_capture()
         finally:
-            self._contexts.__exit__(None, None, None)
+            self._leave()
 
     def abandon(self) -> None:
         """End a capture that failed."""
-        raw = current_stream().raw
         try:
-            raw.end_capture()
+            for generator, _ in self._draws:
+                generator.end_capture()
+            current_stream().raw.end_capture()
         except Exception:  # CUDA says once more that the capture is invalid; the first error is the one to see
             pass
         finally:
-            self._contexts.__exit__(None, None, None)
+            self._leave()
+
+    def _leave(self) -> None:
+        assert self._capture is not None
+        self._capture.__exit__()
+        self._contexts.__exit__(None, None, None)
 
     def replay(self) -> None:
-        """Put the recorded work into the current stream. RuntimeError before `capture_end`."""
+        """Put the recorded work into the current stream; the host does not wait.
+
+        RuntimeError before `capture_end`; `StaleGraph`, a RuntimeError, if a captured optimizer has another state by now.
+        """
         if self._graph is None:
             raise RuntimeError("Called CUDAGraph::replay without a preceding successful capture.")
+        for look in self._capture.before_replay:  # type: ignore[union-attr]
+            look()
         self._graph.launch(current_stream().raw)
 
     def reset(self) -> None:
         """Forget the recording and its memory."""
-        self._graph, self._draws = None, []
+        self._graph, self._draws, self._capture = None, [], None
         self._pool.free_all_blocks()
 
 
+def graph_pool_handle() -> Any:
+    """A memory pool for several graphs that are replayed in the order in which they were captured."""
+    return backend.require_cuda().cuda.MemoryPool()
+
+
+def is_current_stream_capturing() -> bool:
+    """Whether work of this thread is being captured."""
+    return capture.current() is not None
+
+
 class graph:  # noqa: N801 - torch's name
-    """`with torch.cuda.graph(g):` records what happens inside into `g`.
+    """`with torch.cuda.graph(g):` records what happens inside into `g`; nothing is computed before `g.replay()`.
 
     What makes the host wait (`.item()`, `print`, masks as indices) and copies from the host can't be recorded: RuntimeError,
-    with the line. Run the work a few times before, so that kernels are compiled and plans made.
+    with the line. Run the work three times before, so that kernels are compiled, plans made, and an optimizer's state is there.
+
+    Args:
+        cuda_graph: what to record into.
+        pool: memory of another graph (`other.pool()`), or of `graph_pool_handle()`, to share.
+        stream: where to capture; one for all graphs by default.
+        capture_error_mode: accepted; only this thread's calls are refused.
     """
 
     def __init__(self, cuda_graph: CUDAGraph, pool: Any = None, stream: Stream | None = None,
-                 capture_error_mode: str = "thread_local") -> None:
-        self._graph, self._pool_of, self._stream = cuda_graph, pool, stream or Stream()
+                 capture_error_mode: str = "global") -> None:
+        device = backend.require_cuda().cuda.Device().id
+        if stream is None:
+            stream = _streams.get(device) or _streams.setdefault(device, Stream())
+        self._graph, self._pool_of, self._stream = cuda_graph, pool, stream
 
     def __enter__(self) -> None:
         backend.require_cuda().cuda.Device().synchronize()
         self._context = stream(self._stream)
         self._context.__enter__()
-        self._graph.capture_begin(self._pool_of)
+        try:
+            self._graph.capture_begin(self._pool_of)
+        except BaseException:
+            self._context.__exit__(None, None, None)
+            raise
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
@@ -105,33 +146,18 @@ class graph:  # noqa: N801 - torch's name
         finally:
             self._context.__exit__(kind, error, trace)
         if isinstance(error, (RuntimeError, NotImplementedError)) and "apture" in str(error):
-            raise RuntimeError(
-                f"This step can't be captured in a CUDA graph: {error}. HINT: take what waits for the device (.item(), bool(), "
-                "print, a mask as index) and copies from the CPU out of the captured part.") from error
+            place, hint = failing_line(trace), _hint(str(error))
+            raise RuntimeError(f"This step can't be captured in a CUDA graph: {error} (at {place}).{hint}") from error
 
 
-def make_graphed_callables(callables: Any, sample_args: tuple, num_warmup_iters: int = 3, **options: Any) -> Callable:
-    """A function of one callable whose forward is replayed as a graph; for inference (`torch.no_grad`).
-
-    Its arguments are copied into the tensors of `sample_args`; the result is the graph's own tensor, which the next call
-    overwrites. NotImplementedError for several callables: capture the whole training step with `torch.cuda.graph`.
-    """
-    if isinstance(callables, tuple):
-        raise NotImplementedError("make_graphed_callables takes one callable. HINT: capture the whole step with "
-                                  "torch.cuda.graph.")
-    for _ in range(num_warmup_iters):
-        callables(*sample_args)
-    recorded = CUDAGraph()
-    with graph(recorded):
-        out = callables(*sample_args)
-
-    def replayed(*args: Tensor) -> Any:
-        for place, value in zip(sample_args, args):
-            place.copy_(value)
-        recorded.replay()
-        return out
-
-    return replayed
+def _hint(message: str) -> str:
+    if "HINT" in message:
+        return ""
+    if "cuBLAS" in message or "blas" in message:
+        return (" HINT: pip install nvmath-python, whose matrix products can be captured; of linalg and einsum with more than"
+                " two operands nothing can be.")
+    return (" HINT: take what waits for the device (.item(), bool(), print, a mask as index) and copies from the CPU out of"
+            " the captured part.")
 
 
-__all__ = ["CUDAGraph", "graph", "make_graphed_callables"]
+__all__ = ["CUDAGraph", "StaleGraph", "graph", "graph_pool_handle", "is_current_stream_capturing"]

@@ -1,4 +1,4 @@
-"""Optimizer steps and unscaling by our kernels: one pass over parameters, gradients and state."""
+"""Optimizer steps, unscaling and the scale of losses by our kernels: one pass over parameters, gradients and state."""
 
 from __future__ import annotations
 
@@ -8,25 +8,40 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from .kernels import NULL, over_elements, suffix, usable
+from .kernels import NULL, launch, over_elements, suffix, usable
+
+MEMBERS = 64  # parameters to a launch
+TABLE = np.dtype([("p", "u8", MEMBERS), ("g", "u8", MEMBERS), ("start", "i8", MEMBERS + 1), ("count", "i8")])
+RECIPE_SIZE = 96  # count, leaves and instructions that the kernel `recipe` has room for
+
+
+def _or_null(array: Any) -> Any:
+    return NULL if array is None else array
 
 
 def _common(update: Any) -> tuple:
+    if update.live is not None:
+        return np.float64(0), np.float64(0), np.int32(update.maximize)
     decay, shrink = update.decay, update.shrink
     return np.float64(decay or 0.0), np.float64(1.0 if shrink is None else shrink), np.int32(update.maximize)
 
 
-def _adam(end: str, p: Any, g: Any, state: Sequence, update: Any) -> None:
+def _numbers(update: Any, count: int) -> tuple:
+    """The first constants of an update by value; zeros where the kernel finds them in device memory."""
+    given = () if update.live is not None else update.c[:count]
+    return *(np.float64(c) for c in given), *[np.float64(0)] * (count - len(given))
+
+
+def _adam(end: str, table: Any, n: int, state: Sequence, update: Any) -> None:
     m, v, *top = state
-    over_elements(f"adam_{end}", p.size, p, g, m, v, top[0] if top else NULL, np.int64(p.size), *_common(update),
-                  *(np.float64(c) for c in update.c))
+    over_elements(f"adam_{end}", n, table, m, v, top[0] if top else NULL, np.int64(n), *_common(update),
+                  *_numbers(update, 5), _or_null(update.live), _or_null(update.found))
 
 
 def _sgd(nesterov: bool) -> Callable:
-    def step(end: str, p: Any, g: Any, state: Sequence, update: Any) -> None:
-        rate, momentum, fresh = update.c if state else (*update.c, 0.0, 0.0)
-        over_elements(f"sgd_{end}", p.size, p, g, state[0] if state else NULL, np.int64(p.size), *_common(update),
-                      *(np.float64(c) for c in (rate, momentum, fresh)), np.int32(nesterov))
+    def step(end: str, table: Any, n: int, state: Sequence, update: Any) -> None:
+        over_elements(f"sgd_{end}", n, table, state[0] if state else NULL, np.int64(n), *_common(update),
+                      *_numbers(update, 3), np.int32(nesterov), _or_null(update.live), _or_null(update.found))
 
     return step
 
@@ -34,23 +49,46 @@ def _sgd(nesterov: bool) -> Callable:
 _STEPS = {"adam": _adam, "amsgrad": _adam, "sgd": _sgd(False), "sgd_momentum": _sgd(False), "sgd_nesterov": _sgd(True)}
 
 
-def run(name: str, p: Any, g: Any, state: Sequence, update: Any) -> bool:
-    """Update the contiguous stretch `p` by the chain `name` of engine/optim, if there is a kernel for it and these arrays."""
-    step, end = _STEPS.get(name), usable(p, g, *state)
+def run(name: str, places: Sequence[tuple[Any, Any]], state: Sequence, update: Any) -> bool:
+    """Update parameters, given with their gradients, by the chain `name` of engine/optim. Their states lie side by side.
+
+    False, and nothing done, where there is no kernel for it and these arrays.
+    """
+    step = _STEPS.get(name)
+    end = None if step is None else usable(*state, *(a for place in places for a in place))
     if step is None or end not in ("f32", "f64"):
         return False
-    step(end, p, g, state, update)
+    start = 0
+    for first in range(0, len(places), MEMBERS):
+        table, n = _table(places[first : first + MEMBERS])
+        step(end, table, n, [s[start : start + n] for s in state], update)
+        start += n
     return True
 
 
-def unscale(gradients: Sequence, factor: float) -> Any:
-    """Multiply the gradients by `factor` in place. A 0-d array: 1 if anything was not finite. The host waits for nothing."""
+def _table(places: Sequence[tuple[Any, Any]]) -> tuple[np.ndarray, int]:
+    table, start = np.zeros(1, TABLE), 0
+    row = table[0]
+    for j, (p, g) in enumerate(places):
+        row["p"][j], row["g"][j], row["start"][j] = p.data.ptr, g.data.ptr, start
+        start += p.size
+    row["start"][len(places)], row["count"] = start, len(places)
+    return table, start
+
+
+def unscale(gradients: Sequence, scale: Any) -> Any:
+    """Divide the gradients by `scale`, a float32 of the device, in place. A 0-d array: 1 if anything was not finite."""
     gpu = backend.gpu()
     found = gpu.zeros((), np.float32)
     for g in gradients:
         if usable(g) is None:
             gpu.maximum(found, (~gpu.isfinite(g)).any().astype(np.float32), out=found)
-            g *= g.dtype.type(factor)
+            gpu.multiply(g, gpu.divide(np.float32(1), scale).astype(g.real.dtype), out=g)
         else:
-            over_elements(f"unscale_{suffix(g.dtype)}", g.size, g, found, np.int64(g.size), np.float64(factor))
+            over_elements(f"unscale_{suffix(g.dtype)}", g.size, g, found, np.int64(g.size), scale)
     return found
+
+
+def adapt_scale(scale: Any, tracker: Any, found: Any, growth: float, backoff: float, interval: int) -> None:
+    """The scale and its count of steps without overflow, after a step."""
+    launch("adapt_scale", (1,), (1,), scale, tracker, found, np.float64(growth), np.float64(backoff), np.int32(interval))

@@ -43,9 +43,13 @@ def compiled_as(name: str) -> Callable[[Callable], Callable]:
 
 
 class Update:
-    """What a step does to every block: a chain and its constants, and the compiled form of the chain or None."""
+    """What a step does to every block: a chain and its constants, and the compiled form of the chain or None.
 
-    __slots__ = ("c", "compiled", "constants", "decay", "kernel", "maximize", "name", "shrink")
+    With `live`, an array of the device, it begins with `decay`, `shrink` and the constants, and these are views of it. Where
+    `found`, a float32 of the device, is not 0, nothing is to be done.
+    """
+
+    __slots__ = ("c", "compiled", "constants", "decay", "found", "kernel", "live", "maximize", "name", "shrink")
 
     def __init__(self, kernel: Callable, maximize: bool, decay: float, shrink: float, values: tuple, constants: Constants,
                  compiled: bool) -> None:
@@ -56,6 +60,15 @@ class Update:
         name = self.name if compiled and self.constants is not None else ""
         kernels = fast.kernels("optimizers") if name else None
         self.compiled = None if kernels is None else getattr(kernels, name)
+        self.live = self.found = None
+
+    @classmethod
+    def on_device(cls, kernel: Callable, maximize: bool, decay: Any, shrink: Any, c: tuple, live: Any) -> Update:
+        """An update whose numbers are in device memory; None for a decay or shrinking that there is not."""
+        made = cls.__new__(cls)
+        made.kernel, made.maximize, made.decay, made.shrink, made.c, made.live = kernel, maximize, decay, shrink, c, live
+        made.name, made.compiled, made.constants, made.found = getattr(kernel, "compiled", ""), None, None, None
+        return made
 
 
 class Member:
@@ -71,9 +84,10 @@ class Member:
 class Constants:
     """Constants of a kernel as 0-d arrays of the computing dtype: NumPy takes those faster than Python numbers."""
 
-    __slots__ = ("buffer", "_cells")
+    __slots__ = ("buffer", "dtype", "_cells")
 
     def __init__(self, xp: Any, dtype: Any) -> None:
+        self.dtype = dtype
         self.buffer = np.empty(16, dtype) if xp is np else None
         self._cells = () if self.buffer is None else tuple(self.buffer[i, ...] for i in range(16))
 
@@ -88,12 +102,31 @@ class Constants:
 class Block:
     """Shared part: scratch of the block's length, and its share of the flat state."""
 
-    __slots__ = ("g", "s", "state", "t", "xp")
+    __slots__ = ("g", "s", "state", "stored", "t", "xp")
 
     def __init__(self, xp: Any, scratch: tuple, state: tuple, length: int) -> None:
         self.xp = xp
         self.g, self.s, self.t = (buffer[:length] for buffer in scratch)
-        self.state = state
+        self.state = self.stored = state  # as computed with, as kept
+
+    def run(self, update: Update, grads: list) -> None:
+        """Update the parameters of this block from `grads`, in which the gradients of large parameters are flat."""
+        raise NotImplementedError
+
+    def places(self, grads: list) -> list:
+        """The parameters of this block, in the order of their states, with their gradients."""
+        raise NotImplementedError
+
+    def run_on_device(self, update: Update, grads: list) -> None:
+        """As `run`, by one of our kernels where there is one, and undone where `update.found` is not 0."""
+        places = self.places(grads)
+        if steps.run(update.name, places, self.state, update):
+            return
+        written: list[Any] = [] if update.found is None else [*self.stored, *(p for p, _ in places)]
+        before = [array.copy() for array in written]
+        self.run(update, grads)
+        for array, kept in zip(written, before, strict=True):
+            self.xp.copyto(array, kept, where=update.found != 0)
 
 
 class GatheredBlock(Block):
@@ -108,8 +141,10 @@ class GatheredBlock(Block):
         self.inputs = [(m.index, self.g[span].reshape(m.array.shape)) for m, span in spans]
         self.outputs = [(m.array, self.s[span].reshape(m.array.shape)) for m, span in spans]
 
+    def places(self, grads: list) -> list:
+        return [(array, grads[index]) for (index, _), (array, _) in zip(self.inputs, self.outputs, strict=True)]
+
     def run(self, update: Update, grads: list) -> None:
-        """Update the parameters of this block from `grads`."""
         xp, g, s = self.xp, self.g, self.s
         add = xp.add
         for index, here in self.inputs:
@@ -139,15 +174,15 @@ class DirectBlock(Block):
         self.index, self.span = member.index, span
         self.p = member.array.reshape(-1)[span]
 
+    def places(self, grads: list) -> list:
+        return [(self.p, grads[self.index][self.span])]
+
     def run(self, update: Update, grads: list) -> None:
-        """Update this stretch from `grads`, in which the gradients of large parameters are flat."""
         g = grads[self.index][self.span]
         if update.compiled is not None and fast.fits(self.p, g):
             update.compiled(self.p, g, *self.state, update.constants, update.maximize)
             return
         xp, p, s = self.xp, self.p, self.s
-        if xp is not np and steps.run(update.name, p, g, self.state, update):
-            return
         if update.maximize:
             g = xp.negative(g, self.g)
         if update.decay is not None:
@@ -165,7 +200,7 @@ class WidenedBlock(Block):
     `pieces` are (member, stretch of it or None for the whole).
     """
 
-    __slots__ = ("inputs", "outputs", "stored", "w")
+    __slots__ = ("inputs", "outputs", "w")
 
     def __init__(self, xp: Any, scratch: tuple, state: tuple, pieces: list[tuple[Member, slice | None]]) -> None:
         lengths = [m.array.size if span is None else span.stop - span.start for m, span in pieces]
@@ -181,8 +216,11 @@ class WidenedBlock(Block):
             self.outputs.append((array, self.w[here].reshape(array.shape)))
             start += length
 
+    def places(self, grads: list) -> list:
+        return [(array, grads[index] if span is None else grads[index][span])
+                for (index, span, _), (array, _) in zip(self.inputs, self.outputs, strict=True)]
+
     def run(self, update: Update, grads: list) -> None:
-        """Update the parameters of this block from `grads`, in which the gradients of large parameters are flat."""
         xp, g, s, w = self.xp, self.g, self.s, self.w
         for index, span, here in self.inputs:
             here[...] = grads[index] if span is None else grads[index][span]

@@ -9,6 +9,7 @@ import numpy as np
 
 from engine import backend
 from engine.autograd.modes import recording
+from engine.gpu import capture
 from engine.optim._flat import number
 from engine.optim._storage import as_real
 from engine.optim.optimizer import Optimizer
@@ -53,6 +54,8 @@ class EachOptimizer(Optimizer):
         loss = None
         if closure is not None:
             loss = recording(closure)
+        capture.refuse(f"{type(self).__name__}.step()", "the host takes part in it; Adam, AdamW, SGD, RMSprop, Adagrad,"
+                       " Adadelta, Adamax and Rprop can be captured.")
         before = backend.hush()  # infinities and NaN pass silently, as in every operator
         try:
             for group in self.param_groups:

@@ -16,7 +16,8 @@ from engine.tensor import Tensor, wrap
 
 __all__ = ["Arena", "Slot", "as_real", "kind_of"]
 
-# Counts of steps stay on the CPU, in float32, as torch keeps them: exact up to 16,777,216 steps.
+# Counts of steps are float32, as torch keeps them: exact up to 16,777,216 steps. They stay on the CPU, unless a step is to be
+# captured in a CUDA graph or skipped without the host's knowing.
 _COUNT_TYPE = np.float32
 
 
@@ -33,15 +34,16 @@ def as_real(array: Any) -> Any:
 class Arena:
     """Flat storage for some parameters of one kind: `flats[name]` per quantity, and `steps` (one count per row)."""
 
-    __slots__ = ("fills", "flats", "steps", "xp")
+    __slots__ = ("fills", "flats", "live", "steps", "xp")
 
-    def __init__(self, arrays: list[Any], fills: dict[str, float], counted: bool) -> None:
+    def __init__(self, arrays: list[Any], fills: dict[str, float], counted: bool, live: bool = False) -> None:
+        self.live = live  # counts are on the device
         self.xp = backend.namespace(arrays[0])
         total = sum(array.size for array in arrays)
         self.fills = fills
         # zeros, not full, where it can be: the system hands out zero pages only when they are first touched.
         self.flats = {name: self._filled(total, fill, arrays[0].dtype) for name, fill in fills.items()}
-        self.steps = np.zeros(len(arrays), _COUNT_TYPE) if counted else None
+        self.steps = (self.xp if live else np).zeros(len(arrays), _COUNT_TYPE) if counted else None
 
     def _filled(self, total: int, fill: float, dtype: Any) -> Any:
         return self.xp.zeros(total, dtype) if fill == 0 else self.xp.full(total, self._both(fill, dtype), dtype)
@@ -79,9 +81,10 @@ class Slot:
         for name, flat in arena.flats.items():
             self.tensors[name] = wrap(flat[start : self.stop].reshape(array.shape))
 
-    def fits(self, array: Any, fills: dict[str, float]) -> bool:
-        """Whether the slot can still hold the state of a parameter with this array."""
-        return self.shape == array.shape and self.arena.fills == fills and self.kind == kind_of(array)
+    def fits(self, array: Any, fills: dict[str, float], live: bool) -> bool:
+        """Whether the slot can still hold the state of a parameter with this array, and its count where it is wanted."""
+        arena = self.arena
+        return self.shape == array.shape and arena.fills == fills and arena.live == live and self.kind == kind_of(array)
 
     def take_over(self, entry: dict[str, Any]) -> None:
         """Move the values of a state entry in here, and put our views into the entry; missing values start anew."""

@@ -203,6 +203,11 @@ class Optimizer:
                 if parameter.grad is not None:
                     _zero_gradient(parameter, parameter.grad)
 
+    def make_capturable(self) -> None:
+        """Let steps be captured in a CUDA graph. NotImplementedError: the host takes part in a step of this optimizer."""
+        raise NotImplementedError(f"{type(self).__name__}.step() can't be captured in a CUDA graph: the host takes part in it."
+                                  " HINT: Adam, AdamW, SGD, RMSprop, Adagrad, Adadelta, Adamax and Rprop can be.")
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters with their own options, for example a layer that is trained from now on.
 

@@ -71,6 +71,8 @@ class RAdam(FlatOptimizer):
     tensor([ 0.8000, -1.6000], requires_grad=True)
     """
 
+    _traceable = False  # the first steps are others than the later ones
+
     def __init__(
         self,
         params: Iterable,

@@ -77,11 +77,15 @@ class Function:
         if not 0 < threads <= 1024 or any(not 0 < n < 2**31 for n in grid) or max(grid[1:], default=1) > 65535:
             raise ValueError(f"{self.name}: cudaErrorInvalidConfiguration, grid {grid}, block {block}")
         values = [self._value(a, t, i) for i, (a, t) in enumerate(zip(args, self.types))]
+        places = [p for a in args if isinstance(a, np.ndarray) for name in a.dtype.names if a.dtype[name].base == np.uint64
+                  for p in a[0][name][: a[0]["count"]]]
         pointers = (ctypes.c_void_p * len(values))(*[v.ctypes.data for v in values])
         shape = [(ctypes.c_uint * 3)(*(*n, 1, 1)[:3]) for n in (grid, block)]
         state.events["launch"] += 1
         state.events["kernel " + self.name] += 1
         recording = capture.about_to(a for a in args if isinstance(a, ndarray))
+        for place in places if recording is not None else ():
+            recording.touch_address(int(place))
         if self._run(pointers, *shape):
             raise RuntimeError(f"{self.name}: threads wait for each other for ever")
         if recording is not None:

@@ -1,6 +1,7 @@
-// Optimizer steps over flat storage in one pass, and the unscaling of gradients. The formulas and the numbers that change from
-// step to step are those of the chains in engine/optim; what is common is done here: maximize, `decay` added to the gradient,
-// `shrink` as a factor on the parameter.
+// Optimizer steps over flat storage in one pass, their numbers, the unscaling of gradients, and the scale of losses. The formulas
+// and the numbers that change from step to step are those of the chains in engine/optim; what is common is done here: maximize,
+// `decay` added to the gradient, `shrink` as a factor on the parameter. Numbers come by value, or from `live` in device memory,
+// where a replayed graph finds those of the day. Nothing happens where `found` says that a gradient overflowed.
 
 template <class A> struct Common {
     A decay, shrink;
@@ -8,33 +9,101 @@ template <class A> struct Common {
     DEVICE A gradient(A w, A d) const { return (maximize ? -d : d) + decay * w; }
 };
 
+// Parameters with their gradients, whose states lie side by side: member j is elements start[j] to start[j + 1].
+struct Table { u64 p[64]; u64 g[64]; i64 start[65]; i64 count; };
+
+template <class T> struct Place { T* p; const T* g; };
+template <class T> DEVICE Place<T> find(const Table& table, i64 i) {
+    int low = 0, high = (int)table.count;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (table.start[middle] <= i) low = middle; else high = middle;
+    }
+    i64 at = i - table.start[low];
+    Place<T> place = {(T*)table.p[low] + at, (const T*)table.g[low] + at};
+    return place;
+}
+
+DEVICE bool skipped(const float* found) { return found && *found != 0; }
+
 // m += (d - m) * new1; v = v * beta2 + new2 * d * d; w = w * shrink + step * m / (sqrt(largest v) + eps)
-template <class T> DEVICE void adam(T* p, const T* g, T* m, T* v, T* top, i64 n, Common<T> common, T new1, T beta2, T new2,
+template <class T> DEVICE void adam(const Table& table, T* m, T* v, T* top, i64 n, Common<T> common, T new1, T beta2, T new2,
                                     T eps, T step) {
     FOR_EACH(i, n) {
-        T w = p[i], d = common.gradient(w, g[i]);
+        Place<T> at = find<T>(table, i);
+        T w = *at.p, d = common.gradient(w, *at.g);
         T first = m[i] + (d - m[i]) * new1, second = v[i] * beta2 + new2 * d * d;
         m[i] = first;
         v[i] = second;
         if (top) top[i] = second = Max::of(top[i], second);
-        p[i] = w * common.shrink + step * first / (root(second) + eps);
+        *at.p = w * common.shrink + step * first / (root(second) + eps);
     }
 }
 
 // m = m * momentum + fresh * d, or without m the gradient itself; with `nesterov` one step of momentum ahead
-template <class T> DEVICE void sgd(T* p, const T* g, T* m, i64 n, Common<T> common, T step, T momentum, T fresh, int nesterov) {
+template <class T> DEVICE void sgd(const Table& table, T* m, i64 n, Common<T> common, T step, T momentum, T fresh,
+                                   int nesterov) {
     FOR_EACH(i, n) {
-        T w = p[i], d = common.gradient(w, g[i]);
+        Place<T> at = find<T>(table, i);
+        T w = *at.p, d = common.gradient(w, *at.g);
         if (m) {
             T velocity = m[i] * momentum + fresh * d;
             m[i] = velocity;
             d = nesterov ? d + momentum * velocity : velocity;
         }
-        p[i] = w * common.shrink + step * d;
+        *at.p = w * common.shrink + step * d;
     }
 }
 
-// g *= factor, and found = 1 where anything was not finite. Many threads may write that 1.
+#define STEPS(name, T) \
+KERNEL adam_##name(Table table, T* m, T* v, T* top, i64 n, double decay, double shrink, int maximize, double new1, \
+                   double beta2, double new2, double eps, double step, const double* live, const float* found) { \
+    if (skipped(found)) return; \
+    if (live) { \
+        decay = live[0]; shrink = live[1]; new1 = live[2]; beta2 = live[3]; new2 = live[4]; eps = live[5]; step = live[6]; \
+    } \
+    Common<T> common = {(T)decay, (T)shrink, maximize != 0}; \
+    adam<T>(table, m, v, top, n, common, (T)new1, (T)beta2, (T)new2, (T)eps, (T)step); \
+} \
+KERNEL sgd_##name(Table table, T* m, i64 n, double decay, double shrink, int maximize, double step, double momentum, \
+                  double fresh, int nesterov, const double* live, const float* found) { \
+    if (skipped(found)) return; \
+    if (live) { \
+        decay = live[0]; shrink = live[1]; step = live[2]; \
+        if (m) { momentum = live[3]; fresh = live[4]; } \
+    } \
+    Common<T> common = {(T)decay, (T)shrink, maximize != 0}; \
+    sgd<T>(table, m, n, common, (T)step, (T)momentum, (T)fresh, nesterov); \
+}
+STEPS(f32, float)
+STEPS(f64, double)
+
+// The numbers of a step (`live`, and the same as floats in `narrow`): counts one more step for each of `rows`, and follows a
+// recipe of instructions (what, operand, operand). Operands are the count, then the `leaves`, then the results so far.
+KERNEL recipe(float* steps, const i64* rows, i64 row_count, const float* found, const double* leaves, int leaf_count,
+              const int* code, int code_count, const int* results, int result_count, double* live, float* narrow) {
+    if (skipped(found)) return;
+    for (i64 i = threadIdx.x; i < row_count; i += blockDim.x) steps[rows[i]] += 1;
+    barrier();
+    if (threadIdx.x) return;
+    double r[96];
+    int next = 0;
+    r[next++] = row_count ? (double)steps[rows[0]] : 0.0;
+    for (int i = 0; i < leaf_count; i++) r[next++] = leaves[i];
+    for (int i = 0; i < code_count; i++) {
+        double a = r[code[3 * i + 1]], b = r[code[3 * i + 2]];
+        switch (code[3 * i]) {
+            case 0: r[next++] = a + b; break;
+            case 1: r[next++] = a - b; break;
+            case 2: r[next++] = a * b; break;
+            case 3: r[next++] = a / b; break;
+            default: r[next++] = pow(a, b);
+        }
+    }
+    for (int i = 0; i < result_count; i++) { live[i] = r[results[i]]; narrow[i] = (float)r[results[i]]; }
+}
+
+// g /= scale, and found = 1 where anything was not finite. Many threads may write that 1.
 template <class T> DEVICE void unscale(T* g, float* found, i64 n, typename WideOf<T>::type factor) {
     bool bad = false;
     FOR_EACH(i, n) {
@@ -45,20 +114,21 @@ template <class T> DEVICE void unscale(T* g, float* found, i64 n, typename WideO
     if (bad) *found = 1;
 }
 
-#define STEPS(name, T) \
-KERNEL adam_##name(T* p, const T* g, T* m, T* v, T* top, i64 n, double decay, double shrink, int maximize, double new1, \
-                   double beta2, double new2, double eps, double step) { \
-    Common<T> common = {(T)decay, (T)shrink, maximize != 0}; \
-    adam<T>(p, g, m, v, top, n, common, (T)new1, (T)beta2, (T)new2, (T)eps, (T)step); \
-} \
-KERNEL sgd_##name(T* p, const T* g, T* m, i64 n, double decay, double shrink, int maximize, double step, double momentum, \
-                  double fresh, int nesterov) { \
-    Common<T> common = {(T)decay, (T)shrink, maximize != 0}; \
-    sgd<T>(p, g, m, n, common, (T)step, (T)momentum, (T)fresh, nesterov); \
-}
-STEPS(f32, float)
-STEPS(f64, double)
-
 #define UNSCALE(name, T) \
-KERNEL unscale_##name(T* g, float* found, i64 n, double factor) { unscale<T>(g, found, n, (WideOf<T>::type)factor); }
+KERNEL unscale_##name(T* g, float* found, i64 n, const float* scale) { \
+    unscale<T>(g, found, n, (WideOf<T>::type)(1.0 / (double)*scale)); \
+}
 FOR_FLOATS(UNSCALE)
+
+// The scale after a step: smaller after an overflow, larger after `interval` steps without, as long as it stays finite.
+KERNEL adapt_scale(float* scale, int* tracker, const float* found, double growth, double backoff, int interval) {
+    if (thread_index()) return;
+    if (*found != 0) {
+        *scale = (float)(*scale * backoff);
+        *tracker = 0;
+    } else if (++*tracker == interval) {
+        float grown = (float)(*scale * growth);
+        if (grown - grown == 0) *scale = grown;
+        *tracker = 0;
+    }
+}

@@ -31,8 +31,9 @@ def _norm(xp: Any, array: Any, order: float) -> Any:
     flat = array.reshape(-1)
     if flat.dtype.itemsize < 4:
         flat = flat.astype(xp.float32)
-    if order == 2:
-        return xp.sqrt(xp.vdot(flat, flat).real)
+    if order == 2:  # on a GPU without cuBLAS, whose products CuPy does not let into a graph
+        squares = (flat * flat.conj()).sum() if backend.is_on_device(flat) else xp.vdot(flat, flat)
+        return xp.sqrt(squares.real)
     size = xp.abs(flat)
     if order == math.inf:
         return size.max() if size.size else xp.zeros((), size.dtype)
