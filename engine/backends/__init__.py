@@ -1,4 +1,4 @@
-"""`engine.backends`: what `torch.backends` answers, and `fast`, which is ours. torch's switches change nothing here."""
+"""`engine.backends`: what `torch.backends` answers, and `fast`, which is ours. On the CPU torch's switches change nothing."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from ..gpu import convolution as by_cudnn
 from ..tensor import Tensor
 from ._columns import Plan, convolve, gradients, spread
 from ._conv_batched import images_with_weights, weight_gradients
@@ -24,6 +25,7 @@ class Convolution(Op):
     n = 3
     keep = {0: (1,), 1: (0,)}
     has_aux = True
+    gpu = by_cudnn.Convolution()
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> Any:
@@ -76,6 +78,7 @@ class ConvInputGrad(Op):
 
     n = 2
     keep = {0: (1,), 1: (0,)}
+    gpu = by_cudnn.InputGradient()
 
     @staticmethod
     def forward(xp: Any, g: Any, w: Any, plan: Plan) -> Any:
@@ -96,6 +99,7 @@ class ConvWeightGrad(Op):
 
     n = 2
     keep = {0: (1,), 1: (0,)}
+    gpu = by_cudnn.WeightGradient()
 
     @staticmethod
     def forward(xp: Any, g: Any, x: Any, plan: Plan) -> Any:
@@ -116,6 +120,7 @@ class ConvTranspose(Op):
 
     n = 3
     keep = {0: (1,), 1: (0,)}
+    gpu = by_cudnn.Transpose()
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, b: Any, plan: Plan) -> Any:

@@ -8,6 +8,7 @@ import pytest
 
 from engine import backend
 from engine import random as engine_random
+from engine.gpu import cudnn
 from tests import fake_cupy
 
 
@@ -34,3 +35,17 @@ def events(request: pytest.FixtureRequest) -> dict:
     if request.config.getoption("--device") == "cuda":
         pytest.skip("only the stand-in counts")
     return fake_cupy.state.events
+
+
+@pytest.fixture
+def cudnn_library(request: pytest.FixtureRequest, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host form of cuDNN on the stand-in; on a GPU the real one, if it is there."""
+    if request.config.getoption("--device") == "cuda":
+        if cudnn.library() is None:
+            pytest.skip("no nvidia-cudnn-frontend")
+        return
+    from tests.fake_cupy import cudnn as host
+
+    monkeypatch.setattr(cudnn, "library", lambda: host)
+    monkeypatch.setattr(cudnn, "_plans", {})
+    monkeypatch.setattr(cudnn, "_handles", {})
