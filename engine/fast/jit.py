@@ -52,7 +52,8 @@ def exact(fn: Callable) -> Any:
 
 def _part(fn: Callable, **options: Any) -> Any:
     """A function that kernels alone call: to Python it is a crash. Wrappers for others take as long to compile as the rest."""
-    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(fn)
+    options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, **options}
+    return numba.njit(**options)(fn)
 
 
 def part(fn: Callable) -> Any:

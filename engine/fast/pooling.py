@@ -26,7 +26,7 @@ def _share(lanes):  # type: ignore[no-untyped-def]
                     hit = builder.or_(builder.fcmp_ordered("==", value, best), builder.fcmp_unordered("uno", value, value))
                     found.append(builder.select(hit, left, zeros))
                     left = builder.select(hit, zeros, left)
-                store(builder, shuffle(builder, *found, pairs), at(builder, gx, wide, row), 2 * lanes)
+                store(builder, shuffle(builder, found[0], found[1], pairs), at(builder, gx, wide, row), 2 * lanes)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 5), call

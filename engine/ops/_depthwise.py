@@ -20,6 +20,7 @@ from ..dtypes import F32
 from ..pool import scratch, spans
 from ._blocked import LARGE, run_blocks
 
+LEAST = 16  # elements of images that are worked on without a padding of their own
 BLOCK = 1 << 18  # elements laid out at a time; with fewer, threads wait for the interpreter
 
 
@@ -60,6 +61,9 @@ class Planes:
         self.spread = self._layout(windows, wide, [r - low for r, low in zip(reach, lows)], windows.stride)
         self.blocks = spans(plan.outputs, max(1, BLOCK // max(1, plan.n * math.prod(windows.padded))))
         self.is_large = plan.n * plan.outputs * math.prod(windows.padded) >= LARGE
+        square = windows.kernel == (3, 3) and windows.dilation == (1, 1) and windows.stride in ((1, 1), (2, 2))
+        same = square and lows == [1, 1] and windows.out == tuple([-(-n // windows.stride[0]) for n in windows.spatial])
+        self.is_same = same and math.prod(windows.spatial) >= LEAST
 
     @staticmethod
     def _layout(windows: Any, grid: tuple, first: Any, step: tuple) -> Layout:
@@ -81,7 +85,7 @@ def planes_of(plan: Any) -> Planes | None:
 
 def _compiled(planes: Planes, *arrays: Any) -> Any:
     if planes.is_large and len(planes.kernel) == 2 and all(a.dtype is F32 for a in arrays):
-        return fast.kernels("depthwise")
+        return fast.kernels("windows" if planes.is_same else "depthwise")
     return None
 
 
@@ -91,6 +95,10 @@ def _filter(planes: Planes, x: Any, taps: Any, bias: Any, layout: Layout, step: 
     if kernels:
         x, taps = fast.ready(x), fast.ready(taps)
         bias = np.zeros(len(taps), F32) if bias is None else fast.ready(bias)
+        if planes.is_same:
+            spacing = (*planes.spatial, layout.step[0], step[0])
+            planes.run(lambda b: kernels.filtered(x, taps, bias, *spacing, b.start, b.stop, out))
+            return
         planes.run(lambda b: kernels.filtered(x, taps, bias, layout.grid, layout.first, layout.step, layout.offsets,
                                               step, b.start, b.stop, out))  # fmt: skip
         return
@@ -140,6 +148,9 @@ def _weight_gradient(g: Any, x: Any, planes: Planes) -> Any:
     kernels, offsets = _compiled(planes, g, x), planes.inputs.offsets
     if kernels:
         g, x = fast.ready(g), fast.ready(x)
+        if planes.is_same:
+            planes.run(lambda b: kernels.correlated(g, planes.stride[0], x, b.start, b.stop, gw))
+            return gw.reshape(g.shape[1], 1, *planes.kernel)
         planes.run(lambda b: kernels.correlated(g, planes.stride, x, planes.inputs.first, planes.inputs.grid, offsets,
                                                 b.start, b.stop, gw))  # fmt: skip
     else:

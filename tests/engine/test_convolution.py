@@ -198,6 +198,10 @@ def test_results_do_not_depend_on_the_number_of_threads():
     ("x", "o", "k", "options"),
     [
         ((4, 32, 29, 30), 32, (3, 3), {"padding": 1}),
+        ((40, 128, 4, 4), 128, (3, 3), {"padding": 1}),
+        ((40, 64, 4, 5), 128, (3, 3), {"padding": 1, "stride": 2}),
+        ((3, 16, 28, 46), 16, (3, 3), {"padding": 1, "stride": 2}),
+        ((4, 32, 29, 23), 32, (3, 3), {"padding": 1, "stride": 2}),
         ((4, 32, 29, 30), 64, (3, 2), {"padding": 1, "stride": (2, 1)}),
         ((2, 48, 40, 33), 48, (5, 3), {"padding": (4, 0), "dilation": (2, 3)}),
         ((2, 48, 40, 33), 48, (3, 3), {"padding": 4, "stride": 3}),
