@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from . import _channels
+from . import _channels, _features
 from .base import CARDS, Op, composite, expect_tensor, op
 from .normalization import input_gradient, traced_standardise
 from .samples import samples_for
@@ -69,7 +69,9 @@ class BatchNorm(Op):
         xp: Any, x: Any, w: Any, b: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
     ) -> Any:
         if training:
-            out, batch_mean, square, rstd, count = _channels.standardise(xp, x, w, b, eps)
+            given = (x, w, b, eps)
+            found = _features.standardise(*given) if _features.fits(x) else _channels.standardise(xp, *given)
+            out, batch_mean, square, rstd, count = found
             _track(mean, batch_mean, momentum)
             _track(var, square / x.dtype.type(max(count - 1, 1)), momentum)
             return out, (batch_mean, rstd)
@@ -79,6 +81,8 @@ class BatchNorm(Op):
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         (x, w, _), (mean, rstd) = s.inputs, s.aux
+        if s.params[2] and x is not None and _features.fits(g, x):
+            return _features.gradients(g, x, w, mean, rstd, s.needs)
         return _channels.gradients(xp.np, g, x, w, mean, rstd, s.params[2], s.needs)
 
     @classmethod
