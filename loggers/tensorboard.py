@@ -10,7 +10,6 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -168,25 +167,27 @@ class TensorBoardLogger(FolderLogger):
             self._experiment.close()
             self._experiment = None
 
-    def _event_files(self) -> Iterator[Path]:
-        """The event files of this logger, those of runs that went on here before included."""
-        for path in sorted(Path(self.log_dir).rglob("events.out.tfevents.*")):
-            if _OUR_SUFFIX.search(path.name):
-                yield path
+    def _sizes(self) -> dict[str, int]:
+        """Bytes of the event files of this logger, those of runs that went on here before included, by path."""
+        folder, sizes = self.log_dir, {}
+        for path, _, names in os.walk(folder):
+            for name in names:
+                if name.startswith("events.out.tfevents.") and _OUR_SUFFIX.search(name):
+                    file = os.path.join(path, name)
+                    sizes[os.path.relpath(file, folder).replace(os.sep, "/")] = os.path.getsize(file)
+        return dict(sorted(sizes.items()))
 
     def _files_state(self) -> dict[str, Any]:
-        folder = Path(self.log_dir)
-        return {"bytes": {path.relative_to(folder).as_posix(): path.stat().st_size for path in self._event_files()}}
+        return {"bytes": self._sizes()}
 
     def _cut_files(self, state: dict[str, Any]) -> None:
         self.finalize("")  # nobody writes to the files while they are cut
-        folder = Path(self.log_dir)
-        for path in list(self._event_files()):
-            size = state["bytes"].get(path.relative_to(folder).as_posix(), 0)
-            if not size:
-                path.unlink()
-            elif path.stat().st_size > size:  # whole records: everything was flushed when the size was taken
-                os.truncate(path, size)
+        for name, size in self._sizes().items():
+            path, saved = os.path.join(self.log_dir, name), state["bytes"].get(name, 0)
+            if not saved:
+                os.unlink(path)
+            elif size > saved:  # whole records: everything was flushed when the size was taken
+                os.truncate(path, saved)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_experiment": None}  # a writer has a thread and cannot be copied

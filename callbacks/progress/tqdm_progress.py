@@ -22,7 +22,7 @@ class TQDMProgressBar(DrawnProgressBar):
     """Show progress with ``tqdm`` bars in a terminal or a notebook, and as plain lines where output goes to a file.
 
     Bars are drawn a few times a second, lines are printed every ten seconds and at the end of every epoch, however
-    fast the steps are: a step costs one look at the clock.
+    fast the steps are: a step costs one look at the clock. Epochs too short to be seen are not drawn one by one.
 
     Args:
         refresh_rate: 0 shows nothing. Other values are accepted for Lightning's sake: time decides, not batches.
@@ -56,6 +56,8 @@ class TQDMProgressBar(DrawnProgressBar):
         self._train_batches_done = 0
         self._eval_batches_done = 0
         self._next_refresh = 0.0
+        self._epoch_began = 0.0
+        self._brief = False  # the epoch before was over in less than the time between two drawings
 
     def __getstate__(self) -> dict[str, Any]:
         # A bar holds a lock and a stream, and cannot be copied.
@@ -131,13 +133,16 @@ class TQDMProgressBar(DrawnProgressBar):
 
     # ------------------------------------------------------------------ showing
 
-    def _begin(self, bar: Bar, desc: str, total: float) -> None:
+    def _begin(self, bar: Bar, desc: str, total: float, draw: bool = True) -> None:
         """Start a bar at 0 of ``total``."""
         bar.set_description(desc, refresh=False)
         bar.total = None if math.isinf(total) else total
         bar.initial = 0
         bar.reset()
-        self._wait(bar)
+        if draw:
+            if not isinstance(bar, LineBar):
+                bar.refresh()
+            self._wait(bar)
 
     def _show(self, bar: Bar, batches_done: int) -> None:
         bar.n = batches_done
@@ -189,7 +194,8 @@ class TQDMProgressBar(DrawnProgressBar):
         if self.train_progress_bar.disable and self.is_enabled:
             self._train_progress_bar = self.init_train_tqdm()
         self._train_batches_done = 0
-        self._begin(self.train_progress_bar, f"Epoch {trainer.current_epoch}", self.total_train_batches)
+        self._epoch_began = monotonic()
+        self._begin(self.train_progress_bar, f"Epoch {trainer.current_epoch}", self.total_train_batches, not self._brief)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: StepOutput, batch: Any, batch_idx: int
@@ -201,12 +207,18 @@ class TQDMProgressBar(DrawnProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the epoch's final state."""
-        self._show_train(trainer, pl_module)
+        now, bar = monotonic(), self.train_progress_bar
+        redrawn = not self._leave and not isinstance(bar, LineBar)  # every epoch in the same place
+        self._brief = redrawn and now - self._epoch_began < self.SECONDS_BETWEEN_DRAWINGS
+        if not self._brief or now >= self._next_refresh:
+            self._show_train(trainer, pl_module)
         if self._leave:
-            self.train_progress_bar.close()
+            bar.close()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the training bar."""
+        """Show the final state, and close the training bar."""
+        if self._brief:
+            self._show_train(trainer, pl_module)
         self.train_progress_bar.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -336,5 +348,12 @@ def _terminal_class() -> type[tqdm]:
         """tqdm without its monitor thread, which watches over refreshing by step count: ours goes by time."""
 
         monitor_interval = 0
+
+        def reset(self, total: float | None = None) -> None:
+            """Begin again at 0, without a drawing."""
+            disabled, self.disable = self.disable, True
+            super().reset(total)
+            self.disable = disabled
+            self.start_t = self.last_print_t = self._time()
 
     return TerminalBar

@@ -48,7 +48,7 @@ CODES: dict[str, np.dtype] = {
 CODE_OF = {np_dtype: code for code, np_dtype in CODES.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Piece:
     """An array to write, and the element type and shape it has in the file (of the same total size)."""
 

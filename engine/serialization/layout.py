@@ -8,35 +8,29 @@ tensor and views of it) the range is written once, and every array refers to it 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from engine import backend, dtypes
-from engine.devices import device_of
+from engine.devices import device, device_of
 from engine.serialization.container import RESERVED, Piece
 
 
-@dataclass
 class Held:
-    """An array to be written, and the name its entry should get."""
+    """An array to be written, the name its entry should get, and the addresses [low, high) that it touches."""
 
-    array: Any
-    name: str
-    dtype: dtypes.dtype = field(init=False)
-    low: int = field(init=False)
-    high: int = field(init=False)
+    __slots__ = ("array", "dtype", "high", "low", "name")
 
-    def __post_init__(self) -> None:
-        array = self.array
+    def __init__(self, array: Any, name: str) -> None:
+        self.array, self.name = array, name
         self.dtype = dtypes.from_numpy_dtype(array.dtype)
         first = address(array)
         if array.flags.c_contiguous:
-            below, above = 0, array.nbytes - array.itemsize
+            self.low, self.high = first, first + array.nbytes
         else:
             below, above = reach(array.shape, array.strides)
-        self.low, self.high = first + below, first + above + array.itemsize
+            self.low, self.high = first + below, first + above + array.itemsize
 
     def layout(self) -> tuple:
         first = address(self.array)
@@ -91,12 +85,12 @@ def plan(held: list[Held]) -> tuple[dict[str, Piece], list[dict[str, Any]]]:
 def clusters(held: list[Held]) -> list[list[int]]:
     """Indices grouped by overlapping address ranges of one device; in order of first appearance."""
     groups: list[list[int]] = []
-    ends: dict[str, tuple[int, list[int]]] = {}
+    ends: dict[device, tuple[int, list[int]]] = {}
     for i in sorted(range(len(held)), key=lambda i: held[i].low):
         if held[i].array.size == 0:
             groups.append([i])
             continue
-        where = str(device_of(held[i].array))
+        where = device_of(held[i].array)
         end, group = ends.get(where, (-1, []))
         if held[i].low < end:
             group.append(i)

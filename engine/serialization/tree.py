@@ -7,6 +7,7 @@ modules are written once, in lists beside the tree, so that what was one object 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from operator import methodcaller
@@ -42,6 +43,12 @@ def register(kind: Kind, exact: bool = True) -> None:
         EXACT.update(dict.fromkeys(classes, kind))
     else:
         FAMILIES.append(kind)
+
+
+@functools.lru_cache(maxsize=256)
+def card_of(kind: type) -> Kind | None:
+    """The card that writes objects of a class."""
+    return EXACT.get(kind) or next((card for card in FAMILIES if issubclass(kind, card.matches)), None)
 
 
 def is_json(items: Any) -> bool:
@@ -100,7 +107,7 @@ class Writer:
             return {
                 key: item if type(item) in WORDS else self.value(item, (*path, key)) for key, item in value.items()
             }
-        card = EXACT.get(kind) or next((card for card in FAMILIES if isinstance(value, card.matches)), None)
+        card = card_of(kind)
         if card is None:
             raise refusal(value, path)
         return {card.tag: card.write(value, self, path)}

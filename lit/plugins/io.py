@@ -6,6 +6,7 @@ import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ class FileCheckpointIO(CheckpointIO):
 
     def __init__(self) -> None:
         self._background = Background()
-        self._superseded: list[PathLike] = []  # removed by the thread that trains: it has least to wait for
+        self._superseded: list[PathLike] = []
+        self._removed: list[int] = []  # handles of files whose names are gone
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: PathLike, storage_options: Any = None) -> None:
         """Write the file ``path``, in a folder that is made where it is missing.
@@ -84,7 +86,18 @@ class FileCheckpointIO(CheckpointIO):
         folder = os.path.dirname(path)
         if folder and not os.path.isdir(folder):
             os.makedirs(folder, exist_ok=True)
-        serialization.save(checkpoint, path, plain="state_dict", flush_later=self._background.submit)
+        serialization.save(checkpoint, path, plain="state_dict", flush_later=self._flush_later)
+
+    def _flush_later(self, flush: Callable[[], None]) -> None:
+        removed, self._removed = self._removed, []
+
+        def flush_and_close() -> None:
+            try:
+                flush()
+            finally:
+                _close(removed)
+
+        self._background.submit(flush_and_close)
 
     def load_checkpoint(self, path: PathLike, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Read the file ``path``; ``weights_only`` is accepted: nothing in a file is executed.
@@ -105,7 +118,14 @@ class FileCheckpointIO(CheckpointIO):
         """Return when every file is flushed, and what they replace is removed."""
         self._background.wait()
         while self._superseded:
-            Path(self._superseded.pop()).unlink(missing_ok=True)
+            self._remove(self._superseded.pop())
+
+    def _remove(self, path: PathLike) -> None:
+        """Take the name ``path`` away; the disk gives the space back when the handle is closed, which takes longer."""
+        if os.name == "posix":  # elsewhere an open file keeps its name
+            with suppress(OSError):
+                self._removed.append(os.open(path, os.O_RDONLY))
+        Path(path).unlink(missing_ok=True)
 
     def teardown(self) -> None:
         """``wait``, and let the thread go."""
@@ -113,6 +133,7 @@ class FileCheckpointIO(CheckpointIO):
             self.wait()
         finally:
             self._background.close()
+            _close(self._removed)
 
 
 class AsyncCheckpointIO(CheckpointIO):
@@ -167,6 +188,11 @@ class AsyncCheckpointIO(CheckpointIO):
         """Return when everything is written and durable, and let the thread go."""
         self._background.close()
         self.checkpoint_io.teardown()
+
+
+def _close(handles: list[int]) -> None:
+    while handles:
+        os.close(handles.pop())
 
 
 def choose_checkpoint_io(plugins: Any) -> CheckpointIO:
