@@ -74,6 +74,12 @@ def expm1(x):  # type: ignore[no-untyped-def]
 
 
 @inline
+def less(x, a, b):  # type: ignore[no-untyped-def]
+    """(x - a) - b. Kernels may take it as x - (a + b), which loses digits where x and a are near each other."""
+    return (x - a) - b
+
+
+@inline
 def ordered(x):  # type: ignore[no-untyped-def]
     """An int32 that sorts as the float32 does: integer maxima become vector instructions, with NaN above infinity."""
     b = bits_of(x)

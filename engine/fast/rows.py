@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .functions import ONE, ZERO, exp, from_ordered, log, ordered, sigmoid
+from .functions import ONE, ZERO, exp, from_ordered, less, log, ordered, sigmoid
 from .jit import inline, kernel
 
 _LOWEST = np.int32(-(2**31))
@@ -59,7 +59,7 @@ def log_softmax(x, out):  # type: ignore[no-untyped-def]
             total += exp(row[j] - high)
         rest = log(total) if total == total else total
         for j in range(len(row)):
-            y[j] = (row[j] - high) - rest
+            y[j] = less(row[j], high, rest)
 
 
 @kernel
@@ -84,18 +84,19 @@ def cross_entropy(x, target, losses, logs):  # type: ignore[no-untyped-def]
         total = ZERO
         for j in range(len(row)):
             total += exp(row[j] - high)
-        logs[i] = high + (log(total) if total == total else total)
-        losses[i] = logs[i] - row[target[i]]
+        rest = log(total) if total == total else total
+        logs[i] = high + rest
+        losses[i] = less(high, row[target[i]], -rest)
 
 
 @kernel
-def cross_entropy_backward(x, target, logs, g, out):  # type: ignore[no-untyped-def]
-    """(exp(x - logs) - 1 at the target) * g, with a g per row."""
+def cross_entropy_backward(x, target, logs, g, at_target, out):  # type: ignore[no-untyped-def]
+    """exp(x - logs) * g, less `at_target` at the target; numbers per row."""
     for i in range(x.shape[0]):
         row, o, log_sum, factor = x[i], out[i], logs[i], g[i]
         for j in range(len(row)):
             o[j] = exp(row[j] - log_sum) * factor
-        o[target[i]] -= factor
+        o[target[i]] -= at_target[i]
 
 
 @kernel

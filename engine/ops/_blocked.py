@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import fast
-from ..copying import axes_in_memory
+from ..copying import axes_in_memory, row_major_copy
 from ..memory import empty
 from ..pool import LARGE, blas_limit, map_blocks, parallel_for, spans
 
@@ -25,8 +25,11 @@ _BOOL = np.dtype(np.bool_)
 
 # Elements per block. A thread must ask for the interpreter after every ufunc, and two that ask often wait for each other: with
 # blocks of 2**15 elements, which would fit the second-level cache best, two threads were slower than one.
+LINES = 1 << 11  # up to here NumPy's calls take longer than its arithmetic: the fewer the better
 COMPILED = 1 << 14  # from here on a kernel of engine/fast beats the overhead of several ufuncs; threads pay from LARGE on
 CHAIN = 1 << 18  # of a chain of ufuncs
+IN_PLACE = 1 << 20  # of a chain that works in its result: up to here one block per processor is best
+_COLUMNS = 1 << 12  # of an image that is cut between columns: short runs from many pages take up to three times as long
 SINGLE = 1 << 19  # of one ufunc or kernel: there is nothing to keep in cache
 WORTH = 1 << 17  # of anything quick: what a second thread does must take longer than its waking up, about 20 microseconds
 
@@ -139,20 +142,6 @@ def _select_bits(mask: Any, a: Any, b: Any) -> Any:
     return keep.view(a.dtype)
 
 
-def along(fn: Callable, dim: int, *arrays: Any) -> Any:
-    """`fn(*arrays, dim)` for a function that treats every line along `dim` alike; large arrays in blocks of lines."""
-    first = arrays[0]
-    if not is_large(first):
-        return fn(*arrays, dim)
-    last = first.ndim - 1
-    if dim in (-1, last) and all(a.flags.c_contiguous for a in arrays):
-        lines = [a.reshape(-1, a.shape[-1]) for a in arrays]
-        return by_rows(lambda *parts: fn(*parts, 1), lines).reshape(first.shape)
-    if dim % (last + 1) == 0:
-        return fn(*arrays, dim)
-    return by_rows(lambda *parts: fn(*parts, dim), arrays)
-
-
 def row_blocks(rows: int, per_row: int, longest: int = 0, least: int = LARGE) -> list[slice]:
     """`rows` of so many elements each in blocks of at most `longest` elements (0: CHAIN), whole rows; in shorter ones, down
     to `least` elements, where there would be less than one block for each processor."""
@@ -204,31 +193,59 @@ def by_rows(fn: Callable, arrays: Sequence, longest: int = 0, split: Sequence[bo
 
 
 def lines(name: str, fn: Callable, dim: int, *arrays: Any) -> Any:
-    """An array like the first, made line by line along the last dimension from large arrays of one shape.
+    """A row-major array like the first, made line by line along `dim` from arrays of one shape, or None for very small ones.
 
-    By the kernel `rows.<name>`, or where that does not apply by `fn(*parts, out)`, which fills its last argument. None for
-    small arrays, another `dim`, or lines that do not lie one after the other.
+    By the kernel `rows.<name>` if `dim` is the last, else by `panels.<name>`, or where neither applies by `fn(*parts, out)`,
+    which fills its last argument. The lines of the parts that `fn` gets lie along their dimension 1: (lines, n), or
+    (images, n, lines of an image).
     """
     first = arrays[0]
-    if type(first) is not ndarray or first.size < COMPILED or dim != first.ndim - 1:
+    if type(first) is not ndarray or first.size < LINES:
         return None
-    if not all(a.flags.c_contiguous for a in arrays):
-        return None
-    kernels = fast.kernels("rows") if fast.fits(*arrays) else None
-    if kernels is not None:
-        fn = getattr(kernels, name)
-    elif not is_large(first):
-        return None
-    out = empty(first.shape, first.dtype)
-    flat = [a.reshape(-1, first.shape[-1]) for a in (*arrays, out)]
-    blocks = row_blocks(len(flat[0]), first.shape[-1], least=WORTH)
-
-    def run(i: int) -> None:
-        block = blocks[i]
-        fn(*[a[block] for a in flat])
-
-    parallel_for(run, len(blocks))
+    for a in arrays:
+        if not a.flags.c_contiguous:
+            return lines(name, fn, dim, *[row_major_copy(a) for a in arrays])
+    shape = first.shape
+    last, n, out = dim == len(shape) - 1, shape[dim], empty(shape, first.dtype)
+    kernels = None
+    if first.size >= COMPILED and fast.fits(*arrays):
+        kernels = fast.kernels("rows" if last else "panels")
+    shape = (first.size // n, n) if last else (math.prod(shape[:dim]), n, math.prod(shape[dim + 1 :]))
+    parts = [a.reshape(shape) for a in (*arrays, out)]
+    if kernels is None:
+        chains(fn, parts)
+    elif last:
+        kernel, blocks = getattr(kernels, name), row_blocks(len(parts[0]), n, least=WORTH)
+        parallel_for(lambda i: kernel(*[a[blocks[i]] for a in parts]), len(blocks))
+    else:
+        by_panels(getattr(kernels, name), kernels.WIDTH, *parts)
     return out
+
+
+def chains(fn: Callable, parts: Sequence) -> None:
+    """`fn(*parts)` of parts (lines, n) or (images, n, lines of an image), for a function that makes no arrays of that size of
+    its own, in long blocks on the pool. Parts that are 1 where the first is n hold a number for each line."""
+    if parts[0].size <= CHAIN:
+        with blas_limit:
+            fn(*parts)
+        return
+    images, n, *inner = parts[0].shape
+    columns = inner[0] if inner else 1
+    if columns == 1 or images >= _PROCESSORS and n * columns <= IN_PLACE:
+        places: list = row_blocks(images, n * columns, IN_PLACE, CHAIN)
+    else:
+        least = n * _COLUMNS
+        pieces = row_blocks(columns, n, max(IN_PLACE, least), max(CHAIN, least))
+        places = [(slice(i, i + 1), slice(None), piece) for i in range(images) for piece in pieces]
+    parallel_for(lambda i: fn(*[a[places[i]] for a in parts]), len(places))
+
+
+def by_panels(kernel: Callable, width: int, *arrays: Any) -> None:
+    """Run a kernel of engine/fast/panels.py, which does `width` lines of an image (images, n, lines) at a time, on the pool."""
+    images, n, columns = arrays[0].shape
+    count = images * -(-columns // width)
+    blocks = row_blocks(count, n * min(columns, width), least=WORTH)
+    parallel_for(lambda i: kernel(*arrays, blocks[i].start, blocks[i].stop), len(blocks))
 
 
 def rows_to(name: str, arrays: tuple, columns: int) -> Any:

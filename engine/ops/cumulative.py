@@ -60,7 +60,7 @@ class CumSum(Op):
     def forward(xp: Any, x: Any, dim: int, np_dtype: Any) -> Any:
         if not x.ndim:
             return x.astype(np_dtype or x.dtype)
-        quick = lines("running_sum", _sums, dim, xp.ascontiguousarray(x)) if np_dtype is None or np_dtype == x.dtype else None
+        quick = lines("running_sum", _sums, dim, x) if np_dtype is None or np_dtype == x.dtype else None
         return row_major(xp, _accumulated(xp, xp.add, x, dim, np_dtype)) if quick is None else quick
 
     @staticmethod
@@ -94,7 +94,7 @@ class ReverseCumSum(Op):
     def forward(xp: Any, x: Any, dim: int) -> Any:
         if not x.ndim:
             return x
-        quick = lines("running_sum_from_end", _sums_from_end, dim, xp.ascontiguousarray(x))
+        quick = lines("running_sum_from_end", _sums_from_end, dim, x)
         return _backwards(_accumulated(xp, xp.add, _backwards(x, dim), dim), dim) if quick is None else quick
 
     @staticmethod

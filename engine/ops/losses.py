@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, fast
+from .. import backend
 from ..gpu.rows import CrossEntropyRows
-from ..memory import empty
-from ..pool import parallel_for
 from ..tensor import Tensor, wrap
-from ._blocked import by_rows, is_large, row_blocks
+from ._class_lines import gradients_of, lines_of, losses_of
+from ._exponentials import line_sums
 from .base import FUNCTIONAL, Op, expect_tensor, install, op
 from .reductions import add_up
 from .samples import samples_for
@@ -51,10 +50,10 @@ def _classes_last(x: Any) -> Any:
 
 
 def _classes_back(rows: Any, shape: tuple) -> Any:
-    """The inverse of `_classes_last`."""
+    """The inverse of `_classes_last`, and of `lines_of`."""
     if len(shape) == 2:
         return rows
-    if len(shape) == 1:
+    if len(shape) == 1 or rows.ndim == 3:
         return rows.reshape(shape)
     return rows.reshape(shape[0], math.prod(shape[2:]), shape[1]).swapaxes(1, 2).reshape(shape)
 
@@ -77,70 +76,76 @@ class CrossEntropy(Op):
 
     n = 3
     keep = (0, 1, 2)
-    # exp(input - max) and its row sums (compiled: None and log(sum(exp(input)))), then what the row targets A are made of
+    # exp(input - max), its row sums, rows and targets (or the three of `losses_of`), then what the row targets A are made of
     has_aux = True
     gpu = CrossEntropyRows()
 
     @staticmethod
     def forward(xp: Any, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int, smoothing: float) -> Any:
-        z = _classes_last(x)
         if target.dtype.kind == "f":
-            z = shifted(xp, z, 1)
+            z = shifted(xp, _classes_last(x), 1)
             a = _row_targets(xp, _classes_last(target), weight, smoothing)
             e = xp.exp(z)
             total = e.sum(axis=1)
             losses = a.sum(axis=1) * xp.log(total) - (a * z).sum(axis=1)
             scale = 1.0 / max(len(z), 1) if reduction == "mean" else 1.0
             return _reduced(losses, reduction, len(z), x.shape), (e, total, scale)
-        t = target.reshape(-1)
-        rows = xp.arange(len(t))
+        t, classes = target.reshape(-1), x.shape[1 if x.ndim > 1 else 0]
         hit = count = valid = None
-        if weight is not None or 0 <= ignore_index < z.shape[1] or _out_of_bounds(xp, t, z.shape[1]):
-            t, hit, valid = _row_weights(xp, t, z.shape[1], weight, ignore_index, z.dtype)
+        if weight is not None or 0 <= ignore_index < classes or _out_of_bounds(xp, t, classes):
+            t, hit, valid = _row_weights(xp, t, classes, weight, ignore_index, x.dtype)
             count = hit.sum()
-        if hit is None and not smoothing and (kernels := _kernels(z)) is not None:
-            losses, logs = _compiled_losses(kernels, z, t)
-            return _reduced(losses, reduction, len(t), x.shape), (None, logs, rows, t, None, None, None)
-        if is_large(z):
-            e, total, picked, *smooth = by_rows(
-                lambda z, t: _row_terms(xp, z, xp.arange(len(t)), t, weight, smoothing), (z, t), split=(True, True))
+        lines, smooth = lines_of(x), None
+        if lines is not None:
+            losses, logs, made = losses_of(lines, t)
+            if smoothing:
+                smooth = line_sums(lines, weight).reshape(-1)
         else:
-            e, total, picked, *smooth = _row_terms(xp, z, rows, t, weight, smoothing)
-        logs = xp.log(total)
-        losses = logs - picked
+            z = shifted(xp, _classes_last(x), 1)
+            rows = xp.arange(len(t))
+            picked = z[rows, t]
+            if smoothing:
+                smooth = (z if weight is None else z * weight).sum(axis=1)
+            e = xp.exp(z, out=z)
+            total = add_up(xp, e, 1, False)
+            logs = xp.log(total)
+            losses, made = logs - picked, (e, total, rows, t)
         if hit is not None:
             losses *= hit
         if smoothing:
-            mixed = logs * _mass(weight, z.shape[1]) - smooth[0]
+            mixed = logs * _mass(weight, classes) - smooth
             losses = losses * (1 - smoothing) + (mixed if valid is None else xp.where(valid, mixed, 0)) * (
-                smoothing / z.shape[1])
+                smoothing / classes)
         out = _reduced(losses, reduction, len(t) if count is None else count, x.shape)
-        return out, (e, total, rows, t, hit, valid, count)
+        return out, (made, hit, valid, count)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         if len(s.aux) == 3:
             return CrossEntropy.backward_traced(xp, s, g)
-        e, total, rows, t, hit, valid, count = s.aux
+        made, hit, valid, count = s.aux
         reduction, _, smoothing = s.params
         x, _, weight = s.inputs
         if reduction == "none":
             g = g.reshape(-1)
         elif reduction == "mean":
-            g = g / (len(t) if count is None else count)
-        at_target = g if hit is None else g * hit
-        if e is None:
-            return _classes_back(_gradient_from_logs(_classes_last(x), t, total, g), x.shape), None, None
-        if not smoothing:
-            dx = _scaled(e, (at_target / total).reshape(-1, 1))
+            g = g / (math.prod(x.shape) // x.shape[1 if x.ndim > 1 else 0] if count is None else count)
+        at_target = overall = g if hit is None else g * hit
+        classes = x.shape[1 if x.ndim > 1 else 0]
+        if smoothing:
+            at_target = at_target * (1 - smoothing)
+            spread = (g if valid is None else g * valid) * (smoothing / classes)
+            overall = at_target + spread * _mass(weight, classes)
+        if len(made) == 3:
+            dx = gradients_of(lines_of(x) if made[0] is None else None, made, overall, at_target)
+        else:
+            e, total, rows, t = made
+            dx = e * (overall / total).reshape(-1, 1)
             dx[rows, t] -= at_target
-            return _classes_back(dx, x.shape), None, None
-        at_target = at_target * (1 - smoothing)
-        spread = (g if valid is None else g * valid) * (smoothing / e.shape[1])
-        dx = _scaled(e, ((at_target + spread * _mass(weight, e.shape[1])) / total).reshape(-1, 1))
-        dx[rows, t] -= at_target
-        column = spread.reshape(-1, 1)
-        dx -= column if weight is None else column * weight
+        if smoothing:
+            if np.ndim(spread):
+                spread = spread.reshape(len(dx), 1, *dx.shape[2:])
+            dx -= spread if weight is None else spread * (weight if dx.ndim == 2 else weight[:, None])
         return _classes_back(dx, x.shape), None, None
 
     @staticmethod
@@ -256,47 +261,6 @@ def _legacy(t: Tensor) -> str:
 def _mass(weight: Any, classes: int) -> Any:
     """The sum of the class weights."""
     return classes if weight is None else weight.sum()
-
-
-def _row_terms(xp: Any, z: Any, rows: Any, t: Any, weight: Any, smoothing: float) -> tuple:
-    """(exp(z - max), its row sums, (z - max)[target]), and with `smoothing` the row sums of (weighted) z - max."""
-    z = shifted(xp, z, 1)
-    picked = z[rows, t]
-    smooth = () if not smoothing else ((z if weight is None else z * weight).sum(axis=1),)
-    e = xp.exp(z, out=z)
-    return e, add_up(xp, e, 1, False), picked, *smooth
-
-
-def _kernels(z: Any) -> Any:
-    """The compiled kernels for rows of a large float32 array, or None."""
-    return fast.kernels("rows") if is_large(z) and fast.fits(z) else None
-
-
-def _compiled_losses(kernels: Any, z: Any, t: Any) -> tuple:
-    """(log(sum(exp(z))) - z[target], log(sum(exp(z)))) of every row."""
-    arrays = z, np.array(t), np.empty(len(z), z.dtype), np.empty(len(z), z.dtype)
-    blocks = row_blocks(len(z), z.shape[1])
-    parallel_for(lambda i: kernels.cross_entropy(*[a[blocks[i]] for a in arrays]), len(blocks))
-    return arrays[2:]
-
-
-def _gradient_from_logs(z: Any, t: Any, logs: Any, g: Any) -> Any:
-    """(softmax(z) - one-hot target) * g, with a number or a number per row as `g`; `logs` are log(sum(exp(z)))."""
-    kernels, factors = _kernels(z), np.empty(len(z), z.dtype)
-    factors[...] = g
-    if kernels is None:  # switched off since forward
-        dx = np.exp(z - logs[:, None]) * factors[:, None]
-        dx[np.arange(len(t)), t] -= factors
-        return dx
-    arrays = z, np.array(t), logs, factors, empty(z.shape, z.dtype)
-    blocks = row_blocks(len(z), z.shape[1])
-    parallel_for(lambda i: kernels.cross_entropy_backward(*[a[blocks[i]] for a in arrays]), len(blocks))
-    return arrays[-1]
-
-
-def _scaled(e: Any, factors: Any) -> Any:
-    """`e` with every row multiplied by its factor."""
-    return by_rows(np.multiply, (e, factors)) if is_large(e) else e * factors
 
 
 def _out_of_bounds(xp: Any, t: Any, classes: int) -> bool:

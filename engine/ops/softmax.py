@@ -9,7 +9,8 @@ import numpy as np
 from ..dtypes import as_dtype
 from ..gpu.rows import SoftmaxRows
 from ..tensor import Tensor, check_dim
-from ._blocked import along, lines
+from ._blocked import lines
+from ._exponentials import NEAR, exp, exp_lines, line_sums
 from .applying import row_major
 from .base import Op, composite, expect_tensor, install, op
 from .casting import casting, in_full
@@ -18,7 +19,6 @@ from .reductions import add_up
 from .samples import samples_for
 
 _max_reduce: Any = np.maximum.reduce
-_EXP_RANGE = 80  # exp of its negative is still a normal float32
 
 
 def shifted(xp: Any, x: Any, dim: int) -> Any:
@@ -28,43 +28,33 @@ def shifted(xp: Any, x: Any, dim: int) -> Any:
     return x - _max_reduce(x, dim, None, None, True) if xp is np else x - x.max(axis=dim, keepdims=True)
 
 
-def _shift(x: Any) -> Any:
-    """What to take from `x` before exp, so that no row overflows or vanishes: one number where all of `x` lies within exp's
-    range, because NumPy needs four times as long for a maximum of each row; else those."""
-    high = _max_reduce(x, None)
-    return high if high - np.minimum.reduce(x, None) < _EXP_RANGE else _max_reduce(x, axis=1, keepdims=True)
+# Of `_blocked.lines`: x, y and g are (lines, n) or (images, n, lines of an image).
 
 
-def _row_sums(x: Any) -> Any:
-    """Sums of rows as a product, which takes a fifth of `add.reduce`'s time."""
-    return x.dot(np.ones(x.shape[1], x.dtype))[:, None]
+def _softmax_lines(x: Any, out: Any) -> None:
+    total, _ = exp_lines(x, out)
+    out *= 1 / total
 
 
-def _softmax_rows(x: Any, out: Any) -> None:
-    np.subtract(x, _shift(x), out=out)
-    np.exp(out, out=out)
-    out *= 1 / _row_sums(out)
-
-
-def _softmax_rows_gradient(g: Any, y: Any, out: Any) -> None:
-    np.subtract(g, np.vecdot(g, y)[:, None], out=out)
+def _softmax_lines_gradient(g: Any, y: Any, out: Any) -> None:
+    if g.ndim == 2:
+        along = np.vecdot(g, y)[:, None]
+    else:
+        along = line_sums(np.multiply(g, y, out=out))
+    np.subtract(g, along, out=out)
     out *= y
 
 
-def _softmax_gradient(g: Any, y: Any, dim: int) -> Any:
-    gy = g * y
-    return gy - y * gy.sum(axis=dim, keepdims=True)
+def _log_softmax_lines(x: Any, out: Any) -> None:
+    total, shift = exp_lines(x, out, NEAR)
+    if shift is not None:
+        x = np.subtract(x, shift, out=out)
+    np.subtract(x, np.log(total), out=out)
 
 
-def _log_softmax_rows(x: Any, out: Any) -> None:
-    z = x - _shift(x)
-    np.exp(z, out=out)
-    np.subtract(z, np.log(_row_sums(out)), out=out)
-
-
-def _log_softmax_rows_gradient(g: Any, y: Any, out: Any) -> None:
-    np.exp(y, out=out)
-    out *= _row_sums(g)
+def _log_softmax_lines_gradient(g: Any, y: Any, out: Any) -> None:
+    exp(y, out)
+    out *= line_sums(g)
     np.subtract(g, out, out=out)
 
 
@@ -80,23 +70,23 @@ class Softmax(Op):
         if not x.ndim:
             return x - x + 1
         x = row_major(xp, x)
-
-        def compute(x: Any, dim: int) -> Any:
+        y = lines("softmax", _softmax_lines, dim, x)
+        if y is None:
             y = shifted(xp, x, dim)
             xp.exp(y, out=y)
             y /= add_up(xp, y, dim, True)
-            return y
-
-        y = lines("softmax", _softmax_rows, dim, x)
-        return along(compute, dim, x) if y is None else y
+        return y
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         y, dim = s.output, s.params[0]
         if not y.ndim:
             return (g * 0,)
-        gx = lines("softmax_backward", _softmax_rows_gradient, dim, g, y)
-        return (along(_softmax_gradient, dim, g, y) if gx is None else gx,)
+        gx = lines("softmax_backward", _softmax_lines_gradient, dim, g, y)
+        if gx is None:
+            gy = g * y
+            gx = gy - y * gy.sum(axis=dim, keepdims=True)
+        return (gx,)
 
     @staticmethod
     def samples(make: Any) -> Any:
@@ -117,24 +107,19 @@ class LogSoftmax(Op):
         if not x.ndim:
             return x - x
         x = row_major(xp, x)
-
-        def compute(x: Any, dim: int) -> Any:
+        y = lines("log_softmax", _log_softmax_lines, dim, x)
+        if y is None:
             y = shifted(xp, x, dim)
             y -= xp.log(add_up(xp, xp.exp(y), dim, True))
-            return y
-
-        y = lines("log_softmax", _log_softmax_rows, dim, x)
-        return along(compute, dim, x) if y is None else y
+        return y
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         y, dim = s.output, s.params[0]
         if not y.ndim:
             return (g * 0,)
-        gx = lines("log_softmax_backward", _log_softmax_rows_gradient, dim, g, y)
-        if gx is None:
-            gx = along(lambda g, y, dim: g - xp.exp(y) * g.sum(axis=dim, keepdims=True), dim, g, y)
-        return (gx,)
+        gx = lines("log_softmax_backward", _log_softmax_lines_gradient, dim, g, y)
+        return (g - xp.exp(y) * g.sum(axis=dim, keepdims=True) if gx is None else gx,)
 
     @staticmethod
     def samples(make: Any) -> Any:

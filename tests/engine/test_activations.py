@@ -57,6 +57,22 @@ def test_softmax_does_not_overflow_and_sums_to_one():
     np.testing.assert_allclose(engine.log_softmax(x, 1).numpy()[0, :2], np.log([0.5, 0.5]), rtol=1e-6)
 
 
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("size", [64, 300])  # below and above what is compiled
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_softmax_of_many_numbers_far_from_zero(dim, size, fast):
+    """Lines that would overflow or vanish without their maximum taken off, and lines that hold minus infinity."""
+    x = np.random.default_rng(0).normal(size=(3, size, 64)).astype(np.float32)
+    x[0, :, 3] += 300
+    x[1, 5] -= 300
+    x[2, :40, 7] = x[2, 0, :40] = -np.inf
+    exact = x.astype(np.float64) - x.max(dim, keepdims=True)
+    logs = exact - np.log(np.exp(exact).sum(dim, keepdims=True))
+    with engine.backends.fast.flags(enabled=fast):
+        np.testing.assert_allclose(engine.softmax(engine.from_numpy(x), dim).numpy(), np.exp(logs), rtol=2e-5, atol=1e-30)
+        np.testing.assert_allclose(engine.log_softmax(engine.from_numpy(x), dim).numpy(), logs, rtol=1e-6, atol=1e-6)
+
+
 def test_softmax_errors_and_dtype():
     with pytest.raises(IndexError, match=r"range of \[-1, 0\], but got 1"):
         engine.softmax(engine.zeros(3), 1)

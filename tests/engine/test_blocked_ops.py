@@ -31,7 +31,8 @@ def small_blocks(monkeypatch):
     before = pool.get_num_threads()
     for module in (_blocked, pointwise_rows):
         monkeypatch.setattr(module, "LARGE", 2)
-    for name, value in {"CHAIN": 4, "SINGLE": 4, "QUIET": 1, "LARGE_PRODUCT": 1, "_LEAST": 2, "_SHORT": 1}.items():
+    for name, value in {"CHAIN": 4, "IN_PLACE": 4, "LINES": 2, "SINGLE": 4, "QUIET": 1, "LARGE_PRODUCT": 1, "_LEAST": 2,
+                        "_COLUMNS": 1, "_SHORT": 1}.items():
         monkeypatch.setattr(_blocked, name, value)
     monkeypatch.setattr(pointwise_rows, "SINGLE", 4)
     monkeypatch.setattr(_columns, "LARGE_PRODUCT", 1)

@@ -145,7 +145,7 @@ def test_softmax_keeps_infinities_and_nan():
     np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=2e-6)
 
 
-COMPILED = ("log_softmax", "cross_entropy", "layer_norm", "rms_norm", "gelu", "silu", "sigmoid", "tanh", "relu", "soft",
+COMPILED = ("softmax", "cross_entropy", "layer_norm", "rms_norm", "gelu", "silu", "sigmoid", "tanh", "relu", "soft",
             "attention", "linear", "dropout", "embedding", "loss", "index", "scatter", "gather", "cum", "elu", "hard", "mish",
             "glu", "logits", "abs", "where", "masked_fill", "clamp", "var", "std", "sum", "mean")
 CASES = [(f"{name}-{i}", sample) for name, i, sample in all_samples() if any(part in name for part in COMPILED)]
@@ -168,7 +168,8 @@ def results(sample, enabled):
 def test_kernels_give_what_numpy_gives(sample, monkeypatch):
     for module in (_blocked, pointwise_rows):
         monkeypatch.setattr(module, "LARGE", LEAST)
-    monkeypatch.setattr(_blocked, "COMPILED", LEAST)
+    for name in ("COMPILED", "LINES"):
+        monkeypatch.setattr(_blocked, name, LEAST)
     monkeypatch.setattr(attention, "LARGE", LEAST)
     expected, expected_grads = results(sample, enabled=False)
     got, grads = results(sample, enabled=True)
@@ -203,7 +204,7 @@ def test_activations_everywhere(name):
 @needs_numba
 def test_every_kernel_is_compiled_once():
     """One signature each: another one would make users wait for the compiler again."""
-    for room in ("rows", "elements", "losses", "attention", "random"):
+    for room in ("rows", "panels", "elements", "losses", "attention", "random"):
         for name, kernel in vars(fast.kernels(room)).items():
             if hasattr(kernel, "signatures") and kernel.__module__.endswith(room):
                 assert len(kernel.signatures) <= 1, (name, kernel.signatures)

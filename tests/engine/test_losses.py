@@ -177,3 +177,31 @@ def test_losses_of_half_precision_stay_half():
         assert loss.dtype is x.dtype
         loss.backward()
         assert x.grad.dtype is x.dtype
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("shape", [(500, 10), (9000, 10), (3, 10, 40, 50)])
+def test_cross_entropy_of_targets_that_are_nearly_certain(shape, fast):
+    """It is the logarithm of a probability close to one: never below zero, and right to the last digits of that one."""
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=shape).astype(np.float32), rng.integers(0, 10, (*shape[:1], *shape[2:]))
+    for start, shift in ((0, 9), (1, 15), (2, 60), (3, 100)):
+        rows = np.moveaxis(x, 1, -1)[start::4]
+        np.put_along_axis(rows, t[start::4, ..., None], np.take_along_axis(rows, t[start::4, ..., None], -1) + shift, -1)
+    exact = x.astype(np.float64) - x.max(1, keepdims=True)
+    exact = np.log(np.exp(exact).sum(1)) - np.take_along_axis(exact, t[:, None], 1)[:, 0]
+    with engine.backends.fast.flags(enabled=fast):
+        found = F.cross_entropy(engine.from_numpy(x), engine.from_numpy(t), reduction="none").numpy()
+    assert found.min() >= 0
+    np.testing.assert_allclose(found, exact, rtol=1e-6, atol=5e-7)
+
+
+def test_cross_entropy_of_one_class_and_of_kernels_switched_off_in_between():
+    x = engine.zeros(2, 1, 300, 300, requires_grad=True)
+    t = engine.zeros(2, 300, 300, dtype=engine.int64)
+    loss = F.cross_entropy(x, t)
+    with engine.backends.fast.flags(enabled=False):
+        loss.backward(retain_graph=True)
+        loss.backward()
+    assert loss.item() == 0
+    assert not x.grad.any()
