@@ -1,4 +1,4 @@
-"""The switches of CUDA's matrix products (`allow_tf32` counts) and attention kernels (kept, and not read).
+"""The switches of CUDA's matrix products (`allow_tf32` counts) and attention kernels (cuDNN's counts, others are kept).
 
 >>> torch.backends.cuda.matmul.allow_tf32 = True
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engine import backend
-from engine.gpu import gemm
+from engine.gpu import attention, gemm
 
 __all__ = ["cudnn_sdp_enabled", "enable_cudnn_sdp", "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp",
            "flash_sdp_enabled", "is_built", "is_flash_attention_available", "math_sdp_enabled", "matmul",
@@ -23,7 +23,7 @@ def is_built() -> bool:
     return backend.cuda_available()
 
 
-_sdp = {"flash": True, "math": True, "mem_efficient": True, "cudnn": True}
+_sdp = {"flash": True, "math": True, "mem_efficient": True}
 
 
 def is_flash_attention_available() -> bool:
@@ -37,7 +37,7 @@ def flash_sdp_enabled() -> bool:
 
 
 def enable_flash_sdp(enabled: bool) -> None:
-    """Kept, and without effect: there is one attention kernel."""
+    """Kept, and without effect: attention has one form beside cuDNN's."""
     _sdp["flash"] = enabled
 
 
@@ -47,7 +47,7 @@ def math_sdp_enabled() -> bool:
 
 
 def enable_math_sdp(enabled: bool) -> None:
-    """Kept, and without effect: there is one attention kernel."""
+    """Kept, and without effect: attention has one form beside cuDNN's."""
     _sdp["math"] = enabled
 
 
@@ -57,18 +57,18 @@ def mem_efficient_sdp_enabled() -> bool:
 
 
 def enable_mem_efficient_sdp(enabled: bool) -> None:
-    """Kept, and without effect: there is one attention kernel."""
+    """Kept, and without effect: attention has one form beside cuDNN's."""
     _sdp["mem_efficient"] = enabled
 
 
 def cudnn_sdp_enabled() -> bool:
     """What `enable_cudnn_sdp` was told last."""
-    return _sdp["cudnn"]
+    return attention.switches.enabled
 
 
 def enable_cudnn_sdp(enabled: bool) -> None:
-    """Kept, and without effect: there is one attention kernel."""
-    _sdp["cudnn"] = enabled
+    """Whether attention of half precision on a GPU may go through cuDNN."""
+    attention.switches.enabled = enabled
 
 
 @contextmanager
@@ -80,12 +80,14 @@ def sdp_kernel(enable_flash: bool = True, enable_math: bool = True, enable_mem_e
     ...     torch.backends.cuda.flash_sdp_enabled()
     False
     """
-    before = dict(_sdp)
-    _sdp.update(flash=enable_flash, math=enable_math, mem_efficient=enable_mem_efficient, cudnn=enable_cudnn)
+    before, cudnn_before = dict(_sdp), attention.switches.enabled
+    _sdp.update(flash=enable_flash, math=enable_math, mem_efficient=enable_mem_efficient)
+    attention.switches.enabled = enable_cudnn
     try:
         yield {}
     finally:
         _sdp.update(before)
+        attention.switches.enabled = cudnn_before
 
 
 def preferred_linalg_library(backend: str | None = None) -> str:

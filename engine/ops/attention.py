@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import backend, dtypes
+from ..gpu import attention as by_cudnn
+from ..gpu.card import Aux
 from ..pool import LARGE
 from ..tensor import Tensor, wrap
 from . import _attention_blocks
@@ -71,6 +73,7 @@ class Attention(Op):
     n = 4
     keep = (0, 1, 2, 3)
     has_aux = True
+    gpu = by_cudnn.Attention()
 
     @staticmethod
     def forward(
@@ -109,10 +112,11 @@ class Attention(Op):
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         q, k, v, mask = s.inputs
+        if s.needs[3] and type(s.aux) is tuple or type(s.aux) is Aux:  # the weights were not kept
+            weights = Attention.plain(backend.namespace(q), q, k, v, mask, *s.params)[1]
+            return Attention.gradients(xp, s, g, weights)
         if type(s.aux) is not tuple:
             return Attention.gradients(xp, s, g, s.aux)
-        if s.needs[3]:
-            return Attention.gradients(xp, s, g, Attention.plain(np, q, k, v, mask, *s.params)[1])
         out, logs = s.aux
         four = _attention_blocks.four
         found = _attention_blocks.backward(_in_blocks(q, k, mask, s.params), four(v), four(out), logs, four(g), s.needs[:3])

@@ -97,7 +97,7 @@ def asks() -> None:
 
     backend._cuda_ok, backend._cupy = True, fake_cupy.install()
     for label, _, sample in cards.CASES:
-        if label in ("_convolution", "_conv_transpose", "scaled_dot_product_attention"):
+        if label in ("_convolution", "_conv_transpose"):
             for dtype in ("float32", "float16", "bfloat16", "float64"):
                 with contextlib.suppress(AssertionError, NotImplementedError):
                     outs, leaves = cards.on_device(sample, dtype, grad=True)
@@ -111,6 +111,24 @@ def asks() -> None:
                 x = x.permute(0, 3, 1, 2) if order else x.reshape(8, channels, size, size)
                 y = conv(x.requires_grad_())
                 y.backward(engine.zeros_like(y))
+    _ask_for_attention()
+
+
+def _ask_for_attention() -> None:
+    """Few graphs: the library compiles kernels for each."""
+    import engine
+
+    for kind, shape, keys, options in (
+            ("bfloat16", (2, 12, 1024, 64), 1024, {"is_causal": True}), ("bfloat16", (2, 12, 1024, 64), 77, {}),
+            ("float16", (2, 12, 1024, 64), 1024, {"is_causal": True}), ("bfloat16", (2, 2, 5, 8), 7, {"attn_mask": (5, 7)}),
+            ("bfloat16", (2, 2, 64, 128), 64, {"attn_mask": (2, 1, 1, 64)}), ("bfloat16", (1, 1, 64, 256), 64, {})):
+        n, heads, length, width = shape
+        q = engine.zeros(n, length, heads, width, device="cuda", dtype=getattr(engine, kind)).transpose(1, 2).requires_grad_()
+        k = engine.zeros(n, heads, keys, width, device="cuda", dtype=getattr(engine, kind), requires_grad=True)
+        if "attn_mask" in options:
+            options = {"attn_mask": engine.ones(*options["attn_mask"], device="cuda", dtype=engine.bool)}
+        out = engine.nn.functional.scaled_dot_product_attention(q, k, k, **options)
+        out.backward(engine.zeros_like(out))
 
 
 if __name__ == "__main__":
