@@ -130,58 +130,30 @@ class ThroughputMonitor(Callback):
         self._update(trainer, pl_module, "train", batch)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of validation."""
-        self._start("validate")
+        """Start the clock of an evaluation."""
+        self._start(_evaluation(trainer))
+
+    on_test_start = on_predict_start = on_validation_start
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Count a batch."""
         if not trainer.sanity_checking:
-            self._update(trainer, pl_module, "validate", batch)
+            self._update(trainer, pl_module, _evaluation(trainer), batch)
+
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take validation's time out of training's."""
         if "train" in self._stages and trainer.state.fn == "fit":
             self._stages["train"].start += time.perf_counter() - self._stages["validate"].start
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of testing."""
-        self._start("test")
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count a batch."""
-        self._update(trainer, pl_module, "test", batch)
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock of prediction."""
-        self._start("predict")
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count a batch."""
-        self._update(trainer, pl_module, "predict", batch)
+def _evaluation(trainer: Trainer) -> str:
+    """The stage that runs, other than training."""
+    return "validate" if trainer.state.fn == "fit" else str(trainer.state.fn)
 
 
 class _Stage:

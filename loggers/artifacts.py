@@ -1,10 +1,13 @@
-"""Which checkpoints a service should get, for loggers with ``log_model``."""
+"""Checkpoints for a service: which it should get, and the loggers with ``log_model`` that hand them over."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from loggers.base import Logger
 
 SETTINGS = ("monitor", "mode", "save_last", "save_top_k", "save_weights_only", "_every_n_train_steps", "_every_n_epochs")
 
@@ -57,3 +60,23 @@ class CheckpointUploads:
                 ["latest", "best"] if name == callback.best_model_path else ["latest"]
             )
             self._sent[name] = changed
+
+
+class ServiceLogger(Logger):
+    """A logger whose service may get the checkpoints: ``_uploads`` says which, ``_upload`` hands them over."""
+
+    _uploads: CheckpointUploads
+
+    @abstractmethod
+    def _upload(self, callback: Any) -> None:
+        """Hand over the new files of a checkpoint callback."""
+
+    @property
+    def reads_checkpoints(self) -> bool:
+        """Whether checkpoints are handed over."""
+        return self._uploads.wanted
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        """Hand the new checkpoint over, if ``log_model`` says so."""
+        if self._uploads.due_now(checkpoint_callback):
+            self._upload(checkpoint_callback)

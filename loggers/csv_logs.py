@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from loggers.files import append_text, replace_file
-from loggers.folder import FolderLogger
+from loggers.folder import RowLogger
 
 
-class CSVLogger(FolderLogger):
+class CSVLogger(RowLogger):
     """Write metrics to ``save_dir/name/version/metrics.csv`` and hyper-parameters to ``hparams.yaml`` beside it.
 
     Rows are appended, so that logging costs the same in the first hour and in the last, and the file can be read at
@@ -43,18 +43,10 @@ class CSVLogger(FolderLogger):
 
     def __init__(
         self,
-        save_dir: str | os.PathLike[str],
-        name: str | None = "lightning_logs",
-        version: int | str | None = None,
-        prefix: str = "",
-        flush_logs_every_n_steps: int = 100,
-    ) -> None:
-        super().__init__(save_dir, name, version, prefix)
-        if flush_logs_every_n_steps < 1:
-            raise ValueError(
-                f"CSVLogger(flush_logs_every_n_steps={flush_logs_every_n_steps}): expected an int of at least 1."
-            )
-        self._flush_logs_every_n_steps = flush_logs_every_n_steps
+        save_dir: str | os.PathLike[str], name: str | None = "lightning_logs", version: int | str | None = None,
+        prefix: str = "", flush_logs_every_n_steps: int = 100,
+    ) -> None:  # fmt: skip
+        super().__init__(save_dir, name, version, prefix, flush_logs_every_n_steps)
         self._first_step_held: int | None = None
         self._experiment: ExperimentWriter | None = None
 

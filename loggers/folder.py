@@ -127,6 +127,29 @@ class FolderLogger(Logger):
         return {f"{self._prefix}{self.LOGGER_JOIN_CHAR}{name}": value for name, value in metrics.items()}
 
 
+class RowLogger(FolderLogger):
+    """A ``FolderLogger`` that holds what it is given in memory for a while.
+
+    Raises:
+        ValueError: ``flush_logs_every_n_steps`` is below 1.
+    """
+
+    def __init__(
+        self,
+        save_dir: str | os.PathLike[str],
+        name: str | None = "lightning_logs",
+        version: int | str | None = None,
+        prefix: str = "",
+        flush_logs_every_n_steps: int = 100,
+    ) -> None:
+        super().__init__(save_dir, name, version, prefix)
+        if flush_logs_every_n_steps < 1:
+            raise ValueError(
+                f"{type(self).__name__}(flush_logs_every_n_steps={flush_logs_every_n_steps}): expected an int of at least 1."
+            )
+        self._flush_logs_every_n_steps = flush_logs_every_n_steps
+
+
 def next_version(root_dir: str) -> int:
     """One more than the highest N of the folders ``version_N`` in ``root_dir``; 0 if there are none.
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from loggers.files import append_text
-from loggers.folder import FolderLogger
+from loggers.folder import RowLogger
 
 
-class JSONLinesLogger(FolderLogger):
+class JSONLinesLogger(RowLogger):
     """Append metrics to ``save_dir/name/version/metrics.jsonl``; hyper-parameters go to ``hparams.yaml`` beside it.
 
     Each line is complete and stands for itself: ``{"step": 10, "time": 1763846400.25, "loss": 0.5}``, with ``time`` in
@@ -46,18 +46,10 @@ class JSONLinesLogger(FolderLogger):
 
     def __init__(
         self,
-        save_dir: str | os.PathLike[str],
-        name: str | None = "lightning_logs",
-        version: int | str | None = None,
-        prefix: str = "",
-        flush_logs_every_n_steps: int = 100,
-    ) -> None:
-        super().__init__(save_dir, name, version, prefix)
-        if flush_logs_every_n_steps < 1:
-            raise ValueError(
-                f"JSONLinesLogger(flush_logs_every_n_steps={flush_logs_every_n_steps}): expected an int of at least 1."
-            )
-        self._flush_logs_every_n_steps = flush_logs_every_n_steps
+        save_dir: str | os.PathLike[str], name: str | None = "lightning_logs", version: int | str | None = None,
+        prefix: str = "", flush_logs_every_n_steps: int = 100,
+    ) -> None:  # fmt: skip
+        super().__init__(save_dir, name, version, prefix, flush_logs_every_n_steps)
         self._lines: list[str] = []
         self._count = 0
 

@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from loggers.artifacts import CheckpointUploads
-from loggers.base import Logger
+from loggers.artifacts import CheckpointUploads, ServiceLogger
 from loggers.hparams import flatten, to_dict, to_yaml
 
 PARAMETERS_PER_CALL = 100  # MLflow's limit
@@ -20,7 +19,7 @@ NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_/. -]+")
 STATUS = {"success": "FINISHED", "finished": "FINISHED", "failed": "FAILED"}
 
 
-class MLFlowLogger(Logger):
+class MLFlowLogger(ServiceLogger):
     """Write to an MLflow server, database or folder. MLflow (``pip install mlflow``) is imported with the first use.
 
     Args:
@@ -146,16 +145,6 @@ class MLFlowLogger(Logger):
         found = [Param(name, str(value)[:LONGEST_PARAMETER]) for name, value in flatten(to_dict(params)).items()]
         for start in range(0, len(found), PARAMETERS_PER_CALL):
             self.experiment.log_batch(self.run_id, params=found[start : start + PARAMETERS_PER_CALL], **self._how)
-
-    @property
-    def reads_checkpoints(self) -> bool:
-        """Whether checkpoints are handed over."""
-        return self._uploads.wanted
-
-    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Hand the new checkpoint over, if ``log_model`` says so."""
-        if self._uploads.due_now(checkpoint_callback):
-            self._upload(checkpoint_callback)
 
     def finalize(self, status: str = "success") -> None:
         """Hand over what is due, and close the run."""

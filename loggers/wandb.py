@@ -6,14 +6,13 @@ import json
 import os
 from typing import Any
 
-from loggers.artifacts import CheckpointUploads
-from loggers.base import Logger
+from loggers.artifacts import CheckpointUploads, ServiceLogger
 from loggers.hparams import to_dict
 
 STEP = "trainer/global_step"
 
 
-class WandbLogger(Logger):
+class WandbLogger(ServiceLogger):
     """Write to Weights & Biases. wandb (``pip install wandb``) is imported with the first use.
 
     Args:
@@ -181,16 +180,6 @@ class WandbLogger(Logger):
         )
 
     # ------------------------------------------------------------------ checkpoints
-
-    @property
-    def reads_checkpoints(self) -> bool:
-        """Whether checkpoints are handed over."""
-        return self._uploads.wanted
-
-    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Hand the new checkpoint over, if ``log_model`` says so."""
-        if self._uploads.due_now(checkpoint_callback):
-            self._upload(checkpoint_callback)
 
     def finalize(self, status: str) -> None:
         """Hand over what is due; the run stays open, for ``test`` after ``fit`` (``wandb.finish()`` closes it)."""

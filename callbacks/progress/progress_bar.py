@@ -102,6 +102,16 @@ class ProgressBar(Callback):
         runs = every is None or (trainer.current_epoch + 1) % every == 0
         return sum(trainer.num_val_batches) if runs else 0
 
+    def _evaluation(self, trainer: Trainer) -> tuple[str, str, int | float]:
+        """Of the evaluation that runs: its kind, the text in front of its bar, and the batches of the loader in use."""
+        if trainer.state.fn == "test":
+            return "test", self.test_description, self.total_test_batches_current_dataloader
+        if trainer.state.fn == "predict":
+            return "predict", self.predict_description, self.total_predict_batches_current_dataloader
+        sanity = trainer.sanity_checking
+        description = self.sanity_check_description if sanity else self.validation_description
+        return "sanity" if sanity else "val", description, self.total_val_batches_current_dataloader
+
     def _of_current(self, batches: list[int | float]) -> int | float:
         return batches[self._current_eval_dataloader_idx or 0]
 

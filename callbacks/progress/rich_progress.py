@@ -252,26 +252,26 @@ class RichProgressBar(DrawnProgressBar):
         """Begin to draw."""
         self._open(trainer)
 
+    on_test_start = on_predict_start = on_validation_start
+
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Show a bar at 0 with every loader."""
         if self.has_dataloader_changed(dataloader_idx):
-            sanity = trainer.sanity_checking
-            description = self.sanity_check_description if sanity else self.validation_description
-            self._begin("sanity" if sanity else "val", description, self.total_val_batches_current_dataloader)
+            self._begin(*self._evaluation(trainer))
+
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: StepOutput,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Look at the clock."""
-        self._show("sanity" if trainer.sanity_checking else "val", batch_idx + 1)
+        kind, _, _ = self._evaluation(trainer)
+        self._show(kind, batch_idx + 1)
+
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The validation bar goes, and the new metrics stand behind the training bar."""
@@ -280,65 +280,14 @@ class RichProgressBar(DrawnProgressBar):
             self._show_metrics(trainer, pl_module)
         self.reset_dataloader_idx_tracker()
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to draw."""
-        self._open(trainer)
-
-    def on_test_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Show a bar at 0 with every loader."""
-        if self.has_dataloader_changed(dataloader_idx):
-            self._begin("test", self.test_description, self.total_test_batches_current_dataloader)
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: StepOutput,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Look at the clock."""
-        self._show("test", batch_idx + 1)
-
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the final state."""
-        self._finish_eval("test", trainer.num_test_batches)
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to draw."""
-        self._open(trainer)
-
-    def on_predict_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Show a bar at 0 with every loader."""
-        if self.has_dataloader_changed(dataloader_idx):
-            self._begin("predict", self.predict_description, self.total_predict_batches_current_dataloader)
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Look at the clock."""
-        self._show("predict", batch_idx + 1)
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the final state."""
-        self._finish_eval("predict", trainer.num_predict_batches)
-
-    def _finish_eval(self, kind: str, batches: list[int | float]) -> None:
-        total = self._of_current(batches)
+        kind, _, total = self._evaluation(trainer)
         if not math.isinf(total):
             self._finish(kind, int(total))
         self.reset_dataloader_idx_tracker()
+
+    on_predict_end = on_test_end
 
 
 @cache

@@ -234,28 +234,34 @@ class TQDMProgressBar(DrawnProgressBar):
         if not trainer.sanity_checking:
             self._val_progress_bar = self.init_validation_tqdm()
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the test bar."""
+        self._test_progress_bar = self.init_test_tqdm()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the prediction bar."""
+        self._predict_progress_bar = self.init_predict_tqdm()
+
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Start the bar at 0 with every loader."""
         if self.has_dataloader_changed(dataloader_idx):
-            desc = self.sanity_check_description if trainer.sanity_checking else self.validation_description
-            total = self.total_val_batches_current_dataloader
-            self._begin(self.val_progress_bar, f"{desc} DataLoader {dataloader_idx}", total)
+            _, description, total = self._evaluation(trainer)
+            self._begin(self._evaluation_bar(trainer), f"{description} DataLoader {dataloader_idx}", total)
+
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: StepOutput,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Look at the clock."""
         self._eval_batches_done = batch_idx + 1
         if monotonic() >= self._next_refresh:
-            self._show(self.val_progress_bar, self._eval_batches_done)
+            self._show(self._evaluation_bar(trainer), self._eval_batches_done)
+
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the validation bar, and show the new metrics behind the training bar."""
@@ -268,65 +274,15 @@ class TQDMProgressBar(DrawnProgressBar):
         else:
             self._show_train(trainer, pl_module)
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the test bar."""
-        self._test_progress_bar = self.init_test_tqdm()
-
-    def on_test_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Start the bar at 0 with every loader."""
-        if self.has_dataloader_changed(dataloader_idx):
-            desc = f"{self.test_description} DataLoader {dataloader_idx}"
-            self._begin(self.test_progress_bar, desc, self.total_test_batches_current_dataloader)
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: StepOutput,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Look at the clock."""
-        self._eval_batches_done = batch_idx + 1
-        if monotonic() >= self._next_refresh:
-            self._show(self.test_progress_bar, self._eval_batches_done)
-
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the test bar."""
-        self._finish_eval(self.test_progress_bar)
+        """Close the bar."""
+        self._finish_eval(self._evaluation_bar(trainer))
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the prediction bar."""
-        self._predict_progress_bar = self.init_predict_tqdm()
+    on_predict_end = on_test_end
 
-    def on_predict_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Start the bar at 0 with every loader."""
-        if self.has_dataloader_changed(dataloader_idx):
-            desc = f"{self.predict_description} DataLoader {dataloader_idx}"
-            self._begin(self.predict_progress_bar, desc, self.total_predict_batches_current_dataloader)
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Look at the clock."""
-        self._eval_batches_done = batch_idx + 1
-        if monotonic() >= self._next_refresh:
-            self._show(self.predict_progress_bar, self._eval_batches_done)
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the prediction bar."""
-        self._finish_eval(self.predict_progress_bar)
+    def _evaluation_bar(self, trainer: Trainer) -> Bar:
+        kind, _, _ = self._evaluation(trainer)
+        return self._existing(f"_{'val' if kind == 'sanity' else kind}_progress_bar")
 
 
 def _bar_class() -> Any:
@@ -348,6 +304,7 @@ def _terminal_class() -> type[tqdm]:
         """tqdm without its monitor thread, which watches over refreshing by step count: ours goes by time."""
 
         monitor_interval = 0
+        disable: bool
 
         def reset(self, total: float | None = None) -> None:
             """Begin again at 0, without a drawing."""

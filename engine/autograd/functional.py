@@ -192,14 +192,7 @@ def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
     >>> torch.autograd.functional.vhp(lambda x: (x ** 3).sum(), torch.tensor([1., 2.]), torch.tensor([1., 1.]))
     (tensor(9.), tensor([ 6., 12.]))
     """
-    given, many_in = _many(inputs, "vhp", "inputs given to")
-    with enable_grad():
-        v = _vector(v, given, many_in, "vhp")
-        fresh = _fresh(given, create_graph)
-        outputs, many_out = _evaluate(func, fresh, "vhp", strict)
-        slopes = _gradients([_scalar(outputs, many_out, "vhp")], fresh, None, True, strict, "vhp")
-        product = _gradients(slopes, fresh, v, create_graph, strict, "vhp")
-    return _done(outputs, False, create_graph), _done(product, many_in, create_graph)
+    return _hessian_product(_gradients, "vhp", func, inputs, v, create_graph, strict)
 
 
 def hvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
@@ -208,14 +201,21 @@ def hvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
     >>> torch.autograd.functional.hvp(lambda x: (x ** 3).sum(), torch.tensor([1., 2.]), torch.tensor([1., 1.]))
     (tensor(9.), tensor([ 6., 12.]))
     """
-    given, many_in = _many(inputs, "hvp", "inputs given to")
+    return _hessian_product(_forward_product, "hvp", func, inputs, v, create_graph, strict)
+
+
+def _hessian_product(
+    product: Callable, name: str, func: Callable, inputs: Any, v: Any, create_graph: bool, strict: bool
+) -> tuple:
+    """The scalar, and the `product` of its gradient's derivative with `v` from one side or the other."""
+    given, many_in = _many(inputs, name, "inputs given to")
     with enable_grad():
-        v = _vector(v, given, many_in, "hvp")
+        v = _vector(v, given, many_in, name)
         fresh = _fresh(given, create_graph)
-        outputs, many_out = _evaluate(func, fresh, "hvp", strict)
-        slopes = _gradients([_scalar(outputs, many_out, "hvp")], fresh, None, True, strict, "hvp")
-        product = _forward_product(slopes, fresh, v, create_graph, strict, "hvp")
-    return _done(outputs, False, create_graph), _done(product, many_in, create_graph)
+        outputs, many_out = _evaluate(func, fresh, name, strict)
+        slopes = _gradients([_scalar(outputs, many_out, name)], fresh, None, True, strict, name)
+        found = product(slopes, fresh, v, create_graph, strict, name)
+    return _done(outputs, False, create_graph), _done(found, many_in, create_graph)
 
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
