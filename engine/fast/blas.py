@@ -16,11 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit import inline
-
-_ROW_MAJOR, PLAIN, _TRANSPOSED = 101, 111, 112  # of cblas.h
+_ROW_MAJOR, PLAIN = 101, 111  # of cblas.h
 SMALL = 1_000_000  # rows * inner * columns of the largest product that OpenBLAS does without packing
-_WIDTH = 64
 
 
 def address() -> int:
@@ -58,35 +55,3 @@ def _caller(beta: float) -> Callable:
 # For row-major matrices at the addresses a (`a_kind` says whether it is transposed), b and c.
 sgemm: Any = intrinsic(_caller(1.0))  # c += a @ b
 set_sgemm: Any = intrinsic(_caller(0.0))  # c = a @ b
-
-
-@inline
-def add_product(where, a, panels, c):  # type: ignore[no-untyped-def]
-    """c += a @ b, where `panels` (count, inner, width) holds b's columns side by side; rows of a and c may be strided."""
-    m, inner = a.shape
-    count, _, width = panels.shape
-    if m == 0:
-        return
-    longest = max(1, SMALL // (m * width))
-    lda, ldc = a.strides[0] // 4, c.strides[0] // 4
-    for p in range(count):
-        to = c.ctypes.data + 4 * p * width
-        panel = panels.ctypes.data + 4 * p * inner * width
-        for k in range(0, inner, longest):
-            depth = min(longest, inner - k)
-            sgemm(where, PLAIN, m, width, depth, a.ctypes.data + 4 * k, lda, panel + 4 * k * width, width, to, ldc)
-
-
-@inline
-def add_transposed_product(where, a, first, b, c):  # type: ignore[no-untyped-def]
-    """c += a[:, first : first + len(c)].T @ b: the product of a weight's gradient, with many rows in a and b."""
-    inner, m = len(a), len(c)
-    lda, ldb, ldc = a.strides[0] // 4, b.strides[0] // 4, c.strides[0] // 4
-    columns = b.shape[1]
-    depth = max(1, SMALL // (m * _WIDTH))
-    for k in range(0, inner, depth):
-        for j in range(0, columns, _WIDTH):
-            from_a = a.ctypes.data + 4 * (k * lda + first)
-            from_b = b.ctypes.data + 4 * (k * ldb + j)
-            size = min(depth, inner - k)
-            sgemm(where, _TRANSPOSED, m, min(_WIDTH, columns - j), size, from_a, lda, from_b, ldb, c.ctypes.data + 4 * j, ldc)

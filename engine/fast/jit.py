@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.registry import cpu_target
 
 # NaN and infinity keep their meaning (no nnan, ninf); sums may be reordered, which is what lets them use vectors.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
+
+
+@cache
+def features() -> str:
+    """What the processor that is compiled for has, as LLVM names it ("+avx2,-avx512f,..."); compiled code is kept under it."""
+    return cpu_target.target_context.codegen().magic_tuple()[2]
 
 
 @cache

@@ -1,7 +1,8 @@
 """Recurrent layers by the compiled kernels of `fast/recurrent.py`: the same functions as `_recurrent_steps`, which see.
 
-A block of sequences runs through all time steps on one thread, without a word of Python in between; the blocks, whose
-size depends on that of the batch alone, run side by side on the pool.
+A block of sequences runs through all time steps on one thread, without a word of Python in between, and the blocks run side
+by side on the pool. A sequence's numbers do not depend on its block, so there may be as many as there are threads.
+Units are filled up to whole vectors, and columns of products to whole panels; what is in between is zero.
 """
 
 from __future__ import annotations
@@ -13,44 +14,35 @@ from typing import Any
 import numpy as np
 
 from .. import fast
-from ..pool import LARGE, parallel_for, spans
-from ._recurrent_layout import panels
+from ..pool import LARGE, get_num_threads, parallel_for, spans
 
-_ROWS = 16  # sequences in a block: enough for the products to be fast, few enough for a batch to be several blocks
-_LEAST_ROWS = 4
-_WIDTH = 64  # columns of a panel
-_COLUMNS = 128  # rows of a weight whose gradient is one block
+_LEAST_ROWS, _MOST_ROWS = 4, 32  # sequences in a block: weights are read for each, and its states stay in cache
+_BLOCKS = 8  # of panels, in which the gradient of a weight is made
 _NONE = np.empty((0, 0), np.float32)
 _NO_PANELS = np.empty((0, 0, 0), np.float32)
 
 
 def usable(x: Any, h0: Any, w_ih: Any) -> bool:
     """Whether kernels are there for this layer, and the work is worth it."""
-    large = x.shape[0] * w_ih.shape[0] >= LARGE
-    return large and type(x) is np.ndarray and x.dtype == np.float32 and fast.kernels("recurrent") is not None and _sgemm() != 0
+    large = x.shape[0] * w_ih.shape[0] >= LARGE and x.shape[1] > 0
+    return large and type(x) is np.ndarray and x.dtype == np.float32 and fast.kernels("recurrent") is not None
 
 
 @cache
 def _kernels() -> Any:
-    """The kernels, also for a backward pass after they were switched off."""
-    return fast.kernels("recurrent")
+    """The kernels of layers and of products, also for a backward pass after they were switched off."""
+    return fast.kernels("recurrent"), fast.kernels("products")
 
 
-@cache
-def _sgemm() -> int:
-    return fast.kernels("blas").address()
-
-
-def _run(kernel: str, states: tuple, *arguments: Any) -> None:
-    """Call a kernel for every block of the batch: (sgemm, *arguments with the block's states and first sequence)."""
-    compiled, where = getattr(_kernels(), kernel), _sgemm()
-    batch = len(states[0])
-    blocks = spans(batch, max(batch // 8, min(_ROWS, max(_LEAST_ROWS, -(-batch // 2)))))
+def _run(kernel: str, steps: Any, batch: int, *arguments: Any) -> None:
+    """Call a kernel for every block of the batch; states come as functions of the block."""
+    compiled = getattr(_kernels()[0], kernel)
+    even = len({n for _, n in steps}) == 1
+    rows = -(-batch // (get_num_threads() * (1 if even else 2)))
+    blocks = spans(batch, min(_MOST_ROWS, max(_LEAST_ROWS, rows)))
 
     def run(i: int) -> None:
-        block = blocks[i]
-        given = [a(block) if callable(a) else a for a in arguments]
-        compiled(where, *given)
+        compiled(*[a(blocks[i]) if callable(a) else a for a in arguments])
 
     parallel_for(run, len(blocks))
 
@@ -63,105 +55,158 @@ def _first(block: slice) -> int:
     return block.start
 
 
-def _panels(w: Any) -> Any:
-    """As the kernels want a matrix: panels of 64 columns, or of the nearest number below that fits; none for None."""
-    if w is None:
-        return _NO_PANELS
-    columns = w.shape[1]
-    count = next((c for c in range(-(-columns // _WIDTH), columns // 16 + 1) if columns % c == 0), 1)
-    return panels(w, columns // count)
-
-
 def _solid(a: Any) -> Any:
     """An array as kernels take it; `_NONE` for None."""
     return _NONE if a is None else a if fast.fits(a) else np.array(a, np.float32, order="C")
 
 
-def _bias(like: Any, *biases: Any) -> Any:
-    total = np.zeros(like.shape[0], np.float32)
-    for b in biases:
-        if b is not None:
-            total += b
-    return total
+def _up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+class _Sizes:
+    """How wide things are: `units` of a layer's gates in whole vectors, `wide` the width of a panel of columns."""
+
+    def __init__(self, gates: int, hidden: int) -> None:
+        products = _kernels()[1]
+        self.gates, self.lanes, self.wide = gates, products.LANES, products.WIDE * products.LANES
+        self.vectors = products.WIDE if gates == 1 else gates
+        self.panel = self.vectors * self.lanes
+        self.units = _up(hidden, self.wide if gates == 1 else self.lanes)
+        self.sums = gates * self.units
+
+    def rows_of_sums(self, rows: int) -> Any:
+        """For gates or their gradients: the distance of rows is no power of two, or they compete for places in a cache."""
+        return np.empty((rows, self.sums + self.lanes), np.float32)
+
+    def panels(self, w: Any) -> Any:
+        """A weight for sums; none for None."""
+        if w is None:
+            return _NO_PANELS
+        packed = np.empty((self.sums // self.panel, w.shape[1], self.panel), np.float32)
+        _kernels()[1].pack(_solid(w), self.gates, packed)
+        return packed
+
+    def panels_of_rows(self, w: Any) -> Any:
+        """A weight for gradients; none for None."""
+        if w is None:
+            return _NO_PANELS
+        packed = np.empty((_up(w.shape[1], self.wide) // self.wide, self.sums, self.wide), np.float32)
+        _kernels()[1].pack_rows(_solid(w), self.gates, packed)
+        return packed
+
+    def bias(self, *biases: Any) -> Any:
+        """The sum of biases (zeros for None), in the order of sums."""
+        total: Any = sum(b for b in biases if b is not None)
+        packed = self.panels(None if type(total) is int else total[:, None])
+        return packed.reshape(-1) if packed.size else np.zeros(self.sums, np.float32)
+
+    def state(self, values: Any) -> Any:
+        """A copy of states, or of their gradients, as wide as panels that multiply to it."""
+        made = np.zeros((len(values), _up(values.shape[1], self.wide)), np.float32)
+        made[:, : values.shape[1]] = values
+        return made
+
+    def scratch(self, state: Any) -> Any:
+        """What a step makes in between, for all sequences: as wide as a state and all units."""
+        return np.zeros((len(state), max(state.shape[1], self.units)), np.float32)
+
+    def weight_gradients(self, *pairs: tuple) -> list:
+        """For every (gradients of sums, what the weight was multiplied with, its shape, whether there is a bias): those of
+        weight and bias."""
+        compiled = _kernels()[1].weight_gradient
+        made, tasks = [], []
+        for pre, x, shape, biased in pairs:
+            out, bias = np.empty(shape, np.float32), np.empty(shape[0] if biased else 0, np.float32)
+            made += [out, bias]
+            count = self.sums // self.panel
+            tasks += [(pre, self.gates, x, s.start, s.stop, out, bias) for s in spans(count, -(-count // _BLOCKS))]
+        parallel_for(lambda i: compiled(*tasks[i]), len(tasks))
+        return made
+
+
+def _cut(wide: Any, columns: int) -> Any:
+    """The columns that are not there to fill up."""
+    return wide if wide.shape[1] == columns else wide[:, :columns].copy()
+
+
+def _room_for(x: Any, needs: bool, sizes: _Sizes) -> Any:
+    """For gradients of inputs, if they are needed."""
+    return np.empty((len(x), _up(x.shape[1], sizes.wide)), np.float32) if needs else _NONE
 
 
 def _empty(*shapes: tuple) -> list:
     return [np.empty(shape, np.float32) for shape in shapes]
 
 
-def _weight_gradients(*pairs: tuple) -> list:
-    """For every (gradients of sums, what the weight was multiplied with, whether there is a bias): those of weight and bias."""
-    compiled, where = _kernels().weight_gradient, _sgemm()
-    made, tasks = [], []
-    for pre, x, biased in pairs:
-        out, bias = _empty((pre.shape[1], x.shape[1]), (pre.shape[1] if biased else 0,))
-        made += [out, bias]
-        tasks += [(pre, x, block.start, out[block], bias[block]) for block in spans(pre.shape[1], _COLUMNS)]
-    parallel_for(lambda i: compiled(where, *tasks[i]), len(tasks))
-    return made
-
-
 def lstm_forward(xp: Any, x: Any, h0: Any, c0: Any, weights: tuple, steps: list) -> tuple:
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
-    x, h, c = _solid(x), np.array(h0, order="C"), np.array(c0, order="C")
-    rows, hidden = x.shape[0], c.shape[1]
-    gates, cells, states, out = _empty((rows, 4 * hidden), (rows, hidden), (rows, h.shape[1]), (rows, h.shape[1]))
-    projection = _panels(None if w_hr is None else w_hr.T)
-    _run("lstm_forward", (h,), x, _part(h), _part(c), _panels(w_ih.T), _panels(w_hh.T), projection, _bias(w_ih, b_ih, b_hh),
-         np.array(steps), _first, gates, cells, states, out)  # fmt: skip
-    return out, h, c, (gates, cells, states)
+    rows, (batch, hidden), width, sizes = len(x), c0.shape, h0.shape[1], _Sizes(4, c0.shape[1])
+    h, c = sizes.state(h0), sizes.state(c0)
+    gates, (cells, states, out) = sizes.rows_of_sums(rows), _empty((rows, sizes.units), (rows, width), (rows, width))
+    projection = _Sizes(1, width).panels(w_hr)
+    _run("lstm_forward", steps, batch, _solid(x), _part(h), _part(c), _part(sizes.scratch(h)), sizes.panels(w_ih),
+         sizes.panels(w_hh), projection, sizes.bias(b_ih, b_hh), np.array(steps), _first, gates, cells, states,
+         out)  # fmt: skip
+    return out, _cut(h, width), _cut(c, hidden), (gates, cells, states)
 
 
 def lstm_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: tuple, needs_x: bool) -> tuple:
     w_ih, w_hh, _, _, w_hr = weights
     gates, cells, states = saved
-    g_out, dh, dc = g
-    rows, hidden = cells.shape
-    pre, gx = _empty(gates.shape, x.shape if needs_x else (0, 0))
-    made, taken = (_NONE, _NONE) if w_hr is None else _empty((rows, hidden), states.shape)
-    _run("lstm_backward", (dh,), _solid(g_out), _part(dh), _part(dc), _panels(w_ih), _panels(w_hh),
-         _panels(w_hr), np.array(steps), _first, gates, cells, pre, made, taken, gx)  # fmt: skip
-    projected = () if w_hr is None else ((taken, made, False),)
-    g_ih, g_bias, g_hh, _, *g_hr = _weight_gradients((pre, _solid(x), True), (pre, states, False), *projected)
-    return gx if needs_x else None, dh, dc, g_ih, g_hh, g_bias, g_hr[0] if g_hr else None
+    g_out, g_h, g_c = g
+    (rows, width), (batch, hidden), sizes = states.shape, g_c.shape, _Sizes(4, g_c.shape[1])
+    dh, dc, pre, gx = sizes.state(g_h), sizes.state(g_c), sizes.rows_of_sums(rows), _room_for(x, needs_x, sizes)
+    thin = _Sizes(1, width)
+    made, taken = _empty((batch, sizes.units), (0, 0)) if w_hr is None else _empty((rows, sizes.units), (rows, thin.sums))
+    _run("lstm_backward", steps, batch, _solid(g_out), _part(dh), _part(dc), _part(sizes.scratch(dc)),
+         sizes.panels_of_rows(w_ih), sizes.panels_of_rows(w_hh), thin.panels_of_rows(w_hr), np.array(steps), _first,
+         gates, cells, pre, made, taken, gx)  # fmt: skip
+    g_ih, g_bias, g_hh, _ = sizes.weight_gradients((pre, _solid(x), w_ih.shape, True), (pre, states, w_hh.shape, False))
+    g_hr = None if w_hr is None else thin.weight_gradients((taken, made, w_hr.shape, False))[0]
+    return _cut(gx, x.shape[1]) if needs_x else None, _cut(dh, width), _cut(dc, hidden), g_ih, g_hh, g_bias, g_hr
 
 
 def gru_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list) -> tuple:
     w_ih, w_hh, b_ih, b_hh, _ = weights
-    x, h = _solid(x), np.array(h0, order="C")
-    rows, hidden = x.shape[0], h.shape[1]
-    gates, inner, states, out = _empty((rows, 3 * hidden), *[(rows, hidden)] * 3)
-    _run("gru_forward", (h,), x, _part(h), _panels(w_ih.T), _panels(w_hh.T), _bias(w_ih, b_ih), _bias(w_hh, b_hh),
-         np.array(steps), _first, gates, inner, states, out)  # fmt: skip
-    return out, h, (gates, inner, states)
+    rows, (batch, hidden), sizes = len(x), h0.shape, _Sizes(3, h0.shape[1])
+    h, gates = sizes.state(h0), sizes.rows_of_sums(rows)
+    inner, states, out, panel = _empty((rows, sizes.units), (rows, sizes.units), (rows, hidden), (batch, sizes.panel))
+    _run("gru_forward", steps, batch, _solid(x), _part(h), _part(sizes.scratch(h)), _part(panel),
+         sizes.panels(w_ih), sizes.panels(w_hh), sizes.bias(b_ih), sizes.bias(b_hh), np.array(steps), _first, gates,
+         inner, states, out)  # fmt: skip
+    return out, _cut(h, hidden), (gates, inner, states)
 
 
 def gru_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: tuple, needs_x: bool) -> tuple:
     w_ih, w_hh, _, _, _ = weights
     gates, inner, states = saved
-    g_out, dh = g
-    pre, pre_h, gx = _empty(gates.shape, gates.shape, x.shape if needs_x else (0, 0))
-    _run("gru_backward", (dh,), _solid(g_out), _part(dh), _panels(w_ih), _panels(w_hh), np.array(steps), _first,
-         gates, inner, states, pre, pre_h, gx)  # fmt: skip
-    g_ih, g_bias, g_hh, g_bias_h = _weight_gradients((pre, _solid(x), True), (pre_h, states, True))
-    return gx if needs_x else None, dh, g_ih, g_hh, g_bias, g_bias_h
+    g_out, g_h = g
+    rows, (batch, hidden), sizes = len(x), g_h.shape, _Sizes(3, g_h.shape[1])
+    dh, pre, pre_h, gx = sizes.state(g_h), sizes.rows_of_sums(rows), sizes.rows_of_sums(rows), _room_for(x, needs_x, sizes)
+    _run("gru_backward", steps, batch, _solid(g_out), _part(dh), sizes.panels_of_rows(w_ih), sizes.panels_of_rows(w_hh),
+         np.array(steps), _first, gates, inner, states, pre, pre_h, gx)  # fmt: skip
+    pairs = (pre, _solid(x), w_ih.shape, True), (pre_h, states, w_hh.shape, True)
+    g_ih, g_bias, g_hh, g_bias_h = sizes.weight_gradients(*pairs)
+    return _cut(gx, x.shape[1]) if needs_x else None, _cut(dh, hidden), g_ih, g_hh, g_bias, g_bias_h
 
 
 def rnn_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list, relu: bool) -> tuple:
     w_ih, w_hh, b_ih, b_hh, _ = weights
-    x, h = _solid(x), np.array(h0, order="C")
-    states, out = _empty(*[(x.shape[0], h.shape[1])] * 2)
-    _run("rnn_forward", (h,), x, _part(h), _panels(w_ih.T), _panels(w_hh.T), _bias(w_ih, b_ih, b_hh), relu,
-         np.array(steps), _first, states, out)  # fmt: skip
-    return out, h, (out.copy(), states)
+    (batch, hidden), sizes = h0.shape, _Sizes(1, h0.shape[1])
+    h, (states, kept) = sizes.state(h0), _empty((len(x), hidden), (len(x), sizes.units))
+    _run("rnn_forward", steps, batch, _solid(x), _part(h), _part(sizes.scratch(h)), sizes.panels(w_ih), sizes.panels(w_hh),
+         sizes.bias(b_ih, b_hh), relu, np.array(steps), _first, states, kept)  # fmt: skip
+    return kept[:, :hidden].copy(), _cut(h, hidden), (kept, states)
 
 
 def rnn_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: tuple, needs_x: bool, relu: bool) -> tuple:
     w_ih, w_hh, _, _, _ = weights
-    out, states = saved
-    g_out, dh = g
-    pre, gx = _empty(out.shape, x.shape if needs_x else (0, 0))
-    _run("rnn_backward", (dh,), _solid(g_out), _part(dh), _panels(w_ih), _panels(w_hh), relu, np.array(steps), _first,
-         out, pre, gx)  # fmt: skip
-    g_ih, g_bias, g_hh, _ = _weight_gradients((pre, _solid(x), True), (pre, states, False))
-    return gx if needs_x else None, dh, g_ih, g_hh, g_bias
+    kept, states = saved
+    g_out, g_h = g
+    (batch, hidden), sizes = g_h.shape, _Sizes(1, g_h.shape[1])
+    dh, pre, gx = sizes.state(g_h), sizes.rows_of_sums(len(x)), _room_for(x, needs_x, sizes)
+    _run("rnn_backward", steps, batch, _solid(g_out), _part(dh), sizes.panels_of_rows(w_ih), sizes.panels_of_rows(w_hh),
+         relu, np.array(steps), _first, kept, pre, gx)  # fmt: skip
+    g_ih, g_bias, g_hh, _ = sizes.weight_gradients((pre, _solid(x), w_ih.shape, True), (pre, states, w_hh.shape, False))
+    return _cut(gx, x.shape[1]) if needs_x else None, _cut(dh, hidden), g_ih, g_hh, g_bias

@@ -173,8 +173,6 @@ class Layer:
         self.few = len(steps) < _FEW
         self.at_most = self.blocks[0].stop  # about as many as in any other
         self.panels = self.cut(hidden, self.inner)
-        import threading
-        self.lock=threading.Lock()
         at, end = self.inputs, self.inputs + biased
         self.columns = (0, at), (at, end), (end, self.inner)  # of x, 1 and h
 

@@ -139,18 +139,51 @@ def test_the_output_may_be_changed_in_place_before_backward():
 
 @pytest.mark.parametrize("function", ["tanh", "sigmoid"])
 def test_how_near_the_compiled_functions_are(function):
-    within = getattr(fast.kernels("recurrent"), function)  # for compiled functions alone, so one calls it
-    compiled = pytest.importorskip("numba").njit(lambda value: within(value))
-    x = np.concatenate([np.linspace(-20, 20, 4001), [0.0, 1e-30, np.inf, -np.inf]]).astype(np.float32)
+    cells = fast.kernels("cells")
+    formula = getattr(cells, function)
+
+    @cells.on_places
+    def compute(place):
+        place[0] = formula(place[0])
+
+    @pytest.importorskip("numba").njit
+    def apply(numbers):
+        for j in range(0, numbers.size, cells.LANES):
+            compute(numbers.ctypes.data + 4 * j)
+
+    x = np.concatenate([np.linspace(-20, 20, 4028), [0.0, 1e-30, np.inf, -np.inf]]).astype(np.float32)
     wide = x.astype(np.float64)
     expected = np.tanh(wide) if function == "tanh" else 1 / (1 + np.exp(-wide))
-    found = np.array([compiled(v) for v in x])
-    np.testing.assert_allclose(found, expected, atol=3e-7, rtol=5e-7 if function == "tanh" else 0)
-    assert np.isnan(compiled(np.float32(np.nan)))
+    apply(x)
+    np.testing.assert_allclose(x, expected, atol=3e-7, rtol=5e-7 if function == "tanh" else 0)
+    nothing = np.full(cells.LANES, np.nan, np.float32)
+    apply(nothing)
+    assert np.isnan(nothing).all()
 
 
-def test_without_a_known_blas_the_numpy_form_serves(monkeypatch):
-    monkeypatch.setattr(_recurrent_compiled, "_sgemm", lambda: 0)
-    layer, x = layer_and_input(engine, "LSTM", {})
-    assert not was_compiled(layer, x)
-    layer(x)[0].sum().backward()
+@pytest.mark.parametrize("shape", [(5, 3, 7), (64, 130, 100), (300, 1, 33)], ids=str)
+@pytest.mark.parametrize("gates", [1, 3, 4])
+def test_products_in_panels(gates, shape):
+    rows, inner, units = shape
+    products = fast.kernels("products")
+    multiply, lanes = products.multiply, products.LANES
+
+    @pytest.importorskip("numba").njit
+    def fill(sums, a, packed, width):
+        for p in range(len(packed)):
+            to, row, inner = sums.ctypes.data + 4 * p * width, sums.strides[0], a.shape[1]
+            multiply(width // lanes, to, row, to, row, a.ctypes.data, 4 * inner, 4, packed[p].ctypes.data, 4 * width,
+                     inner, len(a))  # fmt: skip
+
+    rng = np.random.default_rng(0)
+    a, w = (rng.standard_normal(s).astype(np.float32) for s in ((rows, inner), (gates * units, inner)))
+    sizes = _recurrent_compiled._Sizes(gates, units)
+    packed, sums, bias = sizes.panels(w), np.zeros((rows, sizes.sums), np.float32), np.empty(0, np.float32)
+    fill(sums, a, packed, sizes.panel)
+    back = np.zeros((gates * units, rows), np.float32)
+    products.weight_gradient(sums, gates, np.eye(rows, dtype=np.float32), 0, len(packed), back, bias)
+    np.testing.assert_allclose(back, w @ a.T, rtol=1e-5, atol=1e-4)
+    turned = sizes.panels_of_rows(w)  # sums @ turned is a @ w.T @ w
+    found = np.concatenate([sums @ panel for panel in turned], 1)
+    np.testing.assert_allclose(found[:, :inner], a @ w.T @ w, rtol=1e-4, atol=1e-2)
+    assert not found[:, inner:].any()
