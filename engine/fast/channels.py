@@ -38,29 +38,38 @@ def moments(c0, c1, x, mean, square):  # type: ignore[no-untyped-def]
 
 
 @part
-def _scale(x, c, a, b, y):  # type: ignore[no-untyped-def]
+def _scale(x, c, a, b, y, slope):  # type: ignore[no-untyped-def]
     for n in range(x.shape[0]):
         row, out = x[n, c], y[n, c]
         for j in range(row.size):
             out[j] = a * row[j] + b
+        if slope == ZERO:
+            for j in range(row.size):
+                out[j] = ZERO if out[j] < ZERO else out[j]
+        elif slope != ONE:
+            for j in range(row.size):
+                out[j] = out[j] if out[j] > ZERO else out[j] * slope
 
 
 @kernel
-def scale(c0, c1, x, factor, shift, y):  # type: ignore[no-untyped-def]
-    """x * factor + shift, both by channel."""
+def scale(c0, c1, x, factor, shift, y, slope):  # type: ignore[no-untyped-def]
+    """Leaky ReLU of x * factor + shift, both by channel; with a `slope` of 0 ReLU, with 1 nothing."""
     for c in range(c0, c1):
-        _scale(x, c, factor[c], shift[c], y)
+        _scale(x, c, factor[c], shift[c], y, slope)
 
 
 @kernel
-def normalise(c0, c1, x, weight, bias, eps, mean, square, rstd, y):  # type: ignore[no-untyped-def]
-    """Moments, 1 / std, and the normalised, scaled and shifted `x`: a channel is still in cache when it is read again."""
+def normalise(c0, c1, x, weight, bias, eps, mean, square, rstd, y, slope):  # type: ignore[no-untyped-def]
+    """Moments, 1 / std, and the normalised, scaled and shifted `x`: a channel is still in cache when it is read again.
+
+    `slope` as above.
+    """
     count = np.float32(x.shape[0] * x.shape[2])
     for c in range(c0, c1):
         mean[c], square[c] = _moments(x, c)
         rstd[c] = ONE / np.sqrt(square[c] / count + eps)
         factor = rstd[c] * weight[c]
-        _scale(x, c, factor, bias[c] - mean[c] * factor, y)
+        _scale(x, c, factor, bias[c] - mean[c] * factor, y, slope)
 
 
 @part
@@ -99,12 +108,34 @@ def combine(c0, c1, g, x, factor, slope, shift, gx):  # type: ignore[no-untyped-
         _combine(g, x, c, factor[c], slope[c], shift[c], gx)
 
 
+@part
+def _before_activation(g, x, c, a, b, slope, out):  # type: ignore[no-untyped-def]
+    """The gradient of a * x + b, of which `scale` made a leaky ReLU."""
+    for n in range(x.shape[0]):
+        row, gradient, line = x[n, c], g[n, c], out[n, c]
+        if slope == ZERO:
+            for j in range(row.size):
+                line[j] = ZERO if a * row[j] + b <= ZERO else gradient[j]
+        else:
+            for j in range(row.size):
+                line[j] = gradient[j] if a * row[j] + b > ZERO else gradient[j] * slope
+
+
 @kernel
-def gradients(c0, c1, g, x, factor, mean, rstd, total, product, gx):  # type: ignore[no-untyped-def]
-    """Sums of g and of g * (x - mean) * rstd, and the input's gradient, of what `normalise` makes with the same factor."""
-    count = np.float32(x.shape[0] * x.shape[2])
+def before_activation(c0, c1, g, x, factor, shift, out, slope):  # type: ignore[no-untyped-def]
+    """The gradient of x * factor + shift, both by channel, of which `scale` made a leaky ReLU."""
     for c in range(c0, c1):
-        total[c], product[c] = _gradient_sums(g, x, c, mean[c])
+        _before_activation(g, x, c, factor[c], shift[c], slope, out)
+
+
+@kernel
+def gradients(c0, c1, g, x, factor, shift, mean, rstd, total, product, gx, slope):  # type: ignore[no-untyped-def]
+    """Sums of g and of g * (x - mean) * rstd, and the input's gradient, of what `normalise` makes with the same numbers."""
+    count, before = np.float32(x.shape[0] * x.shape[2]), gx if slope != ONE else g
+    for c in range(c0, c1):
+        if slope != ONE:
+            _before_activation(g, x, c, factor[c], shift[c], slope, gx)
+        total[c], product[c] = _gradient_sums(before, x, c, mean[c])
         product[c] *= rstd[c]
-        slope = -factor[c] * rstd[c] * product[c] / count
-        _combine(g, x, c, factor[c], slope, -factor[c] * total[c] / count - slope * mean[c], gx)
+        of_x = -factor[c] * rstd[c] * product[c] / count
+        _combine(before, x, c, factor[c], of_x, -factor[c] * total[c] / count - of_x * mean[c], gx)

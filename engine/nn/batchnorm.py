@@ -8,8 +8,10 @@ from typing import Any
 import engine
 from engine.nn import functional as F
 from engine.nn import init
+from engine.nn.activation import LeakyReLU, ReLU
 from engine.nn.module import Module
 from engine.nn.parameter import Parameter
+from engine.ops.channel_activations import BatchNormLeakyRelu, serves
 from engine.tensor import Tensor
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "SyncBatchNorm"]
@@ -91,6 +93,8 @@ class _NormBase(Module):
 
 
 class _BatchNorm(_NormBase):
+    _leads = True
+
     def __init__(
         self,
         num_features: int,
@@ -106,6 +110,16 @@ class _BatchNorm(_NormBase):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
 
     def forward(self, input: Tensor) -> Tensor:
+        return F.batch_norm(input, *self._settings(input))
+
+    def with_next(self, input: Tensor, after: Module) -> Tensor | None:
+        slope = 0.0 if type(after) is ReLU else after.negative_slope if type(after) is LeakyReLU else None
+        if slope is None or type(self).forward is not _BatchNorm.forward or not serves(input):
+            return None
+        return BatchNormLeakyRelu.call(input, *self._settings(input), slope)
+
+    def _settings(self, input: Tensor) -> tuple:
+        """What batch_norm takes after the input, which is checked and counted."""
         self._check_input_dim(input)
         training = self.training
         momentum = 0.0 if self.momentum is None else self.momentum
@@ -119,7 +133,7 @@ class _BatchNorm(_NormBase):
         if training and not self.track_running_stats:
             mean = var = None
         use_batch = training or (self.running_mean is None and self.running_var is None)
-        return F.batch_norm(input, mean, var, self.weight, self.bias, use_batch, momentum, self.eps)
+        return mean, var, self.weight, self.bias, use_batch, momentum, self.eps
 
 
 class BatchNorm1d(_BatchNorm):

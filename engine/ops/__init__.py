@@ -10,6 +10,7 @@ from . import (
     attention,
     average_pooling,
     batching,
+    channel_activations,
     channel_norms,
     comparison,
     conversion,
@@ -78,7 +79,8 @@ from . import (
 from .base import CARDS, FUNCTIONAL, FUNCTIONS
 
 __all__ = ["CARDS", "FUNCTIONAL", "FUNCTIONS", "activations", "activations_smooth", "adaptive_pooling", "arithmetic",
-           "attention", "average_pooling", "batching", "channel_norms", "comparison", "conversion", "convolution", "copies",
+           "attention", "average_pooling", "batching", "channel_activations", "channel_norms", "comparison", "conversion",
+           "convolution", "copies",
            "counting", "creation", "ctc", "cumulative", "device_facts", "differences", "distances", "dropout", "einsum",
            "elementwise", "elementwise_pairs", "embedding", "extrema", "facts", "fold", "fractional_pooling", "grid_sampling",
            "grids", "indexing", "interop", "interpolation", "joining", "linear_algebra", "linear_algebra_factors",

@@ -29,11 +29,15 @@ class Channels:
         self.kernels = fast.kernels("channels") if compiled else None
         self.blocks = spans(channels, max(1, (BLOCK if self.kernels else PLAIN) // max(self.count, 1)))
 
-    def run(self, kernel: str, plain: Any, *arrays: Any) -> None:
-        """Call the compiled `kernel` on blocks of channels of arrays (N, C, L) and (C), or `plain` on their parts."""
+    def run(self, kernel: str, plain: Any, *arrays: Any, slope: Any = None) -> None:
+        """Call the compiled `kernel` on blocks of channels of arrays (N, C, L) and (C), or `plain` on their parts.
+
+        `slope` is that of a leaky ReLU that comes after; `plain` leaves it out.
+        """
+        last = () if slope is None else (arrays[0].dtype.type(slope),)
 
         def compiled(i: int) -> None:
-            getattr(self.kernels, kernel)(self.blocks[i].start, self.blocks[i].stop, *arrays)
+            getattr(self.kernels, kernel)(self.blocks[i].start, self.blocks[i].stop, *arrays, *last)
 
         def composed(i: int) -> None:
             block = self.blocks[i]
@@ -98,34 +102,57 @@ def moments(xp: Any, x: Any) -> tuple:
     return (*found, channels.count)
 
 
-def standardise(xp: Any, x: Any, w: Any, b: Any, eps: float) -> tuple:
-    """(normalised by its own moments, scaled and shifted; mean, sum of squared deviations, 1 / std, number of elements)."""
+def standardise(xp: Any, x: Any, w: Any, b: Any, eps: float, slope: float = 1.0) -> tuple:
+    """(normalised by its own moments, scaled and shifted; mean, sum of squared deviations, 1 / std, number of elements).
+
+    `slope` is that of a leaky ReLU of the first.
+    """
     channels = Channels(xp, x)
     if channels.kernels:
         found, y = channels.by_channel(3), channels.like()
         ones, zeros = xp.ones(len(found[0]), x.dtype), xp.zeros(len(found[0]), x.dtype)
         given = (ones if w is None else fast.ready(w), zeros if b is None else fast.ready(b), x.dtype.type(eps))
-        channels.run("normalise", None, *channels.arrays, *given, *found, y)
+        channels.run("normalise", None, *channels.arrays, *given, *found, y, slope=slope)
         return y.reshape(x.shape), *found, channels.count
     mean, square, count = moments(xp, x)
     rstd = 1 / xp.sqrt(square / x.dtype.type(max(count, 1)) + x.dtype.type(eps))
-    return normalise(xp, x, w, b, mean, rstd), mean, square, rstd, count
+    return normalise(xp, x, w, b, mean, rstd, slope), mean, square, rstd, count
 
 
-def normalise(xp: Any, x: Any, w: Any, b: Any, mean: Any, rstd: Any) -> Any:
-    """(x - mean) * rstd * w + b by channel; w and b may be None."""
-    channels, y = Channels(xp, x), None
+def factors(w: Any, b: Any, mean: Any, rstd: Any) -> tuple:
+    """(factor, shift) by channel: (x - mean) * rstd * w + b is x * factor + shift. w and b may be None."""
     factor = rstd if w is None else rstd * w
-    shift = -mean * factor if b is None else b - mean * factor
+    return factor, -mean * factor if b is None else b - mean * factor
+
+
+def normalise(xp: Any, x: Any, w: Any, b: Any, mean: Any, rstd: Any, slope: float = 1.0) -> Any:
+    """(x - mean) * rstd * w + b by channel; w and b may be None. `slope` is that of a leaky ReLU of it."""
+    channels = Channels(xp, x)
     y = channels.like()
-    channels.run("scale", _scale, *channels.arrays, factor, shift, y)
-    return y.reshape(x.shape)
+    channels.run("scale", _scale, *channels.arrays, *factors(w, b, mean, rstd), y, slope=slope)
+    y = y.reshape(x.shape)
+    if channels.kernels or slope == 1:
+        return y
+    return xp.maximum(y, y.dtype.type(0)) if slope == 0 else xp.where(y > 0, y, y * y.dtype.type(slope))
 
 
-def gradients(xp: Any, g: Any, x: Any, w: Any, mean: Any, rstd: Any, training: bool, needs: tuple) -> tuple:
+def before_activation(xp: Any, g: Any, x: Any, factor: Any, shift: Any, slope: float) -> Any:
+    """The gradient of x * factor + shift, both by channel, from that of its leaky ReLU."""
+    channels = Channels(xp, g, x)
+    out = channels.like()
+    if channels.kernels:
+        channels.run("before_activation", None, *channels.arrays, factor, shift, out, slope=slope)
+        return out.reshape(g.shape)
+    channels.run("scale", _scale, channels.arrays[1], factor, shift, out)
+    return xp.where(out.reshape(g.shape) <= 0, g * g.dtype.type(slope) if slope else g.dtype.type(0), g)
+
+
+def gradients(xp: Any, g: Any, x: Any, w: Any, mean: Any, rstd: Any, training: bool, needs: tuple,
+              shift: Any = None, slope: float = 1.0) -> tuple:  # fmt: skip
     """Gradients of input, weight and bias of a batch norm; `mean` and `rstd` depend on the input in `training`.
 
     The formula is that of normalization.py; the means in it are those of the weight's and the bias's gradients here.
+    `slope` is that of a leaky ReLU after it, where `shift` is what `factors` gave.
     """
     if x is None:
         return None, None, g.sum(axis=(0, *range(2, g.ndim))) if needs[2] else None
@@ -135,8 +162,12 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, mean: Any, rstd: Any, training: b
     total, product = found = channels.by_channel(2)
     if training and needs[0] and channels.kernels:
         gx = channels.like()
-        channels.run("gradients", None, *channels.arrays, factor, fast.ready(mean), rstd, total, product, gx)
+        numbers = (factor, factor if shift is None else shift, fast.ready(mean), rstd)
+        channels.run("gradients", None, *channels.arrays, *numbers, total, product, gx, slope=slope)
         return gx.reshape(g.shape), product if needs[1] else None, total if needs[2] else None
+    if slope != 1:
+        g = before_activation(xp, g, x, factor, shift, slope)
+        return gradients(xp, g, x, w, mean, rstd, training, needs)
     if training or needs[1] or needs[2]:
         channels.run("gradient_sums", _gradient_sums, *channels.arrays, mean, *found)
         product *= rstd
@@ -147,7 +178,7 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, mean: Any, rstd: Any, training: b
             shift = -factor * total / g.dtype.type(channels.count) - slope * mean
             channels.run("combine", _combine, *channels.arrays, factor, slope, shift, gx)
         else:
-            channels.run("scale", _scale, channels.arrays[0], factor, xp.zeros_like(factor), gx)
+            channels.run("scale", _scale, channels.arrays[0], factor, xp.zeros_like(factor), gx, slope=1)
         gx = gx.reshape(g.shape)
     return gx, product if needs[1] else None, total if needs[2] else None
 

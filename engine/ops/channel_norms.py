@@ -66,17 +66,18 @@ class BatchNorm(Op):
 
     @staticmethod
     def forward(
-        xp: Any, x: Any, w: Any, b: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
+        xp: Any, x: Any, w: Any, b: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float,
+        slope: float = 1.0,
     ) -> Any:
         if training:
             given = (x, w, b, eps)
-            found = _features.standardise(*given) if _features.fits(x) else _channels.standardise(xp, *given)
+            found = _features.standardise(*given) if _features.fits(x) else _channels.standardise(xp, *given, slope)
             out, batch_mean, square, rstd, count = found
             _track(mean, batch_mean, momentum)
             _track(var, square / x.dtype.type(max(count - 1, 1)), momentum)
             return out, (batch_mean, rstd)
         mean, rstd = mean.astype(x.dtype), 1 / xp.sqrt(var.astype(x.dtype) + x.dtype.type(eps))
-        return _channels.normalise(xp, x, w, b, mean, rstd), (mean, rstd)
+        return _channels.normalise(xp, x, w, b, mean, rstd, slope), (mean, rstd)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -87,11 +88,11 @@ class BatchNorm(Op):
 
     @classmethod
     def backward_traced(cls, xp: Any, s: Any, g: Any) -> tuple:
-        x, (_, _, training, _, eps) = s.inputs[0], s.params
+        x, (_, _, training, _, eps) = s.inputs[0], s.params[:5]
         if x is None:
             return cls.gradients(xp, s, g, None, None)
         if not training:
-            mean, rstd = (a.reshape(-1, *[1] * (len(x.shape) - 2)) for a in s.aux)
+            mean, rstd = (a.reshape(-1, *[1] * (len(x.shape) - 2)) for a in s.aux[:2])
             return cls.gradients(xp, s, g, (x - mean) * rstd, rstd)
         axes = (0, *range(2, len(x.shape)))
         return cls.gradients(xp, s, g, *traced_standardise(xp, x, axes, x.numel() // max(x.shape[1], 1), eps))
@@ -119,28 +120,7 @@ class BatchNorm(Op):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        shape = expect_tensor(input, "batch_norm")._array.shape
-        if len(shape) < 2:
-            raise RuntimeError(
-                f"batch_norm(): expected input with at least 2 dimensions (N, C, *), got shape {list(shape)}"
-            )
-        if input._array.dtype.kind in "iub":
-            raise NotImplementedError(f"batch_norm(): not implemented for {input.dtype}; expected a floating dtype")
-        if training and input._array.size == shape[1]:
-            raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
-        if not training and (running_mean is None or running_var is None):
-            raise RuntimeError("running_mean and running_var must be defined in evaluation mode")
-        _check_channels(
-            input, "batch_norm", running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
-        )
-        mean = None if running_mean is None else running_mean._array
-        var = None if running_var is None else running_var._array
-        out = BatchNorm.apply(input, weight, bias, mean, var, training, momentum, eps)
-        if training:
-            for t in (running_mean, running_var):
-                if t is not None:
-                    t._bump("batch_norm")
-        return out
+        return apply_batch_norm(BatchNorm, input, running_mean, running_var, weight, bias, training, momentum, eps)
 
     @staticmethod
     def samples(make: Any) -> Any:
@@ -156,6 +136,39 @@ class BatchNorm(Op):
         yield case((2, 3, 2, 3), training=True, momentum=0.3)
         yield case((2, 3, 2, 3), affine=False, running=False, training=True)
         yield case((2, 3, 2, 3), training=False)
+
+
+def apply_batch_norm(
+    card: Any,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    *more: Any,
+) -> Tensor:
+    """Check the arguments of batch_norm, apply `card` to them (`more` are the numbers), and note that statistics changed."""
+    shape = expect_tensor(input, "batch_norm")._array.shape
+    if len(shape) < 2:
+        raise RuntimeError(
+            f"batch_norm(): expected input with at least 2 dimensions (N, C, *), got shape {list(shape)}"
+        )
+    if input._array.dtype.kind in "iub":
+        raise NotImplementedError(f"batch_norm(): not implemented for {input.dtype}; expected a floating dtype")
+    if training and input._array.size == shape[1]:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+    if not training and (running_mean is None or running_var is None):
+        raise RuntimeError("running_mean and running_var must be defined in evaluation mode")
+    _check_channels(input, "batch_norm", running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    mean = None if running_mean is None else running_mean._array
+    var = None if running_var is None else running_var._array
+    out = card.apply(input, weight, bias, mean, var, training, *more)
+    if training:
+        for t in (running_mean, running_var):
+            if t is not None:
+                t._bump("batch_norm")
+    return out
 
 
 @op("group_norm", method=False, functional=True, node="NativeGroupNormBackward0")
