@@ -121,14 +121,15 @@ class Run:
             return node.run_traced(g)
         if type(g) is ndarray and node.dtype is F32:
             return node.run(g, self.numpy)
-        if node.op is not None and node.op.gpu is not None and type(g) is not list and backend.is_on_device(g):
-            with backend.beside(g):
+        first = g if type(g) is not list else next(x for x in g if x is not None)
+        form = None if node.op is None else node.op.gpu
+        if form is not None and (type(g) is not list or form.many) and backend.is_on_device(first):
+            with backend.beside(first):
                 fused = node.run_fused(g)
             if fused is not NotImplemented:
                 return fused
         if node.dtype is BF16 or node.dtype is F16:
             g = [lift(x) for x in g] if type(g) is list else lift(g)
-        first = g if type(g) is not list else next(x for x in g if x is not None)
         if type(first) is Batched:
             return Hooks.batched(node, g, first)
         elsewhere = backend.another_device((first,))

@@ -13,6 +13,8 @@ from typing import Any
 class Kernel:
     """Base of fused forms."""
 
+    many = False  # several outputs: forward returns a list of them, and backward gets a list, with None for no gradient
+
     def forward(self, *args: Any) -> Any:
         """As the card's forward, without the module; or NotImplemented."""
         return NotImplemented

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import backend
 from .card import Kernel
+from .reductions import total
 
 WORKSPACE = 32 << 20  # bytes, what NVIDIA recommends for Hopper
 _DATA = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType
@@ -245,6 +246,11 @@ class Product(Kernel):
         return da, matmul(a.swapaxes(-1, -2), g)
 
 
+def _column_sums(rows: Any) -> Any:
+    made = total(rows, 0, False)
+    return rows.sum(axis=0) if made is NotImplemented else made
+
+
 class LinearProduct(Kernel):
     """`linear`: the bias is added by the product's epilogue."""
 
@@ -262,4 +268,4 @@ class LinearProduct(Kernel):
         rows = g.reshape(-1, g.shape[-1]) if g.size else g.reshape(0, g.shape[-1])
         dx = matmul(rows, w).reshape(*g.shape[:-1], w.shape[1]) if needs[0] else None
         dw = matmul(rows.T, x.reshape(-1, x.shape[-1])) if needs[1] else None
-        return dx, dw, rows.sum(axis=0) if needs[2] else None
+        return dx, dw, _column_sums(rows) if needs[2] else None

@@ -1,4 +1,4 @@
-"""Softmax, cross entropy and layer norm by our row kernels."""
+"""Softmax, layer norm, rms norm and group norm by our row kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from .card import Aux, Kernel, contiguous
 from .kernels import NULL, launch, over_rows, suffix, usable, wide
 
 _MOST_COLUMNS = 1 << 20
-_I64 = np.dtype(np.int64)
 
 
 def _sizes(rows: int, cols: int) -> tuple:
@@ -72,44 +71,78 @@ class LayerNormRows(Kernel):
                       *_sizes(rows, cols))
         if needs[1] or needs[2]:
             dw, db = (gpu.zeros(node.params[0], mean.dtype) if need else None for need in needs[1:])
-            grid = -(-cols // 32), max(1, min(-(-rows // 64), 2048 // -(-cols // 32) or 1))
-            launch(f"layer_norm_columns_{end}", grid, (32, 8), g, x, mean, rstd, *(NULL if t is None else t for t in (dw, db)),
-                   *_sizes(rows, cols))
+            launch(f"layer_norm_columns_{end}", _slices(rows, cols), (32, 8), g, x, mean, rstd,
+                   *(NULL if t is None else t for t in (dw, db)), *_sizes(rows, cols))
         return dx, dw, db
 
 
-class CrossEntropyRows(Kernel):
-    """`cross_entropy` of a matrix of logits with class indices, without weights and smoothing."""
+class RMSNormRows(Kernel):
+    """`rms_norm` over rows of any number of dimensions."""
 
-    def forward(self, x: Any, target: Any, weight: Any, reduction: str, ignored: int, smoothing: float) -> Any:
-        end = suffix(x.dtype)
-        if end is None or x.ndim != 2 or target.ndim != 1 or target.dtype != _I64 or weight is not None or smoothing:
+    def forward(self, x: Any, w: Any, sizes: tuple, eps: float) -> Any:
+        end, cols = suffix(x.dtype), math.prod(sizes)
+        if end is None or not x.size or (w is not None and usable(w) != end):
             return NotImplemented
-        gpu, (rows, cols) = backend.gpu(), x.shape
-        if not rows or not cols:
-            return NotImplemented
-        x, target = contiguous(gpu, x), contiguous(gpu, target)
-        losses, logs = (gpu.empty(rows, wide(x.dtype)) for _ in range(2))
-        over_rows(f"cross_entropy_{end}", rows, cols, x, target, losses, logs, *_sizes(rows, cols), np.int64(ignored))
-        count = None
-        if reduction == "none":
-            out = losses
-        elif reduction == "sum":
-            out = losses.sum()
-        else:
-            count = (target != ignored).sum(dtype=losses.dtype)
-            out = losses.sum() / count
-        return out.astype(x.dtype, copy=False), Aux((logs, count))
+        gpu = backend.gpu()
+        x, rows = contiguous(gpu, x), x.size // cols
+        out, rstd = gpu.empty(x.shape, x.dtype), gpu.empty(rows, wide(x.dtype))
+        over_rows(f"rms_norm_{end}", rows, cols, x, NULL if w is None else w, out, rstd, *_sizes(rows, cols), np.float64(eps))
+        return out, Aux((rstd,))
 
     def backward(self, node: Any, g: Any) -> Any:
-        if type(node.aux) is not Aux:
+        if type(node.aux) is not Aux or node.raw_inputs[0] is None:
             return NotImplemented
-        (x, target, _), (logs, count), ignored = node.raw_inputs, node.aux, node.params[1]
-        gpu, (rows, cols) = backend.gpu(), x.shape
-        x, target, end = contiguous(gpu, x), contiguous(gpu, target), suffix(x.dtype)
-        g = g.astype(logs.dtype, copy=False)
-        g = contiguous(gpu, g if count is None else g / count)
-        dx = gpu.empty(x.shape, x.dtype)
-        over_rows(f"cross_entropy_backward_{end}", rows, cols, x, target, logs, g, dx, *_sizes(rows, cols),
-                  np.int64(ignored), np.int32(g.ndim == 0))
-        return dx, None, None
+        (x, w), (rstd,), needs = node.raw_inputs, node.aux, node.needs
+        gpu, cols, end = backend.gpu(), math.prod(node.params[0]), suffix(g.dtype)
+        g, x, rows = contiguous(gpu, g), contiguous(gpu, x), x.size // cols
+        dx = dw = None
+        if needs[0]:
+            dx = gpu.empty(x.shape, x.dtype)
+            over_rows(f"rms_norm_backward_{end}", rows, cols, g, x, NULL if w is None else w, rstd, dx, *_sizes(rows, cols))
+        if needs[1]:
+            dw = gpu.zeros(node.params[0], rstd.dtype)
+            launch(f"layer_norm_columns_{end}", _slices(rows, cols), (32, 8), g, x, NULL, rstd, dw, NULL, *_sizes(rows, cols))
+        return dx, dw
+
+
+class GroupNormRows(Kernel):
+    """`group_norm`: a row is a group of channels of a sample."""
+
+    def forward(self, x: Any, w: Any, b: Any, groups: int, eps: float) -> Any:
+        end = suffix(x.dtype)
+        if end is None or not x.size or any(t is not None and usable(t) != end for t in (w, b)):
+            return NotImplemented
+        gpu, rows = backend.gpu(), x.shape[0] * groups
+        x, cols = contiguous(gpu, x), x.size // rows
+        out, mean, rstd = gpu.empty(x.shape, x.dtype), *(gpu.empty(rows, wide(x.dtype)) for _ in range(2))
+        over_rows(f"group_norm_{end}", rows, cols, x, *[NULL if t is None else t for t in (w, b)], out, mean, rstd,
+                  *_sizes(rows, cols), *_groups(x, groups), np.float64(eps))
+        return out, Aux((mean, rstd))
+
+    def backward(self, node: Any, g: Any) -> Any:
+        if type(node.aux) is not Aux or node.raw_inputs[0] is None:
+            return NotImplemented
+        (x, w, _), (mean, rstd), needs, groups = node.raw_inputs, node.aux, node.needs, node.params[0]
+        gpu, end, (samples, channels) = backend.gpu(), suffix(g.dtype), x.shape[:2]
+        g, x, rows = contiguous(gpu, g), contiguous(gpu, x), samples * groups
+        dx = dw = db = None
+        if needs[0]:
+            dx = gpu.empty(x.shape, x.dtype)
+            over_rows(f"group_norm_backward_{end}", rows, x.size // rows, g, x, NULL if w is None else w, mean, rstd, dx,
+                      *_sizes(rows, x.size // rows), *_groups(x, groups))
+        if needs[1] or needs[2]:
+            dw, db = (gpu.empty(channels, g.dtype) if need else None for need in needs[1:])
+            launch(f"group_norm_channels_{end}", (channels,), (256,), g, x, mean, rstd,
+                   *[NULL if t is None else t for t in (dw, db)],
+                   np.int64(samples), np.int32(channels), *_groups(x, groups))
+        return dx, dw, db
+
+
+def _groups(x: Any, groups: int) -> tuple:
+    """The number of groups, and of elements to a channel of a sample."""
+    return np.int32(groups), np.int32(x.size // (x.shape[0] * x.shape[1]))
+
+
+def _slices(rows: int, cols: int) -> tuple[int, int]:
+    """The grid of sums over rows: blocks of 32 columns, and slices of rows enough to fill the GPU."""
+    return -(-cols // 32), max(1, min(-(-rows // 64), 2048 // -(-cols // 32) or 1))

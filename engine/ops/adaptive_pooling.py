@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..gpu.images import AdaptiveAveragePool
 from ..tensor import Tensor
 from ._blocked import LARGE, by_rows, is_large
 from ._windows import windows_of
@@ -57,6 +58,7 @@ class AdaptiveAvgPool(Op):
     """Means over windows that differ in size, one dimension after the other, to sizes `out`."""
 
     has_aux = True
+    gpu = AdaptiveAveragePool()
 
     @staticmethod
     def forward(xp: Any, x: Any, out: tuple) -> Any:

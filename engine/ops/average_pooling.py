@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..gpu.images import AveragePool
 from ..tensor import Tensor
 from ._blocked import by_rows, is_large
 from ._windows import Windows, key, many
@@ -56,6 +57,8 @@ def _spread(xp: Any, g: Any, windows: Windows) -> Any:
 @op("_avg_pool", function=False, method=False, node="AvgPoolBackward0")
 class AvgPool(Op):
     """The sum of every window over a divisor (a number or an array of the output's spatial shape)."""
+
+    gpu = AveragePool()
 
     @staticmethod
     def forward(xp: Any, x: Any, windows: Windows, divisor: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..gpu.rows import GroupNormRows
 from ..tensor import Tensor
 from . import _channels, _features
 from .base import CARDS, Op, composite, expect_tensor, op
@@ -184,6 +185,7 @@ class GroupNorm(Op):
     n = 3
     keep = {0: (0, 1), 1: (0,)}
     has_aux = True
+    gpu = GroupNormRows()
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, b: Any, groups: int, eps: float) -> Any:

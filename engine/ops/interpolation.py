@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import backend
 from ..errors import did_you_mean
+from ..gpu.images import Resampled
 from ..tensor import Tensor
 from .base import FUNCTIONAL, Op, composite, expect_tensor, op
 from .casting import casting, in_full
@@ -32,13 +33,23 @@ _MODES = {
 _CUBIC = -0.75  # the free parameter of Keys' cubic convolution kernel (1981), as torch and OpenCV set it
 
 
+def _beside(x: Any, steps: tuple) -> Any:
+    """The taps where `x` is."""
+    if not backend.is_on_device(x):
+        return steps
+    xp = backend.gpu()
+    return [(axis, xp.asarray(index), xp.asarray(weight), size) for axis, index, weight, size in steps]
+
+
 @op("_resample", function=False, method=False, node="UpsampleBackward0")
 class Resample(Op):
     """Weighted sums of taps along several axes; `steps`: (axis, indices (out, taps), weights (out, taps), size)."""
 
+    gpu = Resampled()
+
     @staticmethod
     def forward(xp: Any, x: Any, steps: tuple) -> Any:
-        for axis, index, weight, _ in steps:
+        for axis, index, weight, _ in _beside(x, steps):
             column = (-1, *[1] * (x.ndim - 1 - axis))
             out = None
             for t in range(index.shape[1]):
@@ -59,7 +70,7 @@ class ResampleGrad(Op):
 
     @staticmethod
     def forward(xp: Any, g: Any, steps: tuple) -> Any:
-        for axis, index, weight, size in reversed(steps):
+        for axis, index, weight, size in reversed(_beside(g, steps)):
             matrix = xp.zeros((index.shape[0], size), g.dtype)
             xp.add.at(matrix, (xp.arange(index.shape[0])[:, None], index), weight.astype(g.dtype))
             g = xp.moveaxis(xp.matmul(xp.moveaxis(g, axis, -1), matrix), -1, axis)
@@ -220,11 +231,13 @@ def interpolate(
         return FUNCTIONAL[f"adaptive_avg_pool{a.ndim - 2}d"](input, out)
     if casting.on:
         input = in_full(input)
-    xp = backend.namespace(a)
+    device = backend.is_on_device(a)  # the taps of a GPU's form stay NumPy's, and nearest pixels are taps as well
+    xp = np if device else backend.namespace(a)
     steps: list = []
     for axis, (n, m, scale) in enumerate(zip(a.shape[2:], out, scales), 2):
         if _MODES[mode] is None:
-            steps.append((axis, xp.asarray(_nearest_index(n, m, scale, mode == "nearest-exact")), n))
+            index = _nearest_index(n, m, scale, mode == "nearest-exact")
+            steps.append((axis, index[:, None], np.ones((m, 1), np.float32), n) if device else (axis, xp.asarray(index), n))
             continue
         cubic = mode == "bicubic"
         taps: Any = _cubic_taps if cubic else _linear_taps
@@ -234,7 +247,7 @@ def interpolate(
             n, m, scale, bool(align_corners), np.dtype(np.float64 if a.dtype == np.float64 else np.float32)
         )
         steps.append((axis, xp.asarray(index), xp.asarray(weight), n))
-    return (TakeAxes if _MODES[mode] is None else Resample).apply(input, tuple(steps))
+    return (TakeAxes if _MODES[mode] is None and not device else Resample).apply(input, tuple(steps))
 
 
 @composite("upsample", function=False, method=False, functional=True)

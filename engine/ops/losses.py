@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
-from ..gpu.rows import CrossEntropyRows
+from ..gpu.losses import CrossEntropyRows, NllRows
 from ..tensor import Tensor, wrap
 from ._class_lines import gradients_of, lines_of, losses_of
 from ._exponentials import line_sums
@@ -308,6 +308,15 @@ def _reduced(losses: Any, reduction: str, count: Any, shape: tuple) -> Any:
 install(CrossEntropy.call, "cross_entropy", function=False, method=False, functional=True, doc=CrossEntropy.__doc__)
 
 
+def _weights_of_kernel(aux: Any, ignored: int) -> tuple:
+    """What `NllLoss.backward` needs, from what the form for a GPU keeps (targets, rows that count or None, shape)."""
+    target, count, shape = [a._array if isinstance(a, Tensor) else a for a in aux]
+    valid = target != ignored
+    scale = valid.astype(np.float64) if count is None else valid / count
+    t = backend.namespace(target).where(valid, target, 0)
+    return (wrap(scale) if isinstance(aux[0], Tensor) else scale), t, shape, shape
+
+
 # -- negative log likelihood ------------------------------------------------------------------------------------------
 
 
@@ -322,6 +331,8 @@ class NllLoss(Op):
     n = 3
     has_aux = True
 
+    gpu = NllRows()
+
     @staticmethod
     def forward(xp: Any, x: Any, target: Any, weight: Any, reduction: str, ignore_index: int) -> Any:
         rows = _classes_last(x)
@@ -333,7 +344,7 @@ class NllLoss(Op):
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        scale, t, rows, shape = s.aux
+        scale, t, rows, shape = s.aux if len(s.aux) == 4 else _weights_of_kernel(s.aux, s.params[1])
         g = -g.reshape(-1) * scale
         index = (np.arange(rows[0]), t._array if isinstance(t, Tensor) else t)
         return _classes_back(xp._add_at(g, rows, index), shape), None, None

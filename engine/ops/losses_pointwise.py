@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import fast
+from ..gpu.losses import PairLoss
 from ..memory import empty
 from ..pool import map_blocks, parallel_for
 from ..tensor import Tensor
@@ -86,7 +87,7 @@ def _pair_card(name: str, value: Callable, grad: Callable, node: str) -> Any:
         return (dx if s.needs[0] else None), (-dx if s.needs[1] else None)
 
     body = {"__doc__": f"See `nn.functional.{name}`.", "n": 2, "promote": True, "keep": (0, 1), "has_aux": True,
-            "forward": staticmethod(forward), "backward": staticmethod(backward),
+            "gpu": PairLoss(name), "forward": staticmethod(forward), "backward": staticmethod(backward),
             "explain": classmethod(lambda cls, error, tensors, params: explain_broadcast(tensors))}
     return op("_" + name, function=False, method=False, node=node)(type(name.title().replace("_", ""), (Op,), body))
 
@@ -271,6 +272,7 @@ class BceWithLogits(Op):
     """(1 - t) x + (1 + (p - 1) t) log(1 + exp(-x)), reduced; p (`pos_weight`) may be missing."""
 
     n, promote, keep, has_aux = 3, True, (0, 1, 2), True
+    gpu = PairLoss("bce_with_logits", even=False)
 
     @staticmethod
     def forward(xp: Any, x: Any, t: Any, p: Any, reduction: str) -> Any:

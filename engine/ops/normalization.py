@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, fast
-from ..gpu.rows import LayerNormRows
+from ..gpu.rows import LayerNormRows, RMSNormRows
 from ..pool import map_blocks, parallel_for
 from ..tensor import Tensor
 from ._blocked import is_large, row_blocks, run_blocks
@@ -314,6 +314,7 @@ class RMSNorm(Op):
     n = 2
     keep = {0: (0, 1), 1: (0,)}
     has_aux = True
+    gpu = RMSNormRows()
 
     @staticmethod
     def forward(xp: Any, x: Any, w: Any, sizes: tuple, eps: float) -> Any:

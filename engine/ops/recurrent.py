@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import autograd
+from ..gpu.recurrent import Gru, Lstm
 from ..tensor import Tensor
 from . import _recurrent_compiled, _recurrent_steps
 from .base import CARDS, Op, apply, expect_tensor, install, op
@@ -64,6 +65,8 @@ def _start(xp: Any, g: Any, states: tuple) -> tuple:
 class LstmLayer(Recurrent):
     """One LSTM layer in one direction."""
 
+    gpu = Lstm()
+
     @staticmethod
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
                 relu: bool) -> tuple:  # fmt: skip
@@ -84,6 +87,8 @@ class LstmLayer(Recurrent):
 @op("_gru_layer", function=False, method=False, node="GruBackward0")
 class GruLayer(Recurrent):
     """One GRU layer in one direction."""
+
+    gpu = Gru()
 
     @staticmethod
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,

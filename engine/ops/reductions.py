@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import backend, dtypes
+from ..gpu.reductions import Average, Total, total
 from ..pool import LARGE
 from ..tensor import Tensor, check_dim
 from ._blocked import sum_over
@@ -77,6 +78,8 @@ def add_up(xp: Any, x: Any, axes: Any, keepdim: bool, np_dtype: Any = None) -> A
         if x.size >= LARGE and np_dtype is None:
             return sum_over(x, axes if axes is None or type(axes) is tuple else (axes,), keepdim)
         return _add_reduce(x, axes, np_dtype, None, keepdim)
+    if np_dtype is None and backend.is_on_device(x) and (fused := total(x, axes, keepdim)) is not NotImplemented:
+        return fused
     return x.sum(axis=axes, keepdims=keepdim, dtype=np_dtype)
 
 
@@ -89,6 +92,7 @@ class Sum(Op):
     """
 
     has_aux = True
+    gpu = Total()
 
     @staticmethod
     def forward(xp: Any, x: Any, axes: Any, keepdim: bool, np_dtype: Any) -> Any:
@@ -146,6 +150,7 @@ class Mean(Op):
     """
 
     has_aux = True  # (input shape, elements per result)
+    gpu = Average()
 
     @staticmethod
     def forward(xp: Any, x: Any, axes: Any, keepdim: bool) -> Any:

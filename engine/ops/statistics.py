@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..gpu.reductions import LogSumExp as RowsLogSumExp
 from ..tensor import Tensor, check_dim, wrap
 from ._blocked import is_large, pointwise, sum_over
 from .applying import row_major
@@ -365,6 +366,7 @@ class LogSumExp(Op):
     """
 
     keep, keep_output, to_float = (0,), True, True
+    gpu = RowsLogSumExp()
 
     @staticmethod
     def forward(xp: Any, x: Any, axes: Any, keepdim: bool) -> Any:

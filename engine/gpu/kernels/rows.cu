@@ -56,16 +56,16 @@ template <class T> DEVICE void cross_entropy_rows(const T* x, const i64* target,
     losses[row] = t == ignored ? A(0) : t < 0 || t >= cols ? A(0) / A(0) : log_total - (A)load(x[t]);
 }
 
-// dx = (softmax(x) - one hot target) * g[r]; `one` says that g has one element for all rows
+// dx = (softmax(x) - one hot target) * g[r]; `one` says that g has one element for all rows; `count`, if there is one, divides
 template <class T> DEVICE void cross_entropy_rows_backward(const T* x, const i64* target, const typename WideOf<T>::type* logs,
-                                                           const typename WideOf<T>::type* g, T* out, i64 rows, int cols,
-                                                           i64 ignored, int one) {
+                                                           const T* g, const typename WideOf<T>::type* count, T* out, i64 rows,
+                                                           int cols, i64 ignored, int one) {
     typedef typename WideOf<T>::type A;
     i64 row = row_index();
     if (row >= rows) return;
     x += row * cols; out += row * cols;
     i64 t = target[row];
-    A log_total = logs[row], d = t == ignored ? A(0) : g[one ? 0 : row];
+    A log_total = logs[row], d = t == ignored ? A(0) : (A)load(g[one ? 0 : row]) / (count ? *count : A(1));
     COLUMNS(c) out[c] = Store<T>::of((power_e((A)load(x[c]) - log_total) - (c == t ? A(1) : A(0))) * d);
 }
 
@@ -116,7 +116,7 @@ template <class T> DEVICE void layer_norm_rows_backward(const T* g, const T* x, 
 }
 
 // The sums over rows that weight and bias get: blocks (32 columns, 8 lines), gridDim.y slices of rows, added up in `wide`
-// arrays that start at zero.
+// arrays that start at zero. Without `mean` (rms_norm) nothing is subtracted.
 template <class T> DEVICE void layer_norm_columns(const T* g, const T* x, const typename WideOf<T>::type* mean,
                                                   const typename WideOf<T>::type* rstd, typename WideOf<T>::type* dweight,
                                                   typename WideOf<T>::type* dbias, i64 rows, int cols) {
@@ -129,7 +129,7 @@ template <class T> DEVICE void layer_norm_columns(const T* g, const T* x, const 
         for (i64 row = (i64)blockIdx.y * 8 + threadIdx.y; row < rows; row += (i64)gridDim.y * 8) {
             A d = load(g[row * cols + c]);
             b += d;
-            w += d * ((A)load(x[row * cols + c]) - mean[row]) * rstd[row];
+            w += d * ((A)load(x[row * cols + c]) - (mean ? mean[row] : A(0))) * rstd[row];
         }
     weights[threadIdx.y][threadIdx.x] = w;
     biases[threadIdx.y][threadIdx.x] = b;
@@ -153,9 +153,9 @@ KERNEL cross_entropy_##name(const T* x, const i64* target, WideOf<T>::type* loss
                             int cols, i64 ignored) { \
     cross_entropy_rows<T>(x, target, losses, logs, rows, cols, ignored); \
 } \
-KERNEL cross_entropy_backward_##name(const T* x, const i64* target, const WideOf<T>::type* logs, const WideOf<T>::type* g, \
-                                     T* out, i64 rows, int cols, i64 ignored, int one) { \
-    cross_entropy_rows_backward<T>(x, target, logs, g, out, rows, cols, ignored, one); \
+KERNEL cross_entropy_backward_##name(const T* x, const i64* target, const WideOf<T>::type* logs, const T* g, \
+                                     const WideOf<T>::type* count, T* out, i64 rows, int cols, i64 ignored, int one) { \
+    cross_entropy_rows_backward<T>(x, target, logs, g, count, out, rows, cols, ignored, one); \
 } \
 KERNEL layer_norm_##name(const T* x, const T* weight, const T* bias, T* out, WideOf<T>::type* mean, WideOf<T>::type* rstd, \
                          i64 rows, int cols, double eps) { \
