@@ -32,12 +32,19 @@ def kept_on_device(values: np.ndarray) -> Any:
 
 
 class AveragePool(Kernel):
-    """`_avg_pool`: sums of windows over a divisor, a number or an array of the output's spatial shape."""
+    """`_avg_pool`: sums of windows over a divisor, a number or an array of the output's spatial shape. Those of whole images
+    are sums of rows."""
 
     def forward(self, x: Any, windows: Any, divisor: Any) -> Any:
         if len(windows.spatial) > 2 or suffix(x.dtype) is None or not x.size:
             return NotImplemented
-        out = backend.gpu().empty((*x.shape[: x.ndim - len(windows.out)], *windows.out), x.dtype)
+        lead = x.shape[: x.ndim - len(windows.out)]
+        if windows.kernel == windows.spatial and math.prod(windows.out) == 1 and isinstance(divisor, int):  # of whole images
+            rows = contiguous(backend.gpu(), x).reshape(-1, math.prod(windows.spatial))
+            made = total(rows, 1, False, 1 / divisor)
+            if made is not NotImplemented:
+                return made.reshape(*lead, *windows.out)
+        out = backend.gpu().empty((*lead, *windows.out), x.dtype)
         return self._run("avg_pool", x, out, windows, divisor, out)
 
     def backward(self, node: Any, g: Any) -> Any:
@@ -59,20 +66,14 @@ class AveragePool(Kernel):
 
 
 class AdaptiveAveragePool(Kernel):
-    """`_adaptive_avg_pool`: means over windows that differ in size. Of whole images they are means of rows."""
+    """`_adaptive_avg_pool`: means over windows that differ in size."""
 
     def forward(self, x: Any, out: tuple) -> Any:
         lead, spatial = x.shape[: x.ndim - len(out)], x.shape[x.ndim - len(out) :]
-        if suffix(x.dtype) is None or not x.size or 0 in out:
-            return NotImplemented
-        x = contiguous(backend.gpu(), x)
-        if math.prod(out) == 1:
-            made = total(x.reshape(-1, math.prod(spatial)), 1, False, 1 / math.prod(spatial))
-            return NotImplemented if made is NotImplemented else (made.reshape(*lead, *out), spatial)
-        if len(out) > 2:
+        if len(out) > 2 or suffix(x.dtype) is None or not x.size or 0 in out:
             return NotImplemented
         made = backend.gpu().empty((*lead, *out), x.dtype)
-        self._run("adaptive_avg_pool", x, made, spatial, out)
+        self._run("adaptive_avg_pool", contiguous(backend.gpu(), x), made, spatial, out)
         return made, spatial
 
     def backward(self, node: Any, g: Any) -> Any:

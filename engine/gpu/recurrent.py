@@ -21,6 +21,14 @@ class RecurrentLayer(Kernel):
 
     many = True  # several outputs
 
+    def _forward(self, gpu: Any, end: str, x: Any, h: Any, c0: Any, weights: tuple, steps: list) -> Any:
+        """[outputs, final states ...] and what `_backward` needs; `h` may be written to."""
+        raise NotImplementedError
+
+    def _backward(self, gpu: Any, end: str, g: Any, states: list, node: Any) -> tuple:
+        """The gradients of all inputs from those of the outputs (None for none) and of the states, which may be written to."""
+        raise NotImplementedError
+
     def forward(self, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
                 relu: bool) -> Any:  # fmt: skip
         given = [a for a in (x, h0, c0, w_ih, w_hh, b_ih, b_hh) if a is not None]
@@ -38,7 +46,7 @@ class RecurrentLayer(Kernel):
         gpu, dtype = backend.gpu(), node.dtype
         gradients = [None if d is None else contiguous(gpu, d.astype(dtype, copy=False)) for d in g]
         states = [gpu.zeros(s.shape, dtype) if d is None else d.copy() for d, s in zip(gradients[1:], (h0, c0))]
-        return self._backward(gpu, suffix(dtype), gradients[0], states, node)
+        return self._backward(gpu, suffix(dtype) or "", gradients[0], states, node)
 
 
 class Lstm(RecurrentLayer):
