@@ -10,9 +10,11 @@ from . import backend
 from .memory import empty
 from .pool import parallel_for, spans
 
-_LARGE = 1 << 17  # elements; below, NumPy's copy takes less time than waking a thread
+_LARGE = 1 << 17  # elements; a transposed array's stripes pay from here on
+_WORTH = 1 << 19  # elements; below, NumPy's copy of an array that is not transposed takes less time than waking a thread
 _LINE = 64  # bytes that the processor fetches at a time
 _BLOCKS = 16
+_CACHED = 1 << 15  # bytes of a transposed matrix whose lines are still in the first-level cache when its next column is read
 
 
 def axes_in_memory(array: Any) -> tuple:
@@ -74,7 +76,7 @@ def row_major_copy(array: Any) -> Any:
         return array.copy(order="C")
     out = empty(array.shape, array.dtype)
     last, size = array.strides[-1], array.itemsize
-    transposed = last > size and any(size <= abs(stride) < last for stride in array.strides[:-1])
+    transposed = last * array.shape[-1] > _CACHED and any(size <= abs(stride) < last for stride in array.strides[:-1])
     if transposed and array.size // array.shape[-1] * (_LINE // size or 1) >= 1 << 12:
         stripes = spans(array.shape[-1], _LINE // size or 1)
 
@@ -82,6 +84,9 @@ def row_major_copy(array: Any) -> Any:
             out[..., stripes[i]] = array[..., stripes[i]]
 
         parallel_for(run, len(stripes))
+        return out
+    if array.size < _WORTH:
+        out[...] = array
         return out
     axis = next(i for i, n in enumerate(array.shape) if n > 1)
     lead = (slice(None),) * axis

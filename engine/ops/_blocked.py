@@ -37,6 +37,7 @@ WORTH = 1 << 17  # of anything quick: what a second thread does must take longer
 QUIET = 1 << 18  # OpenBLAS uses one thread up to here
 LARGE_PRODUCT = 1 << 21  # from here on, a second thread is worth being woken
 _LEAST = 1 << 22  # of one block
+_ONE_THREAD = 1 << 13  # of ones and a matrix: OpenBLAS uses one thread up to here
 _SHORT = 64  # rows or columns of one block
 _LONG_READ = 1 << 22  # bytes; shorter ones are over before a second thread has woken up
 _PROCESSORS = os.cpu_count() or 1
@@ -300,6 +301,9 @@ def sum_over(x: Any, axes: tuple | None, keepdim: bool, fn: Callable | None = No
             return np.full((1,) * len(axes) if keepdim else (), sum(parts), x.dtype)
         whole: Any = np.array(_sum_of_blocks(x, (0,), False, fn, [o.reshape(()) for o in others], row_blocks(rows, 1)))
         return whole.reshape((1,) * len(axes)) if keepdim else whole
+    if fn is None and axes == tuple(range(len(axes))) and _is_blas(x) and x.flags.c_contiguous:
+        kept = x.shape[len(axes) :]
+        return column_sums(x.reshape(-1, math.prod(kept))).reshape((1,) * len(axes) * keepdim + kept)
     blocks = row_blocks(rows, x.size // rows)
     if len(blocks) < 2:
         return _add_reduce(x if fn is None else fn(x, *others), axes, None, None, keepdim)
@@ -430,5 +434,15 @@ def _product_of_batches(a: Any, b: Any) -> Any:
 
 
 def column_sums(rows: Any) -> Any:
-    """The sums over the first dimension of a matrix."""
-    return sum_over(rows, (0,), False) if type(rows) is ndarray else rows.sum(axis=0)
+    """The sums over the first dimension of a matrix.
+
+    A product of ones and the matrix reads it two to ten times as fast as `add.reduce`, and rounds no worse: both add row after row.
+    """
+    if type(rows) is not ndarray or not _is_blas(rows) or not rows.flags.c_contiguous or not rows.size:
+        return rows.sum(axis=0)
+    if rows.size <= _ONE_THREAD:
+        return np.ones(len(rows), rows.dtype).dot(rows)
+    blocks = spans(len(rows), max(1, SINGLE // rows.shape[1]))
+    ones = np.ones(len(rows), rows.dtype)
+    parts = map_blocks(lambda i: ones[blocks[i]].dot(rows[blocks[i]]), len(blocks))
+    return _add_reduce(parts, 0) if len(parts) > 1 else parts[0]

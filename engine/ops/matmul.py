@@ -12,7 +12,7 @@ from ..gpu import gemm
 from ..tensor import Tensor
 from . import _blocked
 from ._blocked import column_sums, product, products
-from .applying import annotate
+from .applying import annotate, row_major
 from .base import F32, F64, Op, expect_tensor, op
 from .casting import casting, lower
 from .inplace import write_out
@@ -30,6 +30,14 @@ def _times(xp: Any, a: Any, b: Any, bias: Any = None) -> Any:
     if b.ndim == 2 and a.ndim > 2 and a.size and (a.flags.c_contiguous or a.shape[-2] < _MANY_ROWS):
         return product(a.reshape(-1, a.shape[-1]), b, bias).reshape(*a.shape[:-1], b.shape[1])
     return product(a, b, bias)
+
+
+def _matrix(x: Any) -> Any:
+    """A batch of matrices as one, the rows of each below those of the one before; arrays and Tensors alike."""
+    if x.ndim == 2:
+        return x
+    whole = row_major(np, x) if type(x) is np.ndarray else x
+    return whole.reshape(_product(x.shape[:-1]), x.shape[-1])
 
 
 def _both(times: Any, first: tuple | None, second: tuple | None) -> Any:
@@ -203,10 +211,10 @@ class Linear(Op):
         (x, w, _), (need_x, need_w, need_b) = s.inputs, s.needs
         if g.dtype.kind == "c":
             x, w = (None if t is None else xp.conj(t) for t in (x, w))
-        rows = g if g.ndim == 2 else g.reshape(_product(g.shape[:-1]), g.shape[-1])
+        rows = _matrix(g)
         times = product if type(g) is np.ndarray else xp.matmul
         db = column_sums(rows) if need_b else None
-        flat = x if not need_w or x.ndim == 2 else x.reshape(_product(x.shape[:-1]), x.shape[-1])
+        flat = _matrix(x) if need_w else x
         dx, dw = _both(times, (rows, w) if need_x else None, (rows.T, flat) if need_w else None)
         if need_x and g.ndim != 2:  # a batch of matrices in one product: fewer and larger ones
             dx = dx.reshape(*g.shape[:-1], w.shape[-1])

@@ -51,6 +51,7 @@ def input_gradient(xp: Any, h: Any, normal: Any, rstd: Any, axes: tuple, count: 
 
 def rows_forward(xp: Any, x: Any, w: Any, b: Any, width: int, eps: float, centre: bool) -> tuple:
     """(normalised, scaled and shifted rows, means or None, 1 / std), each row the last `width` elements of `x`."""
+    x = row_major(xp, x)
     made = _rows_compiled(x, w, b, width, eps, centre)
     if made is not None:
         return made
@@ -103,6 +104,7 @@ def _few_rows(x: Any, w: Any, b: Any, width: int, eps: float, centre: bool) -> t
 
 def rows_backward(xp: Any, g: Any, x: Any, w: Any, width: int, mean: Any, rstd: Any, needs: tuple) -> list:
     """Gradients of x, w and b (flat), by the formula at the top; None where `needs` says so."""
+    g, x = row_major(xp, g), row_major(xp, x)
     made = _rows_backward_compiled(g, x, w, width, mean, rstd, needs)
     if made is not None:
         return made
