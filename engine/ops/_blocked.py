@@ -436,7 +436,7 @@ def _product_of_batches(a: Any, b: Any) -> Any:
 def column_sums(rows: Any) -> Any:
     """The sums over the first dimension of a matrix.
 
-    A product of ones and the matrix reads it two to ten times as fast as `add.reduce`, and rounds no worse: both add row after row.
+    A product of ones and the matrix reads it two to ten times as fast as `add.reduce`, and rounds no worse: both add by rows.
     """
     if type(rows) is not ndarray or not _is_blas(rows) or not rows.flags.c_contiguous or not rows.size:
         return rows.sum(axis=0)
