@@ -40,6 +40,29 @@ def on_devices() -> list:
     return list(_on_devices.values())
 
 
+def device_states() -> dict[str, Any]:
+    """Where the default generators of the GPUs stand, as tensors and plain numbers; empty while no GPU is in use."""
+    from . import backend
+
+    if not backend.devices_in_use:
+        return {}
+    return {"seed": _device_seed, "states": {str(index): generator.get_state() for index, generator in _on_devices.items()}}
+
+
+def set_device_states(saved: dict[str, Any]) -> None:
+    """Put back what `device_states` gave; on a machine without these GPUs nothing happens."""
+    from . import backend
+    from .devices import device
+
+    global _device_seed
+    if not saved or not backend.cuda_available():
+        return
+    _device_seed = saved["seed"]
+    for index, state in saved["states"].items():
+        if int(index) < backend.gpu().cuda.runtime.getDeviceCount():
+            of_device(device("cuda", int(index))).set_state(state)
+
+
 def seed_devices(seed: int) -> None:
     """Seed the default generators of all GPUs, those to come as well. Without a GPU nothing is looked for."""
     global _device_seed

@@ -29,6 +29,8 @@ class DeviceGenerator(Generator):
     __slots__ = ("_array", "_base", "_drawn", "_replayed")
 
     def __init__(self, device: Any = "cuda") -> None:
+        self._array = None
+        self._replayed = False  # a graph moves the count on: it is then kept on the device alone
         super().__init__(device)
 
     def manual_seed(self, seed: int) -> DeviceGenerator:
@@ -38,8 +40,10 @@ class DeviceGenerator(Generator):
         return self
 
     def _continue(self, seed: int, draws: int) -> None:
-        self._seed, self._base, self._drawn, self._array = seed, draws, 0, None
-        self._replayed = False  # a graph moves the count on: it is then kept on the device alone
+        self._seed, self._base, self._drawn = seed, draws, 0
+        if self._array is not None:  # in place: graphs that were captured read it there
+            with self._place():
+                self._array.set(np.array([seed, draws], np.uint64))
 
     def _state(self) -> Any:
         """The device's (seed, draws), made when the first number is drawn."""
@@ -71,7 +75,7 @@ class DeviceGenerator(Generator):
 
     def draws(self) -> int:
         """How many draws came before the next one. Waits for the device if graphs were replayed."""
-        if self._array is not None:
+        if self._replayed:
             self._base = int(backend.to_numpy(self._array)[1])
         return self._base + self._drawn
 

@@ -15,6 +15,7 @@ import engine
 from callbacks import MisconfigurationException
 from engine import Tensor
 from engine.utils.data.streams import Streams
+from lit.compiled import choose_step
 from lit.dataloader_iter import takes_iterator
 from lit.device import batch_transfer
 from lit.hooks import is_overridden
@@ -110,10 +111,9 @@ class FitLoop:
         engine.set_grad_enabled(True)
         trainer = self.trainer
         self.inside_batch = False
-        self.active = self.hooks.active
         self.module = module = trainer.lightning_module
         self.flags = ModuleFlags(module)
-        self.automatic = module.automatic_optimization
+        self.active, self.automatic = self.hooks.active, module.automatic_optimization
         # Bound once; with a profiler, these are the functions that measure.
         self.call_step = trainer.precision_plugin.around(self.hooks.profiled(module, "training_step"))
         self.call_optimizer_step = self.hooks.profiled(module, "optimizer_step")
@@ -122,9 +122,8 @@ class FitLoop:
         self.train_batch = profiled(trainer.profiler, "run_training_batch", self._train_batch)
         self.run_epoch = profiled(trainer.profiler, "run_training_epoch", self._run_epoch)
         self.optimizer, self.bare_optimizer = trainer.lightning_optimizers[0], trainer.optimizers[0]
-        self.scaler = trainer.precision_plugin.scaler
+        self.scaler, self.accumulate = trainer.precision_plugin.scaler, trainer.accumulate_grad_batches
         self.schedulers = trainer.lr_scheduler_configs if self.automatic else []
-        self.accumulate = trainer.accumulate_grad_batches
         self.by_iterator = takes_iterator(module.training_step)
         self.transfer = None if self.by_iterator else batch_transfer(trainer)
         self.with_batch_idx = accepts_batch_idx(module.training_step)
@@ -134,6 +133,7 @@ class FitLoop:
             or is_overridden("configure_gradient_clipping", module, LightningModule)
             or is_overridden("clip_gradients", module, LightningModule)
         )
+        self.take_step = choose_step(self)
         waited = 0.0 if self.resumed is None else self.resumed.saved["seconds_since_validation"]
         self.state.last_validation_time = time.monotonic() - waited
 
@@ -311,7 +311,7 @@ class FitLoop:
                 answer = hooks.call("on_train_batch_start", batch, batch_idx)
                 if answer == -1 and self.may_skip_epoch:
                     return self._skip_rest_of_epoch()
-            outputs = self._automatic_step(given, batch_idx) if self.automatic else self._manual_step(given, batch_idx)
+            outputs = self.take_step(given, batch_idx)
             if self.by_iterator:
                 batch, state.is_last_batch = given.batch, given.done
         state.batches_done = batch_idx + 1

@@ -1,7 +1,4 @@
-"""The random streams of a process: read them, set them, leave them untouched.
-
-Random numbers on a GPU come from engine's one generator too, so its state is all there is to keep.
-"""
+"""The random streams of a process, those of its GPUs included: read them, set them, leave them untouched."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from engine import random as engine_random
 from engine.utils.data.streams import Streams
 
 
@@ -23,12 +21,13 @@ def collect_rng_states() -> dict[str, Any]:
         >>> bool((torch.rand(2) == first).all())
         True
     """
-    return Streams().state_dict()
+    return {**Streams().state_dict(), "devices": engine_random.device_states()}
 
 
 def set_rng_states(states: dict[str, Any]) -> None:
     """Set the generators to what ``collect_rng_states`` returned."""
     Streams.from_state_dict(states).restore()
+    engine_random.set_device_states(states.get("devices", {}))
 
 
 @contextmanager
@@ -44,8 +43,9 @@ def isolate_rng() -> Iterator[None]:
         >>> bool((torch.rand(2) == inside).all())
         True
     """
-    streams = Streams()
+    streams, devices = Streams(), engine_random.device_states()
     try:
         yield
     finally:
         streams.restore()
+        engine_random.set_device_states(devices)

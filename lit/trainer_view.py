@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from callbacks import Callback
 from lit.accelerators import Accelerator, accelerator_of
+from lit.compiled import refuse_to_tell
 from lit.hooks import is_overridden
 from lit.module import LightningModule
 from lit.state import RunningStage, TrainerFn, TrainerStatus
@@ -48,17 +49,22 @@ class TrainerView:
     num_sanity_val_steps: int | float
     default_root_dir: str
     flags_given: dict[str, Any]
+    capturing: bool
 
     # ------------------------------------------------------------------ progress
 
     @property
     def current_epoch(self) -> int:
         """Index of the epoch, raised after its ``on_train_epoch_end`` hooks."""
+        if self.capturing:
+            refuse_to_tell("current_epoch")
         return self.state.current_epoch
 
     @property
     def global_step(self) -> int:
         """Optimizer steps taken, of all optimizers together, over all epochs."""
+        if self.capturing:
+            refuse_to_tell("global_step")
         return self.state.global_step
 
     @property

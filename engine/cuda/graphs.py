@@ -128,7 +128,9 @@ class graph:  # noqa: N801 - torch's name
         self._graph, self._pool_of, self._stream = cuda_graph, pool, stream
 
     def __enter__(self) -> None:
-        backend.require_cuda().cuda.Device().synchronize()
+        gpu = backend.require_cuda()
+        gpu.cuda.Device().synchronize()
+        gpu.get_default_memory_pool().free_all_blocks()  # what eager steps needed, the graph takes from a pool of its own
         self._context = stream(self._stream)
         self._context.__enter__()
         try:

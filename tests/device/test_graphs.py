@@ -100,6 +100,24 @@ def test_graphed_modules_learn_as_eager_ones(device):
     assert models[0] == models[1]
 
 
+def test_two_graphs_and_a_seed_share_one_count(device):
+    """Capturing another graph, or seeding, leaves the first one's numbers where it reads them."""
+    engine.cuda.manual_seed(3)
+    x, y = engine.zeros(4, device=device), engine.zeros(4, device=device)
+    graphs = engine.cuda.CUDAGraph(), engine.cuda.CUDAGraph()
+    x.uniform_()
+    for graph, t in zip(graphs, (x, y)):
+        with engine.cuda.graph(graph):
+            t.uniform_()
+    engine.cuda.manual_seed(4)
+    drawn = []
+    for graph, t in (*zip(graphs, (x, y)), (graphs[0], x)):
+        graph.replay()
+        drawn.append(t.tolist())
+    engine.cuda.manual_seed(4)
+    assert drawn == [engine.rand(4, device=device).tolist() for _ in range(3)]
+
+
 def test_a_graphed_function_without_gradients(device):
     graphed = engine.cuda.make_graphed_callables(lambda x: x * 2 + 1, (engine.zeros(3, device=device),))
     assert graphed(engine.ones(3, device=device)).tolist() == [3.0] * 3
