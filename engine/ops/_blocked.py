@@ -117,6 +117,21 @@ def write(ufunc: Any, out: Any, *others: Any) -> None:
 BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
 
+def written(fn: Callable, *arrays: Any, params: tuple = ()) -> Any:
+    """An array like the first of some large ones, in flat blocks that `fn(*parts, out, *params)` writes; None where the arrays
+    are not float32 or float64 and lie alike."""
+    first = arrays[0]
+    if not all(a.shape == first.shape and a.flags.c_contiguous and a.dtype is first.dtype for a in arrays):
+        return None
+    if not is_large(first) or first.dtype not in BITS:
+        return None
+    out = empty(first.shape, first.dtype)
+    flat = [a.reshape(-1) for a in (*arrays, out)]
+    blocks = row_blocks(first.size, 1, least=WORTH)
+    parallel_for(lambda i: fn(*[a[blocks[i]] for a in flat], *params), len(blocks))
+    return out
+
+
 def select(mask: Any, a: Any, b: Any) -> Any:
     """`np.where(mask, a, b)`. Large ones of float32 and float64 compiled, or by masking bits: NumPy's branches at every
     element, which takes ten times as long where the processor cannot guess the mask."""

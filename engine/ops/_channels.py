@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import fast
 from ..pool import scratch, spans
-from ._blocked import COMPILED, is_large, ndarray, run_blocks
+from ._blocked import COMPILED, WORTH, is_large, ndarray, row_blocks, run_blocks
 
 BLOCK = 1 << 17  # elements of the channels worked on at a time
+SHORT = 64  # elements of an image's channel; of fewer, squares and a product with ones are summed up faster than dot products
 PLAIN = 1 << 19  # the same without kernels: of 1 << 17, two threads were slower than one, because they wait for the interpreter
 
 
@@ -27,7 +30,10 @@ class Channels:
         self.large = is_large(first)
         compiled = first.size >= COMPILED and fast.fits(*self.arrays)
         self.kernels = fast.kernels("channels") if compiled else None
-        self.blocks = spans(channels, max(1, (BLOCK if self.kernels else PLAIN) // max(self.count, 1)))
+        if self.kernels:
+            self.blocks = spans(channels, max(1, BLOCK // max(self.count, 1)))
+        else:
+            self.blocks = row_blocks(channels, self.count, PLAIN, WORTH)
 
     def run(self, kernel: str, plain: Any, *arrays: Any, slope: Any = None) -> None:
         """Call the compiled `kernel` on blocks of channels of arrays (N, C, L) and (C), or `plain` on their parts.
@@ -73,11 +79,18 @@ def _sum(xp: Any, x: Any) -> Any:
     return xp.matmul(x, xp.ones(x.shape[2], x.dtype)).sum(axis=0)
 
 
+def _sum_of_products(xp: Any, x: Any, y: Any) -> Any:
+    """The sums of x * y by channel; changes `x`."""
+    if type(x) is ndarray and x.shape[2] >= SHORT:
+        return np.vecdot(x, y).sum(axis=0)
+    x *= y
+    return _sum(xp, x)
+
+
 def _moments(xp: Any, x: Any, mean: Any, square: Any) -> None:
     mean[...] = _sum(xp, x) / x.dtype.type(x.shape[0] * x.shape[2])
     apart = xp.subtract(x, _along(xp, mean, x), out=_temporary(x, xp))
-    apart *= apart
-    square[...] = _sum(xp, apart)
+    square[...] = _sum_of_products(xp, apart, apart)
 
 
 def _scale(xp: Any, x: Any, factor: Any, shift: Any, y: Any) -> None:
@@ -87,9 +100,7 @@ def _scale(xp: Any, x: Any, factor: Any, shift: Any, y: Any) -> None:
 
 def _gradient_sums(xp: Any, g: Any, x: Any, mean: Any, total: Any, product: Any) -> None:
     total[...] = _sum(xp, g)
-    part = xp.subtract(x, _along(xp, mean, x), out=_temporary(x, xp))
-    part *= g
-    product[...] = _sum(xp, part)
+    product[...] = _sum_of_products(xp, xp.subtract(x, _along(xp, mean, x), out=_temporary(x, xp)), g)
 
 
 def _combine(xp: Any, g: Any, x: Any, factor: Any, slope: Any, shift: Any, gx: Any) -> None:

@@ -4,7 +4,7 @@ A channel's images are laid out with their padding, one row after the other. The
 then, for all windows at once, the same run of numbers from another start, and a convolution is a sum of shifted runs. Runs
 go over the ends of rows and images as well; what comes out there is not used. Strides take some of the results (or, in
 gradients, leave zeros between the elements). Large arrays run on the pool, compiled (engine/fast/depthwise.py) where the
-extra `fast` is installed.
+extra `fast` is installed; without it, narrow images are multiplied by banded matrices instead (_bands.py).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from .. import fast
 from ..dtypes import F32
 from ..pool import scratch, spans
+from . import _bands
 from ._blocked import LARGE, run_blocks
 
 LEAST = 16  # elements of images that are worked on without a padding of their own
@@ -50,7 +51,7 @@ class Planes:
     """The layouts of a depthwise convolution."""
 
     def __init__(self, plan: Any) -> None:
-        windows = plan.windows
+        self.windows = windows = plan.windows
         self.times = plan.outputs // plan.channels  # outputs of one channel
         self.out, self.spatial, self.kernel, self.stride = windows.out, windows.spatial, windows.kernel, windows.stride
         reach = [d * (k - 1) for k, d in zip(windows.kernel, windows.dilation)]
@@ -89,8 +90,21 @@ def _compiled(planes: Planes, *arrays: Any) -> Any:
     return None
 
 
-def _filter(planes: Planes, x: Any, taps: Any, bias: Any, layout: Layout, step: tuple, out: Any) -> None:
-    """Sums over windows of the images `x`, times `taps` (C, kernel), taken at every `step`, into `out` (N, C, *)."""
+def _narrow(planes: Planes, back: bool, *arrays: Any) -> Any:
+    """The bands of large images, where they are narrow and without compiled kernels."""
+    if not planes.is_large or _compiled(planes, *arrays) or not _bands.fits(*arrays):
+        return None
+    return _bands.bands_of(planes.windows, back)
+
+
+def _filter(planes: Planes, x: Any, taps: Any, bias: Any, back: bool, out: Any) -> None:
+    """Outputs (N, C, *) of images `x` and `taps` (C, kernel), or (`back`) input gradients of output gradients."""
+    bands = _narrow(planes, back, x, out)
+    if bands:
+        _bands.filtered(x, taps, bias, bands, out)
+        return
+    layout, step = (planes.spread, (1,) * len(planes.kernel)) if back else (planes.inputs, planes.stride)
+    taps = taps[:, ::-1] if back else taps
     kernels = _compiled(planes, x, taps)
     if kernels:
         x, taps = fast.ready(x), fast.ready(taps)
@@ -125,7 +139,7 @@ def convolve(x: Any, w: Any, b: Any, planes: Planes) -> Any:
     """The convolution of NumPy arrays."""
     x = x if planes.times == 1 else np.repeat(x, planes.times, 1)
     out = np.empty((len(x), len(w), *planes.out), x.dtype)
-    _filter(planes, x, w.reshape(len(w), -1), b, planes.inputs, planes.stride, out)
+    _filter(planes, x, w.reshape(len(w), -1), b, False, out)
     return out
 
 
@@ -134,8 +148,7 @@ def gradients(g: Any, x: Any, w: Any, planes: Planes) -> tuple:
     gx = gw = None
     if w is not None:
         gx = np.empty((*g.shape[:2], *planes.spatial), g.dtype)
-        taps = w.reshape(len(w), -1)[:, ::-1]
-        _filter(planes, g, taps, None, planes.spread, (1,) * len(planes.kernel), gx)
+        _filter(planes, g, w.reshape(len(w), -1), None, True, gx)
         if planes.times > 1:
             gx = gx.reshape(len(gx), -1, planes.times, *planes.spatial).sum(axis=2)
     if x is not None:
@@ -146,7 +159,10 @@ def gradients(g: Any, x: Any, w: Any, planes: Planes) -> tuple:
 def _weight_gradient(g: Any, x: Any, planes: Planes) -> Any:
     gw = np.empty((g.shape[1], math.prod(planes.kernel)), g.dtype)
     kernels, offsets = _compiled(planes, g, x), planes.inputs.offsets
-    if kernels:
+    bands = _narrow(planes, False, g, x)
+    if bands and bands.widest <= _bands.WIDEST_OF_WEIGHTS * math.prod(planes.stride):
+        _bands.correlated(g, x, bands, gw)
+    elif kernels:
         g, x = fast.ready(g), fast.ready(x)
         if planes.is_same:
             planes.run(lambda b: kernels.correlated(g, planes.stride[0], x, b.start, b.stop, gw))
@@ -160,7 +176,7 @@ def _weight_gradient(g: Any, x: Any, planes: Planes) -> Any:
             size = runs.shape[1] - int(offsets[-1])
             weights = planes.outputs.lay(g[:, block].swapaxes(0, 1), 1)[:, :size]
             for i, offset in enumerate(offsets):
-                np.einsum("cl,cl->c", runs[:, offset : offset + size], weights, out=gw[block, i])
+                np.vecdot(runs[:, offset : offset + size], weights, out=gw[block, i])
 
         planes.run(run)
     return gw.reshape(g.shape[1], 1, *planes.kernel)

@@ -75,13 +75,13 @@ class Block:
         half = scratch(8 * channels * size, x.dtype, 1).reshape(4, 2, channels, size)
         _differences(planes[..., :size], planes[..., self.row :], half, 0)
         shape = (channels * self.high, self.row) if self.inner else (1, channels * size)
-        half = half.reshape(4, 2, *shape)
+        rows = half.reshape(4, 2, *shape)
         kept = self.n * self.wide if self.inner else shape[1]
         tiles = scratch(16 * shape[0] * kept, x.dtype, 2).reshape(4, 4, shape[0], kept)
         ends = shape[1] - self.shift
         if ends < kept:
             tiles[..., ends:] = 0  # behind the end of the last row
-        _differences(half[..., :ends], half[..., self.shift :], tiles[..., :ends], 1)
+        _differences(rows[..., :ends], rows[..., self.shift :], tiles[..., :ends], 1)
         return tiles.reshape(16, channels, self.count)
 
     def restore(self, tiles: Any, bias: Any, out: Any) -> None:

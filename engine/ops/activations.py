@@ -9,8 +9,9 @@ import numpy as np
 
 from ..autograd.modes import state
 from ..gpu.pointwise import Activation
+from ..pool import scratch
 from ..tensor import Tensor
-from ._blocked import BITS, COMPILED, elements, is_large, pointwise
+from ._blocked import BITS, COMPILED, elements, is_large, pointwise, written
 from .base import CARDS, F32, F64, Op, composite, expect_tensor, install, op
 from .inplace import assign, check_inplace
 from .pointwise import unary
@@ -61,8 +62,20 @@ class ZeroWhere(Op):
         return xp._zero_where(g, s.inputs[1]), None
 
 
+def _times(mask: Any, g: Any, out: Any) -> None:
+    """`g` where the mask is True, else 0: its bits times 1 or 0, because infinity times 0 would be NaN."""
+    bits = BITS[g.dtype]
+    factor = scratch(g.size, bits, 1)
+    np.copyto(factor, mask)
+    np.multiply(factor, g.view(bits), out=out.view(bits))
+
+
+def _relu_plain(g: Any, y: Any, out: Any) -> None:
+    _times(np.not_equal(y, 0, out=scratch(g.size, np.bool_)), g, out)
+
+
 RELU = unary("relu", ufunc=_relu, keep="y", to_float=False, functional=True, compiled="both", gpu=True,
-             grad=lambda xp, g, x, y: xp._zero_where(g, y <= 0), doc="""
+             plain=_relu_plain, grad=lambda xp, g, x, y: xp._zero_where(g, y <= 0), doc="""
 max(x, 0) of each element. Any shape, real dtypes.
 
 >>> torch.relu(torch.tensor([-1., 2.]))
@@ -92,8 +105,11 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 # -- rows with parameters ---------------------------------------------------------------------------------------------
 
 
-def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: bool = False, gpu: bool = False) -> Any:
+def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: bool = False, gpu: bool = False,
+        plain: Callable | None = None) -> Any:
     """A card of one input: `forward(xp, x, *params)`, `grad(xp, g, x, *params)`.
+
+    `plain`: writes the gradient of large arrays of NumPy in fewer passes, `plain(g, x, out, *params)`.
 
     `compiled`: `engine/fast/elements.py` has kernels of this name for both; `gpu`: `engine/gpu/kernels/pointwise.cu` has.
     """
@@ -107,6 +123,8 @@ def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: 
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, params = s.inputs[0], s.params
         gx = elements(name + "_backward", g, x, params=params) if compiled and type(g) is np.ndarray else None
+        if gx is None and plain and type(g) is np.ndarray:
+            gx = written(plain, g, x, params=params)
         if gx is not None:
             return (gx,)
         return (pointwise(lambda g, x: grad(xp, g, x, *params), g, x) if is_large(g) else grad(xp, g, x, *params),)
@@ -162,7 +180,17 @@ def _leaky_grad(xp: Any, g: Any, x: Any, slope: float) -> Any:
     return xp._zero_where(g, ~above) + xp._zero_where(g * slope, above)  # faster than `where`
 
 
-_LEAKY = row("leaky_relu", _leaky, _leaky_grad, compiled=True)
+def _leaky_plain(g: Any, x: Any, out: Any, slope: float) -> None:
+    above, number = np.greater(x, 0, out=scratch(g.size, np.bool_)), g.dtype.type
+    if not 0 < slope <= 1:
+        out[...] = np.where(above, g, g * number(slope))
+        return
+    np.copyto(out, above)
+    np.clip(out, number(slope), number(1), out=out)
+    out *= g
+
+
+_LEAKY = row("leaky_relu", _leaky, _leaky_grad, compiled=True, plain=_leaky_plain)
 _ELU = row("elu", _elu_forward, _elu_grad, compiled=True)
 _THRESHOLD = row("threshold", lambda xp, x, edge, value: xp.where(x <= edge, xp.asarray(value, x.dtype), x),
                    lambda xp, g, x, edge, value: xp.where(x <= edge, 0, g))

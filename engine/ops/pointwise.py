@@ -18,7 +18,7 @@ from ..autograd.modes import state
 from ..gpu.pointwise import Activation
 from ..pool import LARGE
 from ..tensor import Tensor, wrap
-from ._blocked import COMPILED, SINGLE, elements, is_large, pointwise, write
+from ._blocked import COMPILED, SINGLE, elements, is_large, pointwise, write, written
 from .applying import annotate
 from .base import F32, F64, Op, apply, expect_tensor, install, op
 from .inplace import check_inplace, write_out
@@ -69,19 +69,21 @@ class Binary(Op):
 
 def unary(name: str, *aliases: str, ufunc: Callable, grad: Any = None, keep: str = "", to_float: bool = True,
           doc: str, domain: tuple[float, float] = (-2.0, 2.0), inplace: bool = True, functional: bool = False,
-          differentiable: bool = True, node: str = "", compiled: str = "", gpu: bool = False) -> type[Unary]:
+          differentiable: bool = True, node: str = "", compiled: str = "", gpu: bool = False,
+          plain: Callable | None = None) -> type[Unary]:
     """Register a one-input row. `keep`: letters of what `grad` needs, of "x" (input) and "y" (output).
 
     `compiled`: "backward" if `engine/fast/elements.py` has a kernel `<name>_backward` of the gradient and what is kept,
     "both" if it has one of the forward, too.
     `gpu`: `engine/gpu/kernels/pointwise.cu` has kernels `<name>` and `<name>_backward`.
+    `plain`: writes the gradient of large arrays of NumPy in fewer passes, `plain(g, kept, out)`.
     """
     body: dict[str, Any] = {
         "__doc__": doc, "ufunc": staticmethod(ufunc), "grad": staticmethod(grad) if grad else None, "domain": domain,
         "keep": (0,) if "x" in keep else (), "keep_output": "y" in keep, "to_float": to_float,
         "differentiable": differentiable and grad is not None,
         "forward": staticmethod(lambda xp, x: ufunc(x)),
-        "backward": staticmethod(_unary_backward(grad, "x" in keep, name + "_backward" if compiled else "")),
+        "backward": staticmethod(_unary_backward(grad, "x" in keep, name + "_backward" if compiled else "", plain)),
     }
     if gpu:
         body["gpu"] = Activation(name, of_output="y" in keep)
@@ -94,11 +96,14 @@ def unary(name: str, *aliases: str, ufunc: Callable, grad: Any = None, keep: str
     return card
 
 
-def _unary_backward(grad: Any, keeps_input: bool, kernel: str) -> Callable:
+def _unary_backward(grad: Any, keeps_input: bool, kernel: str, plain: Callable | None) -> Callable:
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         x, y = s.inputs[0] if keeps_input else None, s.output
         if is_large(g):
-            gx = elements(kernel, g, x if keeps_input else y) if kernel else None
+            kept = x if keeps_input else y
+            gx = elements(kernel, g, kept) if kernel else None
+            if gx is None and plain:
+                gx = written(plain, g, kept)
             return (gx if gx is not None else pointwise(lambda g, x, y: grad(xp, g, x, y), g, x, y),)
         return (grad(xp, g, x, y),)
 

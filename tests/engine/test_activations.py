@@ -98,3 +98,23 @@ def test_rrelu_in_training_draws_torchs_numbers():
     torch.manual_seed(3)
     np.testing.assert_allclose(F.rrelu(engine.tensor(values), training=True).numpy(),
                                torch.nn.functional.rrelu(torch.tensor(values), training=True).numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("slope", [None, 0.2, 1.5])
+@pytest.mark.parametrize("fast", [True, False])
+def test_large_gradients_are_those_of_small_ones(dtype, slope, fast):
+    """Infinities and NaN included: no product may turn a gradient that is switched off into NaN."""
+    random, size = np.random.default_rng(0), 70_001
+    x, g = random.normal(size=size).astype(dtype), random.normal(size=size).astype(dtype)
+    x[:6], g[:6] = [-1, 1, 0, -0.0, np.nan, np.nan], [np.inf, np.inf, np.nan, np.inf, 1, np.nan]
+
+    def gradient(x, g):
+        leaf = engine.tensor(x, requires_grad=True)
+        (F.relu(leaf) if slope is None else F.leaky_relu(leaf, slope)).backward(engine.tensor(g))
+        return leaf.grad.numpy()
+
+    with engine.backends.fast.flags(enabled=fast):
+        whole = gradient(x, g)
+    parts = [gradient(x[i : i + 1000], g[i : i + 1000]) for i in range(0, size, 1000)]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))

@@ -206,6 +206,11 @@ def test_results_do_not_depend_on_the_number_of_threads():
         ((2, 48, 40, 33), 48, (5, 3), {"padding": (4, 0), "dilation": (2, 3)}),
         ((2, 48, 40, 33), 48, (3, 3), {"padding": 4, "stride": 3}),
         ((3, 5, 6, 7), 5, (1, 1), {"padding": 2, "stride": 2}),
+        ((9, 40, 17, 16), 40, (3, 3), {"padding": 1}),
+        ((8, 48, 15, 14), 96, (3, 3), {"padding": 1, "stride": 2}),
+        ((33, 130, 8, 5), 130, (5, 3), {"padding": (2, 1), "dilation": (1, 2)}),
+        ((20, 80, 9, 12), 80, (2, 3), {"padding": (2, 0), "stride": (3, 1)}),
+        ((64, 100, 4, 4), 100, (3, 3), {"padding": 3}),
     ],
 )
 def test_depthwise_equals_the_definition(x, o, k, options, fast):
