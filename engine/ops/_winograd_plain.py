@@ -89,9 +89,8 @@ class Block:
         outputs = tiles.shape[1]
         half = scratch(tiles.size // 2, tiles.dtype, 1).reshape(2, 4, -1)
         _sums(tiles.reshape(4, 4, -1), half, 0)
-        pixels = scratch(tiles.size // 4, tiles.dtype, 0).reshape(2, 2, -1)
-        _sums(half, pixels, 1)
-        pixels = pixels.reshape(2, 2, outputs, self.count)
+        pixels = scratch(tiles.size // 4, tiles.dtype, 0).reshape(2, 2, outputs, self.count)
+        _sums(half, pixels.reshape(2, 2, -1), 1)
         if bias is not None:
             pixels += bias[:, None]
         parts = self.split(pixels, self.wide + (not self.inner))
