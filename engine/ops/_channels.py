@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import fast
 from ..pool import scratch, spans
+from . import _few_channels
 from ._blocked import COMPILED, WORTH, is_large, ndarray, row_blocks, run_blocks
 
 BLOCK = 1 << 17  # elements of the channels worked on at a time
@@ -123,6 +124,8 @@ def standardise(xp: Any, x: Any, w: Any, b: Any, eps: float, slope: float = 1.0)
 
     `slope` is that of a leaky ReLU of the first.
     """
+    if slope == 1 and _few_channels.fits(x):
+        return _few_channels.standardise(x, w, b, eps)
     channels = Channels(xp, x)
     if channels.kernels:
         found, y = channels.by_channel(3), channels.like()
@@ -143,9 +146,12 @@ def factors(w: Any, b: Any, mean: Any, rstd: Any) -> tuple:
 
 def normalise(xp: Any, x: Any, w: Any, b: Any, mean: Any, rstd: Any, slope: float = 1.0) -> Any:
     """(x - mean) * rstd * w + b by channel; w and b may be None. `slope` is that of a leaky ReLU of it."""
+    factor, shift = factors(w, b, mean, rstd)
+    if slope == 1 and _few_channels.fits(x):
+        return _few_channels.scale(x, factor, shift)
     channels = Channels(xp, x)
     y = channels.like()
-    channels.run("scale", _scale, *channels.arrays, *factors(w, b, mean, rstd), y, slope=slope)
+    channels.run("scale", _scale, *channels.arrays, factor, shift, y, slope=slope)
     y = y.reshape(x.shape)
     if channels.kernels or slope == 1:
         return y
@@ -172,6 +178,8 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, mean: Any, rstd: Any, training: b
     """
     if x is None:
         return None, None, g.sum(axis=(0, *range(2, g.ndim))) if needs[2] else None
+    if training and slope == 1 and _few_channels.fits(g):
+        return _few_channels.gradients(g, x, w, mean, rstd, needs)
     channels = Channels(xp, g, x)
     factor = rstd if w is None else rstd * w
     gx = None
@@ -231,6 +239,8 @@ class Groups:
 
 def normalise_groups(xp: Any, x: Any, w: Any, b: Any, groups: int, eps: float) -> tuple:
     """(normalised, scaled and shifted; mean and 1 / std by image and group)."""
+    if _few_channels.fits(x):
+        return _few_channels.normalise_groups(x, w, b, groups, eps)
     parts = Groups(xp, x, groups)
     mean, square, count = moments(xp, parts.by_group(x))
     rstd = 1 / xp.sqrt(square / x.dtype.type(max(count, 1)) + x.dtype.type(eps))
@@ -242,6 +252,8 @@ def group_gradients(xp: Any, g: Any, x: Any, w: Any, mean: Any, rstd: Any, group
     """Gradients of input, weight and bias of a group norm."""
     if x is None:
         return None, None, g.sum(axis=(0, *range(2, g.ndim))) if needs[2] else None
+    if _few_channels.fits(g):
+        return _few_channels.group_gradients(g, x, w, mean, rstd, groups, needs)
     parts = Groups(xp, x, groups)
     channels = Channels(xp, parts.by_channel(g), parts.by_channel(x))
     mean, rstd, weights = parts.spread(mean), parts.spread(rstd), parts.tile(w)

@@ -39,9 +39,13 @@ def _check_channels(input: Tensor, function: str, **named: Any) -> None:
 
 def _track(running: Any, value: Any, momentum: float) -> None:
     """running = (1 - momentum) * running + momentum * value, in place; computed in float32 or wider."""
-    if running is not None:
-        old = running.astype(value.dtype) if running.dtype.itemsize < value.dtype.itemsize else running
-        running[...] = old * (1 - momentum) + momentum * value
+    if running is None:
+        return
+    if running.dtype.itemsize < value.dtype.itemsize:
+        running[...] = running.astype(value.dtype) * (1 - momentum) + momentum * value
+    else:
+        running *= 1 - momentum
+        running += momentum * value
 
 
 @op("batch_norm", function=False, method=False, functional=True, node="NativeBatchNormBackward0")

@@ -108,6 +108,8 @@ def rows_backward(xp: Any, g: Any, x: Any, w: Any, width: int, mean: Any, rstd: 
     made = _rows_backward_compiled(g, x, w, width, mean, rstd, needs)
     if made is not None:
         return made
+    if xp is np and width and 0 < g.size < _FEW:
+        return _few_rows_backward(g.reshape(-1, width), x.reshape(-1, width), w, mean, rstd, needs)
     rows = g.size // width if width else 0
     g2, x2 = g.reshape(rows, width), x.reshape(rows, width)
     gx = xp.empty((rows, width), g.dtype) if needs[0] else None
@@ -133,6 +135,26 @@ def rows_backward(xp: Any, g: Any, x: Any, w: Any, width: int, mean: Any, rstd: 
     parts = run_blocks(run, len(blocks), is_large(g))
     return [gx, *[_sum_parts(xp, [p[i] for p in parts], width, g.dtype) if need else None
                   for i, need in enumerate(needs[1:])]]
+
+
+def _few_rows_backward(g: Any, x: Any, w: Any, mean: Any, rstd: Any, needs: tuple) -> list:
+    """`rows_backward` of small matrices in as few NumPy calls as it takes."""
+    normal = x * rstd if mean is None else x - mean
+    if mean is not None:
+        normal *= rstd
+    gx, gw = None, _add_reduce(g * normal, 0) if needs[1] else None
+    if needs[0]:
+        h, count = g if w is None else g * w, g.dtype.type(g.shape[1])
+        along = np.vecdot(h, normal)[:, None]
+        along /= count
+        normal *= along
+        if mean is not None:
+            centre = _add_reduce(h, 1, None, None, True)
+            centre /= count
+            h = h - centre
+        gx = h - normal
+        gx *= rstd
+    return [gx, gw, _add_reduce(g, 0) if needs[2] else None]
 
 
 def _kernels(width: int, *arrays: Any) -> Any:

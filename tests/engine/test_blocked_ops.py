@@ -7,7 +7,7 @@ import pytest
 
 import engine
 from engine import pool
-from engine.ops import _attention_blocks, _blocked, _columns, _windows, attention, convolution
+from engine.ops import _attention_blocks, _blocked, _columns, _few_channels, _windows, attention, convolution, normalization
 from engine.ops import pointwise as pointwise_rows
 from engine.ops.samples import all_samples
 from tests.engine.ops_harness import array, call
@@ -35,6 +35,8 @@ def small_blocks(monkeypatch):
                         "_COLUMNS": 1, "_SHORT": 1}.items():
         monkeypatch.setattr(_blocked, name, value)
     monkeypatch.setattr(pointwise_rows, "SINGLE", 4)
+    monkeypatch.setattr(_few_channels, "COMPILED", 0)
+    monkeypatch.setattr(normalization, "_FEW", 0)
     monkeypatch.setattr(_columns, "LARGE_PRODUCT", 1)
     for name in ("ONE_BLOCK", "BLOCK"):
         monkeypatch.setattr(_windows, name, 16)
