@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-_ROW_MAJOR, PLAIN = 101, 111  # of cblas.h
+_ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112  # of cblas.h
 SMALL = 1_000_000  # rows * inner * columns of the largest product that OpenBLAS does without packing
 
 

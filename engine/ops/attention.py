@@ -12,7 +12,7 @@ from ..gpu import attention as by_cudnn
 from ..gpu.card import Aux
 from ..pool import LARGE
 from ..tensor import Tensor, wrap
-from . import _attention_blocks
+from . import _attention_blocks, _attention_compiled
 from .base import Op, expect_tensor, op
 from .casting import casting, lower
 from .dropout import check_probability, keep_mask
@@ -79,9 +79,14 @@ class Attention(Op):
     def forward(
         xp: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, kept: Any, keep_scale: float
     ) -> tuple:
+        four = _attention_blocks.four
+        if mask is None and kept is None and _attention_compiled.usable(q, k, v):
+            out, logs = _attention_compiled.forward(four(q), four(k), four(v), scale, causal)
+            out = out.reshape(*q.shape[:-1], v.shape[-1]) if q.ndim != 4 else out
+            return out, (out, logs)
         if _is_many(q, k, v):
             blocks = _in_blocks(q, k, mask, (scale, causal, kept, keep_scale))
-            out, logs = _attention_blocks.forward(blocks, _attention_blocks.four(v))
+            out, logs = _attention_blocks.forward(blocks, four(v))
             out = out.reshape(*q.shape[:-1], v.shape[-1]) if q.ndim != 4 else out
             return out, (out, logs)
         out, weights = Attention.plain(xp, q, k, v, mask, scale, causal, kept, keep_scale)
@@ -118,8 +123,12 @@ class Attention(Op):
         if type(s.aux) is not tuple:
             return Attention.gradients(xp, s, g, s.aux)
         out, logs = s.aux
-        four = _attention_blocks.four
-        found = _attention_blocks.backward(_in_blocks(q, k, mask, s.params), four(v), four(out), logs, four(g), s.needs[:3])
+        four, (scale, causal, kept, _) = _attention_blocks.four, s.params
+        if mask is None and kept is None and _attention_compiled.usable(q, k, v):
+            found = _attention_compiled.backward(four(q), four(k), four(v), four(out), logs, four(g), scale, causal)
+            found = [d if need else None for d, need in zip(found, s.needs)]
+        else:
+            found = _attention_blocks.backward(_in_blocks(q, k, mask, s.params), four(v), four(out), logs, four(g), s.needs[:3])
         return *[None if d is None else d.reshape(x.shape) for d, x in zip(found, (q, k, v))], None
 
     @classmethod

@@ -137,3 +137,26 @@ def test_a_mask_and_is_causal_forbid_together():
     for given, joined in ((mask, both), (mask.float(), mask.float().masked_fill(engine.ones(4, 4).triu(1).bool(), -math.inf))):
         expected = F.scaled_dot_product_attention(q, k, v, joined)
         assert engine.equal(F.scaled_dot_product_attention(q, k, v, given, is_causal=True), expected)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("sizes", [(2, 4, 64, 64, 32, 32), (1, 2, 300, 300, 64, 64), (3, 3, 65, 130, 20, 12),
+                                   (2, 2, 70, 70, 9, 5)])
+@pytest.mark.parametrize("projected", [False, True])
+def test_heads_that_are_compiled_give_what_numpy_gives(sizes, causal, projected):
+    """More than a block of queries, features that do not fill vectors, and heads that are slices of one projection."""
+    batch, heads, length, source, width, depth = sizes
+    shapes = (length, width), (source, width), (source, depth)
+    both = []
+    for fast in (True, False):
+        engine.manual_seed(0)
+        leaves = [engine.randn(batch, n, heads, w + 3, requires_grad=True) for n, w in shapes]
+        q, k, v = [x[..., 1 : 1 + w].transpose(1, 2) for x, (_, w) in zip(leaves, shapes)]
+        if not projected:
+            q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+        with engine.backends.fast.flags(enabled=fast):
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            y.backward(engine.randn(*y.shape))
+        both.append([y.detach().numpy(), *[x.grad.numpy() for x in leaves]])
+    for a, b in zip(*both):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=5e-6)

@@ -204,7 +204,7 @@ def test_activations_everywhere(name):
 @needs_numba
 def test_every_kernel_is_compiled_once():
     """One signature each: another one would make users wait for the compiler again."""
-    for room in ("rows", "panels", "elements", "losses", "attention", "random"):
+    for room in ("rows", "panels", "heads", "elements", "losses", "attention", "random"):
         for name, kernel in vars(fast.kernels(room)).items():
             if hasattr(kernel, "signatures") and kernel.__module__.endswith(room):
                 assert len(kernel.signatures) <= 1, (name, kernel.signatures)
