@@ -23,6 +23,7 @@ Shape = Sequence[int]
 
 DEFAULT_SEED = 67280421310721
 WORTH = 1 << 8  # elements from which kernels are used that are there already; LARGE is worth waiting for them
+MIDDLING = 1 << 12  # and this, where other kernels have been waited for
 _MASK24, _MASK53, _HALF_WORD = np.uint64((1 << 24) - 1), np.uint64((1 << 53) - 1), np.uint64(32)
 _UNIT24 = np.float32(2.0**-24)
 
@@ -140,7 +141,9 @@ class Source:
     @staticmethod
     def _compiled(n: int) -> Any:
         """The kernels to make n elements with; None for few."""
-        return fast.kernels("random") if n >= LARGE else fast.loaded("random") if n >= WORTH else None
+        if n >= LARGE or (n >= MIDDLING and fast.in_use()):
+            return fast.kernels("random")
+        return fast.loaded("random") if n >= WORTH else None
 
     def _double_words(self, n: int) -> np.ndarray:
         """n double words `ww`, as uint64."""

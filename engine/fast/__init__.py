@@ -16,7 +16,7 @@ import numpy as np
 
 from ..dtypes import F32
 
-__all__ = ["fits", "is_available", "is_enabled", "kernels", "loaded", "ready", "set_enabled"]
+__all__ = ["fits", "in_use", "is_available", "is_enabled", "kernels", "loaded", "ready", "set_enabled"]
 
 _on = os.environ.get("LITENGINE_FAST", "") not in ("0", "off", "false")
 _rooms: dict[str, Any] = {}  # what has been asked for, None where it could not be loaded
@@ -35,6 +35,11 @@ def kernels(room: str) -> Any:
 def loaded(room: str) -> Any:
     """The same if something large has asked for it before, else None: for what is too small to wait for numba."""
     return _rooms.get(room) if _on else None
+
+
+def in_use() -> bool:
+    """Whether something large has asked for kernels of any room, so that numba is there already."""
+    return _on and any(_rooms.values())
 
 
 def _load(room: str) -> Any:
