@@ -7,6 +7,8 @@ lie. One call of `matmul` does many of those, without asking for the interpreter
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,18 +38,25 @@ def _shape(m: int, k: int, n: int) -> tuple[int, int] | None:
 
 def wide_product(a: Any, b: Any, out: Any = None) -> Any:
     """`a @ b` of NumPy matrices, or of as many of them, on this thread; `b` and `out` have neighbours in their rows."""
-    (m, k), n = a.shape[-2:], b.shape[-1]
     if out is None:
-        out = np.empty((*a.shape[:-1], n), a.dtype)
+        out = np.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
+    for call in wide_product_calls(a, b, out):
+        call()
+    return out
+
+
+def wide_product_calls(a: Any, b: Any, out: Any) -> list[Callable]:
+    """The calls that write `a @ b` into `out`."""
+    (m, k), n = a.shape[-2:], b.shape[-1]
     chosen = _shape(m, k, n) if a.dtype == np.float32 and a.strides[-1] == b.strides[-1] == out.strides[-1] == 4 else None
     if chosen is None:
-        return np.matmul(a, b, out=out)
+        return [partial(np.matmul, a, b, out)]
     rows, columns = chosen
     count = n // columns
     left = _cut(a, (m // rows, 1, rows, k), (rows * a.strides[-2], 0))
     right = _cut(b, (1, count, k, columns), (0, columns * b.strides[-1]))
     steps = (rows * out.strides[-2], columns * out.strides[-1])
-    np.matmul(left, right, out=_cut(out, (m // rows, count, rows, columns), steps))
+    calls = [partial(np.matmul, left, right, _cut(out, (m // rows, count, rows, columns), steps))]
     if count * columns < n:
-        np.matmul(a, b[..., count * columns :], out=out[..., count * columns :])
-    return out
+        calls.append(partial(np.matmul, a, b[..., count * columns :], out[..., count * columns :]))
+    return calls

@@ -2,14 +2,19 @@
 
 The transforms are sums of shifted planes. An image is laid out, padded, as four planes, one for each phase of the tiles' step
 of two; the element (i, j) of every tile is then the same run of a plane from another start, and a transform is six calls
-over runs of thousands of numbers. Fewer and longer calls matter more here than the cache: a thread asks for the interpreter
-after each. Positions are kept in the order 0, 3, 1, 2, in which differences come first and two of them take one call.
+over runs of thousands of numbers. Positions are kept in the order 0, 3, 1, 2, in which differences come first and two of them
+take one call.
+
+Two threads that both need the interpreter between their calls wait for each other, and being woken takes longer than most
+calls. So blocks are large, and all of a block's calls are prepared first, views and all, and then made one after the other.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +22,11 @@ import numpy as np
 from ..dtypes import F32
 from ..pool import parallel_for, scratch, spans
 from ._blocked import LARGE, run_blocks
-from ._wide_products import wide_product
+from ._wide_products import wide_product_calls
 
-FEWEST_CHANNELS = 48  # below, transforming costs more than is won
+Calls = list[Callable[[], Any]]
+
+FEWEST_PAIRS = 1 << 11  # of channels and outputs; below, transforming costs more than is won
 LARGEST = 1 << 20  # transformed numbers of a block
 SHARES = 4  # blocks, if there are so many
 ENOUGH = 64  # tiles of a block at least
@@ -36,7 +43,7 @@ _TURNED = np.ascontiguousarray(_KERNEL[:, ::-1])
 def fits(plan: Any, *arrays: Any) -> bool:
     """Whether a convolution is computed here, by sizes and arrays (None among them)."""
     tiles = plan.tiles
-    if not tiles or tiles.halves or min(plan.channels, plan.outputs) < FEWEST_CHANNELS:
+    if not tiles or tiles.halves or plan.channels * plan.outputs < FEWEST_PAIRS:
         return False
     return all(a is None or (type(a) is np.ndarray and a.dtype is F32) for a in arrays)
 
@@ -58,61 +65,56 @@ class Block:
         parts = planes.reshape(*planes.shape[:3], -1, *((columns, self.n) if self.inner else (self.n, columns)))
         return parts if self.inner else parts.swapaxes(-1, -2)
 
-    def lay(self, planes: Any, x: Any, lows: tuple, columns: int) -> None:
+    def lay(self, planes: Any, x: Any, lows: tuple, columns: int) -> Calls:
         """Copy images into planes of zeros, so that the element `lows` before the image's first comes first."""
         parts, x = self.split(planes, columns), x[self.images].transpose(1, 2, 3, 0)
         along = [list(_phases(low, size, n)) for low, size, n in zip(lows, x.shape[1:3], parts.shape[3:5])]
-        for (a, to_row, of_row), (b, to_column, of_column) in itertools.product(*along):
-            parts[a, b, :, to_row, to_column] = x[:, of_row, of_column]
+        return [partial(np.copyto, parts[a, b, :, to_row, to_column], x[:, of_row, of_column])
+                for (a, to_row, of_row), (b, to_column, of_column) in itertools.product(*along)]  # fmt: skip
 
-    def transform(self, x: Any) -> Any:
-        """Input tiles (16, channels, count) of images."""
+    def transform(self, x: Any) -> tuple[Any, Calls]:
+        """Input tiles (16, channels, count) of images, and the calls that make them."""
         channels, size = x.shape[1], self.high * self.row
-        planes = scratch(4 * channels * (size + self.row), x.dtype, 0)
-        planes.fill(0)
-        planes = planes.reshape(2, 2, channels, -1)
-        self.lay(planes, x, self.lows, self.wide + 1)
+        whole = scratch(4 * channels * (size + self.row), x.dtype, 0)
+        planes = whole.reshape(2, 2, channels, -1)
+        calls = [partial(whole.fill, 0), *self.lay(planes, x, self.lows, self.wide + 1)]
         half = scratch(8 * channels * size, x.dtype, 1).reshape(4, 2, channels, size)
-        _differences(planes[..., :size], planes[..., self.row :], half, 0)
+        calls += _differences(planes[..., :size], planes[..., self.row :], half, 0)
         shape = (channels * self.high, self.row) if self.inner else (1, channels * size)
         rows = half.reshape(4, 2, *shape)
         kept = self.n * self.wide if self.inner else shape[1]
         tiles = scratch(16 * shape[0] * kept, x.dtype, 2).reshape(4, 4, shape[0], kept)
         ends = shape[1] - self.shift
         if ends < kept:
-            tiles[..., ends:] = 0  # behind the end of the last row
-        _differences(rows[..., :ends], rows[..., self.shift :], tiles[..., :ends], 1)
-        return tiles.reshape(16, channels, self.count)
+            calls.append(partial(np.copyto, tiles[..., ends:], 0))  # behind the end of the last row
+        calls += _differences(rows[..., :ends], rows[..., self.shift :], tiles[..., :ends], 1)
+        return tiles.reshape(16, channels, self.count), calls
 
-    def restore(self, tiles: Any, bias: Any, out: Any) -> None:
+    def restore(self, tiles: Any, bias: Any, out: Any) -> Calls:
         """Write the outputs that output tiles (16, outputs, count) stand for, plus a bias."""
         outputs = tiles.shape[1]
         half = scratch(tiles.size // 2, tiles.dtype, 1).reshape(2, 4, -1)
-        _sums(tiles.reshape(4, 4, -1), half, 0)
         pixels = scratch(tiles.size // 4, tiles.dtype, 0).reshape(2, 2, outputs, self.count)
-        _sums(half, pixels.reshape(2, 2, -1), 1)
+        calls = _sums(tiles.reshape(4, 4, -1), half, 0) + _sums(half, pixels.reshape(2, 2, -1), 1)
         if bias is not None:
-            pixels += bias[:, None]
+            calls.append(partial(np.add, pixels, bias[:, None], pixels))
         parts = self.split(pixels, self.wide + (not self.inner))
         target = out[self.images].transpose(1, 2, 3, 0)[:, 2 * self.rows.start : 2 * self.rows.stop]
         for a, b in itertools.product(range(2), range(2)):
             inside = target[:, a::2, b::2]
-            inside[...] = parts[a, b, :, : inside.shape[1], : inside.shape[2]]
+            calls.append(partial(np.copyto, inside, parts[a, b, :, : inside.shape[1], : inside.shape[2]]))
+        return calls
 
-    def transform_gradient(self, g: Any) -> Any:
-        """Tiles (16, outputs, count) of the output's gradient."""
+    def transform_gradient(self, g: Any) -> tuple[Any, Calls]:
+        """Tiles (4, 4, outputs, count) of the output's gradient, and the calls that make them."""
         outputs = g.shape[1]
         tiles = scratch(16 * outputs * self.count, g.dtype, 3).reshape(4, 4, outputs, self.count)
-        planes = tiles[:2, :2]
-        if not self.inner or g.shape[2] % 2 or g.shape[3] % 2:
-            planes.fill(0)
-        self.lay(planes.swapaxes(0, 1), g, (-2 * self.rows.start, 0), self.wide + (not self.inner))
-        rows = tiles[:2]
-        np.add(rows[:, 0], rows[:, 1], out=rows[:, 2])
-        np.subtract(rows[:, 0], rows[:, 1], out=rows[:, 3])
-        np.add(tiles[0], tiles[1], out=tiles[2])
-        np.subtract(tiles[0], tiles[1], out=tiles[3])
-        return tiles.swapaxes(0, 1)
+        planes, rows = tiles[:2, :2], tiles[:2]
+        calls = [partial(planes.fill, 0)] if not self.inner or g.shape[2] % 2 or g.shape[3] % 2 else []
+        calls += self.lay(planes.swapaxes(0, 1), g, (-2 * self.rows.start, 0), self.wide + (not self.inner))
+        calls += [partial(np.add, rows[:, 0], rows[:, 1], rows[:, 2]), partial(np.subtract, rows[:, 0], rows[:, 1], rows[:, 3]),
+                  partial(np.add, *tiles[:3]), partial(np.subtract, *tiles[:2], tiles[3])]  # fmt: skip
+        return tiles.swapaxes(0, 1), calls
 
 
 def _phases(low: int, size: int, n: int) -> Any:
@@ -123,20 +125,20 @@ def _phases(low: int, size: int, n: int) -> Any:
             yield a, slice(first, last), slice(2 * first + a - low, 2 * last - 1 + a - low, 2)
 
 
-def _differences(a: Any, b: Any, out: Any, axis: int) -> None:
+def _differences(a: Any, b: Any, out: Any, axis: int) -> Calls:
     """The transform of four elements along an axis of two phases, `b` the same one step further on."""
     at = (slice(None),) * axis
-    np.subtract(a, b, out=out[(*at, slice(2))])
-    np.add(a[(*at, 1)], b[(*at, 0)], out=out[(*at, 2)])
-    np.subtract(b[(*at, 0)], a[(*at, 1)], out=out[(*at, 3)])
+    first, second = a[(*at, 1)], b[(*at, 0)]
+    return [partial(np.subtract, a, b, out[(*at, slice(2))]), partial(np.add, first, second, out[(*at, 2)]),
+            partial(np.subtract, second, first, out[(*at, 3)])]  # fmt: skip
 
 
-def _sums(a: Any, out: Any, axis: int) -> None:
+def _sums(a: Any, out: Any, axis: int) -> Calls:
     """The transform of four numbers to two along an axis."""
     at = (slice(None),) * axis
-    np.add(a[(*at, 2)], a[(*at, 3)], out=out[(*at, 0)])
-    np.subtract(a[(*at, 2)], a[(*at, 3)], out=out[(*at, 1)])
-    out += a[(*at, slice(2))]
+    first, second = a[(*at, 2)], a[(*at, 3)]
+    return [partial(np.add, first, second, out[(*at, 0)]), partial(np.subtract, first, second, out[(*at, 1)]),
+            partial(np.add, out, a[(*at, slice(2))], out)]  # fmt: skip
 
 
 def _shares(total: int, longest: int) -> list[slice]:
@@ -184,10 +186,10 @@ def correlate(x: Any, w: Any, bias: Any, plan: Any, back: bool = False) -> Any:
     blocks = blocks_of(plan.n, max(u.shape[1:]), windows.spatial if back else windows.out, lows)
 
     def run(i: int) -> None:
-        tiles = blocks[i].transform(x)
+        tiles, calls = blocks[i].transform(x)
         found = scratch(16 * len(u[0]) * blocks[i].count, x.dtype, 3).reshape(16, len(u[0]), -1)
-        wide_product(u, tiles, found)
-        blocks[i].restore(found, bias, out)
+        for call in calls + wide_product_calls(u, tiles, found) + blocks[i].restore(found, bias, out):
+            call()
 
     parallel_for(run, len(blocks))
     return out
@@ -206,12 +208,12 @@ def weight_gradient(g: Any, x: Any, plan: Any) -> Any:
         part, lane = parts[i // lanes], i % lanes
         for number, block in enumerate(blocks[lane::lanes]):
             total = totals[lane, ..., part].reshape(4, 4, outputs, -1)
-            tiles = block.transform(x[:, part]).reshape(4, 4, -1, block.count).swapaxes(2, 3)
-            gradients = block.transform_gradient(g)
-            if number:
-                total += np.matmul(gradients, tiles, out=scratch(total.size, g.dtype, 1).reshape(total.shape))
-            else:
-                np.matmul(gradients, tiles, out=total)
+            tiles, calls = block.transform(x[:, part])
+            gradients, others = block.transform_gradient(g)
+            share = scratch(total.size, g.dtype, 1).reshape(total.shape) if number else total
+            calls += [*others, partial(np.matmul, gradients, tiles.reshape(4, 4, -1, block.count).swapaxes(2, 3), share)]
+            for call in [*calls, partial(np.add, total, share, total)] if number else calls:
+                call()
 
     parallel_for(run, len(parts) * lanes)
     gw = np.empty((outputs, channels, 9), g.dtype)

@@ -158,9 +158,9 @@ def test_winograd_is_as_accurate_as_the_definition(monkeypatch, n, c, o, h, w, o
     single = [None if a is None else a.astype(np.float32) for a in arrays]
     found = [gradients_of(*single, engine, **options)]
     with engine.backends.fast.flags(enabled=False):
-        monkeypatch.setattr(_winograd_plain, "FEWEST_CHANNELS", 10**9)
+        monkeypatch.setattr(_winograd_plain, "FEWEST_PAIRS", 10**9)
         plain = gradients_of(*single, engine, **options)
-        monkeypatch.setattr(_winograd_plain, "FEWEST_CHANNELS", 1)
+        monkeypatch.setattr(_winograd_plain, "FEWEST_PAIRS", 1)
         for largest in (1 << 14, 1 << 20):  # some rows of an image at a time, some images at a time
             monkeypatch.setattr(_winograd_plain, "LARGEST", largest)
             _winograd_plain.blocks_of.cache_clear()
