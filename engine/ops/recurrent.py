@@ -1,7 +1,7 @@
 """Recurrent layers: lstm, gru, rnn_tanh and rnn_relu over whole sequences (single steps: recurrent_cells.py).
 
 One node per layer and direction, whatever the length of the sequence; the loops over time are in `_recurrent_steps`
-and, compiled, in `_recurrent_compiled`.
+and, compiled, in `_recurrent_compiled`, a step alone in `_recurrent_single`.
 Formulas: Hochreiter and Schmidhuber 1997 with forget gates; Cho et al. 2014 (in the variant of torch's documentation).
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from .. import autograd
 from ..gpu.recurrent import Gru, Lstm
 from ..tensor import Tensor
-from . import _recurrent_compiled, _recurrent_steps
+from . import _recurrent_compiled, _recurrent_single, _recurrent_steps
 from .base import CARDS, Op, apply, expect_tensor, install, op
 from .casting import casting, lower
 from .dropout import dropout as drop
@@ -51,8 +51,10 @@ class Recurrent(Op):
         return tuple(grads)
 
 
-def _form(x: Any, h0: Any, w_ih: Any) -> Any:
-    """The loops to run: compiled, or written with NumPy or CuPy."""
+def _form(x: Any, h0: Any, w_ih: Any, steps: list) -> Any:
+    """What to run: a single step, or loops, compiled or written with NumPy or CuPy."""
+    if len(steps) == 1 and steps[0][1] == len(h0):
+        return _recurrent_single
     return _recurrent_compiled if _recurrent_compiled.usable(x, h0, w_ih) else _recurrent_steps
 
 
@@ -70,7 +72,7 @@ class LstmLayer(Recurrent):
     @staticmethod
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
                 relu: bool) -> tuple:  # fmt: skip
-        form = _form(x, h0, w_ih)
+        form = _form(x, h0, w_ih, steps)
         out, h, c, saved = form.lstm_forward(xp, x, h0, c0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
         return [out, h, c], (form, saved)
 
@@ -93,7 +95,7 @@ class GruLayer(Recurrent):
     @staticmethod
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
                 relu: bool) -> tuple:  # fmt: skip
-        form = _form(x, h0, w_ih)
+        form = _form(x, h0, w_ih, steps)
         out, h, saved = form.gru_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps)
         return [out, h], (form, saved)
 
@@ -114,7 +116,7 @@ class RnnLayer(Recurrent):
     @staticmethod
     def forward(xp: Any, x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, steps: list,
                 relu: bool) -> tuple:  # fmt: skip
-        form = _form(x, h0, w_ih)
+        form = _form(x, h0, w_ih, steps)
         out, h, saved = form.rnn_forward(xp, x, h0, (w_ih, w_hh, b_ih, b_hh, w_hr), steps, relu)
         return [out, h], (form, saved)
 
