@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import engine
-from engine.ops import _recurrent_layout
+from engine.ops import _recurrent_layout, _recurrent_steps, recurrent
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
@@ -137,6 +137,36 @@ def test_a_final_state_alone_gives_gradients():
     assert not (a == b).all()
 
 
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize(("batch", "proj"), [(1, 0), (3, 0), (3, 2), (70, 0)], ids=str)
+def test_a_single_step_equals_the_loops(name, batch, proj, monkeypatch):
+    if proj and name != "lstm":
+        return
+    hidden = 200 if batch == 70 else 4  # then the products take both threads
+    given = arrays(name, layers=2, hidden=hidden, batch=batch, length=1, proj=proj)
+    found = run(engine, name, *given, layers=2)
+    monkeypatch.setattr(recurrent, "_recurrent_single", _recurrent_steps)
+    assert_same(found, run(engine, name, *given, layers=2))
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_states_of_a_single_step_may_be_changed_in_place(name):
+    x, states, weights = arrays(name, length=1)
+    grads = []
+    for change in (False, True):
+        params = tensors(engine, weights)
+        hx = [s[0] for s in tensors(engine, states)]
+        out = getattr(engine, name + "_cell")(engine.tensor(x[0]), tuple(hx) if name == "lstm" else hx[0], *params)
+        h = out[0] if name == "lstm" else out
+        assert h.is_contiguous()
+        loss = (h * 1).sum()
+        if change:
+            h.detach().zero_()
+        loss.backward()
+        grads.append(params[1].grad.numpy())
+    np.testing.assert_array_equal(*grads)
+
+
 def test_cells_equal_one_step_of_the_layers():
     for name in GATES:
         data, states, weights = arrays(name, length=1)
@@ -154,9 +184,7 @@ def test_cells_equal_one_step_of_the_layers():
             False,
             False,
         )
-        cell = getattr(engine, name + "_cell")(
-            engine.tensor(data[0]), tuple(cell_hx) if name == "lstm" else cell_hx[0], *w
-        )
+        cell = getattr(engine, name + "_cell")(engine.tensor(data[0]), tuple(cell_hx) if name == "lstm" else cell_hx[0], *w)
         got = cell if name == "lstm" else (cell,)
         for a, b in zip(out[1:], got):
             np.testing.assert_allclose(a.numpy()[0], b.numpy(), rtol=1e-12)
