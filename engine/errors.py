@@ -46,6 +46,9 @@ def describe(value: object) -> str:
 LIBRARIES = {"engine", "lit", "callbacks", "loggers"}  # whose lines are not the program's; `backend` adds the GPU's
 
 
+_REPORTING = ("engine.errors", "engine.cuda.sync")
+
+
 def _room(frame: Any) -> str:
     """ "engine" and so on; "" for the program's own code."""
     name = frame.f_globals.get("__name__", "").partition(".")[0]
@@ -58,6 +61,16 @@ def calling_line() -> tuple[str, int]:
     while frame.f_back is not None and _room(frame):
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
+
+
+def library_line() -> str:
+    """ "engine/optim/_flat.py:12": the line of ours that did what the program asked for; its own if it did that itself."""
+    frame: Any = sys._getframe(1)
+    while frame.f_back is not None and (not _room(frame) or frame.f_globals.get("__name__") in _REPORTING):
+        frame = frame.f_back
+    parts = frame.f_code.co_filename.replace("\\", "/").split("/")
+    room = _room(frame)
+    return "/".join(parts[parts.index(room):] if room in parts else parts[-1:]) + f":{frame.f_lineno}"
 
 
 def failing_line(trace: TracebackType | None) -> str:

@@ -44,14 +44,26 @@ def refuse_to_tell(name: str) -> NoReturn:
 
 def choose_step(loop: FitLoop) -> Callable[[Any, int], Any]:
     """What trains on one batch: eager, or captured where the Trainer's flag asks for it and it can be."""
-    eager = loop._automatic_step if loop.automatic else loop._manual_step
-    if not loop.trainer.compile:
-        return eager
-    reason = _why_not(loop)
-    if reason is not None:
-        _say(reason)
-        return eager
-    return CompiledStep(loop, eager)
+    step = loop._automatic_step if loop.automatic else loop._manual_step
+    if loop.trainer.compile:
+        reason = _why_not(loop)
+        if reason is None:
+            step = CompiledStep(loop, step)
+        else:
+            _say(reason)
+    if loop.trainer.detect_sync and loop.trainer.strategy.root_device.type == "cuda":
+        return _watched(step)
+    return step
+
+
+def _watched(step: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
+    """The step, with a warning for each line that makes the host wait for the GPU."""
+
+    def watched(batch: Any, batch_idx: int) -> Any:
+        with engine.cuda.detect_sync("warn"):
+            return step(batch, batch_idx)
+
+    return watched
 
 
 def _say(message: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import engine
 from callbacks import MisconfigurationException
+from engine.cuda.copying import BatchCopies
 from engine.errors import not_supported
 from lit.datamodule import LightningDataModule
 from lit.hooks import is_overridden
@@ -119,6 +120,17 @@ def place_module(trainer: Trainer) -> None:
         module.to(trainer.precision_plugin.dtype)
 
 
+class _CopiedAhead:
+    """Brings batches to a GPU; those in page-locked memory are copied while the GPU is busy with the batch before."""
+
+    def __init__(self, device: engine.device) -> None:
+        self._device, self._copies = device, BatchCopies(device)
+
+    def __call__(self, batch: Any, dataloader_idx: int) -> Any:
+        self._copies.begin()
+        return move_data_to_device(batch, self._device, self._copies.put)
+
+
 def batch_transfer(trainer: Trainer) -> Callable[[Any, int], Any] | None:
     """How a batch gets to the device: ``function(batch, dataloader_idx)``, or None where nothing is to be done."""
     device = trainer.strategy.root_device
@@ -129,7 +141,7 @@ def batch_transfer(trainer: Trainer) -> Callable[[Any, int], Any] | None:
         if device.type == "cpu":
             return None if dtype is None else lambda batch, dataloader_idx: floats_to(batch, dtype)
         if dtype is None:
-            return lambda batch, dataloader_idx: move_data_to_device(batch, device)
+            return _CopiedAhead(device)
     (before, _), (transfer, _), (after, _) = owners
     call_on = trainer.hooks.call_on
 

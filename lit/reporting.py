@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import engine
 from lit.metric_state import load_progress, metrics_of, save_progress
-from lit.results import Results
+from lit.results import BarValues, Results
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
@@ -36,6 +36,7 @@ class Reporting:
         self._callback_metrics: dict[str, Any] = {}
         self._logged_metrics: dict[str, Any] = {}
         self._bar_metrics: dict[str, Any] = {}
+        self._bar_fetch: BarValues | None = None  # on its way from a device
         self._failed_loggers: set[int] = set()  # reported
 
     # ------------------------------------------------------------------ what users and callbacks look at
@@ -52,7 +53,16 @@ class Reporting:
 
     @property
     def progress_bar_metrics(self) -> dict[str, Any]:
-        self.gather()
+        store = self.active
+        if store is None or store.read_at_once or not self.inside_batches:
+            self.gather()
+            return self._bar_metrics
+        # On a device: the values that were asked for the last time, as soon as they are here.
+        if self._bar_fetch is not None and self._bar_fetch.has_arrived():
+            self._bar_metrics.update(self._bar_fetch.values())
+            self._bar_fetch = None
+        if self._bar_fetch is None:
+            self._bar_fetch = store.bar_values()
         return self._bar_metrics
 
     def gather(self) -> dict[str, Any]:
@@ -60,6 +70,7 @@ class Reporting:
         if self.active is None:
             return {}
         for_callbacks, for_loggers, for_bar = self.active.metrics(on_step=self.inside_batches)
+        self._bar_fetch = None  # what comes now is newer
         self._callback_metrics.update({name: engine.tensor(value) for name, value in for_callbacks.items()})
         self._logged_metrics.update({name: engine.tensor(value) for name, value in for_loggers.items()})
         self._bar_metrics.update(for_bar)
@@ -80,6 +91,7 @@ class Reporting:
         self._callback_metrics = {}
         self._logged_metrics = {}
         self._bar_metrics = {}
+        self._bar_fetch = None
 
     def enter(self, store: Results | None, inside_batches: bool = False) -> tuple[Results | None, bool]:
         """Make ``store`` the active one; returns what to pass to ``enter`` to come back."""

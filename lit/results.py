@@ -173,6 +173,24 @@ class Entry:
         return self.total / self.weight if self.weight else math.nan
 
 
+class BarValues:
+    """Values of a device by name, which the host gets without waiting."""
+
+    def __init__(self, names: list[str], tensors: list[Tensor]) -> None:
+        from engine.gpu.copies import LateRead
+
+        self._names, self._kinds = names, [tensor.is_floating_point() for tensor in tensors]
+        self._read = LateRead(engine.stack([tensor.double() for tensor in tensors])._array)
+
+    def has_arrived(self) -> bool:
+        return self._read.has_arrived()
+
+    def values(self) -> dict[str, float | int]:
+        """Once they have arrived; integers stay integers."""
+        found = self._read.array.tolist()
+        return {name: value if kind else int(value) for name, kind, value in zip(self._names, self._kinds, found, strict=True)}
+
+
 class Results:
     """All entries of one loop (training, or evaluation)."""
 
@@ -317,6 +335,11 @@ class Results:
             if entry.prog_bar:
                 for_bar[key] = value
         return for_callbacks, for_loggers, for_bar
+
+    def bar_values(self) -> BarValues | None:
+        """The latest values of steps that the bar shows, on their way from the device; None if there are none there."""
+        shown = [e for e in self._current() if e.prog_bar and e.on_step and isinstance(e.step_value, Tensor)]
+        return BarValues([e.step_key for e in shown], [e.step_value for e in shown]) if shown else None
 
     def _current(self) -> list[Entry]:
         index = self.dataloader_idx

@@ -71,6 +71,8 @@ class Trainer(TrainerView):
         enable_autolog_hparams: hand saved hyper-parameters to the loggers.
         compile: on a GPU, capture the training step as a CUDA graph for each shape of batch and replay it; what can't be
             captured is trained eagerly, with a warning that says why (docs/cuda.md).
+        detect_sync: on a GPU, warn of each line of a training step (forward, backward, the optimizer's step) that makes the
+            host wait.
 
     Raises:
         TypeError: a flag does not exist (with the nearest name).
@@ -129,6 +131,7 @@ class Trainer(TrainerView):
         enable_autolog_hparams: bool = True,
         model_registry: str | None = None,
         compile: bool = False,
+        detect_sync: bool = False,
     ) -> None:
         if barebones:
             flags.check_barebones(
@@ -165,7 +168,8 @@ class Trainer(TrainerView):
         self.inference_mode, self.detect_anomaly = inference_mode, detect_anomaly
         self.reload_dataloaders_every_n_epochs = reload_dataloaders_every_n_epochs
         self.enable_autolog_hparams = enable_autolog_hparams
-        self.compile, self.capturing = compile, False  # capturing: a step is being captured just now
+        self.compile, self.detect_sync = compile, detect_sync
+        self.capturing = False  # a step is being captured just now
         self.log_every_n_steps = 50 if log_every_n_steps is None else log_every_n_steps
         self.default_root_dir = os.path.abspath(os.fspath(default_root_dir or os.getcwd()))
         self._validate_when(schedule_of(val_check_interval, check_val_every_n_epoch))

@@ -163,7 +163,8 @@ class TrainerView:
 
     @property
     def progress_bar_metrics(self) -> dict[str, Any]:
-        """Latest value of what was logged with ``prog_bar=True``, as Python numbers."""
+        """Latest value of what was logged with ``prog_bar=True``, as Python numbers; inside of an epoch on a GPU those of the
+        last look, so that nothing waits for them."""
         return self.reporting.progress_bar_metrics
 
     # ------------------------------------------------------------------ callbacks and loggers

@@ -43,8 +43,10 @@ def _rebuilt(data: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
     return type(data)(items)  # type: ignore[call-arg]
 
 
-def move_data_to_device(batch: Any, device: Any) -> Any:
+def move_data_to_device(batch: Any, device: Any, put: Callable[[engine.Tensor], engine.Tensor] | None = None) -> Any:
     """``batch`` with all its tensors on ``device``; other objects with a ``.to(device)`` are moved too.
+
+    ``put`` moves a tensor, where ``.to`` shall not.
 
     Example:
         >>> from lit.transfer import move_data_to_device
@@ -53,7 +55,9 @@ def move_data_to_device(batch: Any, device: Any) -> Any:
     """
 
     def move(value: Any) -> Any:
-        return value.to(device, non_blocking=True) if isinstance(value, engine.Tensor) else value.to(device)
+        if not isinstance(value, engine.Tensor):
+            return value.to(device)
+        return value.to(device, non_blocking=True) if put is None else put(value)
 
     return map_tensors(batch, move)
 

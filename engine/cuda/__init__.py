@@ -59,6 +59,7 @@ __all__ = ["Event", "OutOfMemoryError", "Stream", "StreamContext", "can_device_a
 
 _initialized = False  # that torch's own lazy start has happened, which libraries look at before they save random states
 _LAZY = {"amp": "amp", "make_graphed_callables": "graphed",
+         **dict.fromkeys(("detect_sync", "get_sync_debug_mode", "set_sync_debug_mode"), "sync"),
          **dict.fromkeys(("CUDAGraph", "graph", "graph_pool_handle", "is_current_stream_capturing"), "graphs")}
 
 
