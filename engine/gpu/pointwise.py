@@ -66,6 +66,9 @@ class EmbeddingLookup(Kernel):
         if usable(weight) is None or weight.ndim != 2 or not weight.size:
             return NotImplemented
         gpu, (rows, cols) = backend.gpu(), weight.shape
+        if not backend.is_on_device(index):
+            raise RuntimeError("Expected all tensors to be on the same device, but got index is on cpu, different from other "
+                               f"tensors on cuda:{backend.cuda_index(weight)} (in embedding())")
         index = contiguous(gpu, index.astype(_I64, copy=False))
         out = gpu.empty((*index.shape, cols), weight.dtype)
         over_elements(f"embedding_{suffix(weight.dtype)}", out.size, weight, index, out, np.int64(index.size), np.int64(rows),

@@ -53,6 +53,33 @@ def resnet18(torch: ModuleType) -> Any:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
 
 
+def resnet50(torch: ModuleType, depths: tuple[int, ...] = (3, 4, 6, 3), base: int = 64) -> Any:
+    """ResNet-50 (He et al. 2016) for 224 x 224 images and 1000 classes, with the stride in the 3 x 3 convolutions."""
+    nn = torch.nn
+
+    def normed(channels: int, outputs: int, size: int, stride: int = 1) -> list[Any]:
+        return [nn.Conv2d(channels, outputs, size, stride, size // 2, bias=False), nn.BatchNorm2d(outputs)]
+
+    class Bottleneck(nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self, channels: int, width: int, stride: int) -> None:
+            super().__init__()
+            self.body = nn.Sequential(*normed(channels, width, 1), nn.ReLU(), *normed(width, width, 3, stride), nn.ReLU(),
+                                      *normed(width, 4 * width, 1))  # fmt: skip
+            same = stride == 1 and channels == 4 * width
+            self.shortcut = nn.Sequential(*([] if same else normed(channels, 4 * width, 1, stride)))
+            self.relu = nn.ReLU()
+
+        def forward(self, x: Any) -> Any:
+            return self.relu(self.body(x) + self.shortcut(x))
+
+    layers, channels = [*normed(3, base, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)], base
+    for stage, depth in enumerate(depths):
+        for i in range(depth):
+            layers.append(Bottleneck(channels, base << stage, 2 if stage and not i else 1))
+            channels = 4 * (base << stage)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
+
+
 def mobilenet(torch: ModuleType) -> Any:
     """Depthwise and pointwise convolutions in turn (Howard et al. 2017), for 32 x 32."""
     nn = torch.nn
@@ -126,7 +153,7 @@ def transformer(torch: ModuleType, layers: int, width: int, heads: int, vocabula
             self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
 
         def forward(self, tokens: Any, caches: list | None = None, start: int = 0) -> Any:
-            x = self.tokens(tokens) + self.places(torch.arange(start, start + tokens.shape[1]))
+            x = self.tokens(tokens) + self.places(torch.arange(start, start + tokens.shape[1], device=tokens.device))
             for i, block in enumerate(self.blocks):
                 x = block(x, None if caches is None else caches[i])
             return self.head(self.norm(x))

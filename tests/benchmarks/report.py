@@ -41,12 +41,16 @@ def save(path: Path, machine: str, groups: Groups) -> None:
 
 
 def fill(path: Path, machine: str, groups: Groups) -> None:
-    """Put each group's table between its marks, `<!-- measured: NAME -->` and `<!-- end -->`; the rest stays.
+    """Put each group's table between its marks; the rest stays."""
+    put(path, {"machine": machine, **{name: table(rows) for name, rows in groups.items()}})
 
-    Groups that have no marks are left out. Raises ValueError if no marks are found at all.
+
+def put(path: Path, sections: dict[str, str]) -> None:
+    """Put texts between their marks, `<!-- measured: NAME -->` and `<!-- end -->`.
+
+    Those that have no marks are left out. Raises ValueError if no marks are found at all.
     """
     text = path.read_text(encoding="utf-8")
-    sections = {"machine": machine, **{name: table(rows) for name, rows in groups.items()}}
 
     def filled(mark: re.Match) -> str:
         content = sections.get(mark[2])

@@ -57,7 +57,7 @@ def _function(gpu: Any, name: str, device: int) -> Any:
 def launch(name: str, grid: Sequence[int], block: Sequence[int], *args: Any) -> None:
     """Put a kernel into the current stream."""
     gpu = backend.gpu()
-    _function(gpu, name, gpu.cuda.Device().id)(tuple(grid), tuple(block), args)
+    _function(gpu, name, gpu.cuda.Device().id if backend.several_devices else 0)(tuple(grid), tuple(block), args)
 
 
 def over_elements(name: str, count: int, *args: Any, per_thread: int = 1) -> None:
