@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import backend
-from . import cudnn
+from . import cudnn, order
 from .card import Kernel
 
 
@@ -38,38 +38,7 @@ def _wgrad(lib: Any, graph: Any, key: cudnn.Key, tensors: Sequence) -> Sequence:
     return [graph.conv_wgrad(image=tensors[0], loss=tensors[1], **_geometry(key))]
 
 
-# -- memory order -----------------------------------------------------------------------------------------------------
-
-
-def _strides(shape: tuple, last: bool) -> tuple:
-    """Strides in elements, in rows or with the channels innermost."""
-    strides, step = [0] * len(shape), 1
-    for i in (1, *range(len(shape) - 1, 1, -1), 0) if last else range(len(shape) - 1, -1, -1):
-        strides[i], step = step, step * shape[i]
-    return tuple(strides)
-
-
-def channels_last(a: Any) -> bool:
-    """Whether the channels lie innermost. Strides tell, also of weights (O, C, 1, 1) that are in rows as well."""
-    if a.ndim not in (4, 5) or a.strides[1] != a.itemsize:
-        return False
-    strides = tuple([s // a.itemsize for s in a.strides])
-    return strides == _strides(a.shape, True) != _strides(a.shape, False)
-
-
-def ordered(gpu: Any, a: Any, last: bool) -> Any:
-    """The array in rows, or with its channels innermost; itself if it is so already."""
-    if not last:
-        return gpu.ascontiguousarray(a)
-    inner = a.transpose(0, *range(2, a.ndim), 1)
-    return gpu.ascontiguousarray(inner).transpose(0, a.ndim - 1, *range(1, a.ndim - 1))
-
-
-def _new(gpu: Any, shape: tuple, dtype: Any, last: bool) -> Any:
-    if not last:
-        return gpu.empty(shape, dtype)
-    made = gpu.empty((shape[0], *shape[2:], shape[1]), dtype)
-    return made.transpose(0, len(shape) - 1, *range(1, len(shape) - 1))
+# -- maps -------------------------------------------------------------------------------------------------------------
 
 
 def _operand(a: Any, last: bool) -> cudnn.Operand:
@@ -78,7 +47,7 @@ def _operand(a: Any, last: bool) -> cudnn.Operand:
     (N, C, L) is (N, C, 1, L): cuDNN has no convolutions in one dimension.
     """
     dims = a.shape if a.ndim > 3 else (*a.shape[:2], 1, *a.shape[2:])
-    return cudnn.operand(a, dims, _strides(dims, last))
+    return cudnn.operand(a, dims, order.strides(dims, last))
 
 
 def _params(windows: Any) -> tuple:
@@ -102,9 +71,9 @@ def _apply(kind: str, arrays: Sequence, shape: tuple, plan: Any, bias: Any = Non
     """One of the three maps into a new array of this shape; None where cuDNN does not serve."""
     if not _served_by_cudnn(arrays, plan.windows):
         return None
-    gpu, last, params = backend.gpu(), any(channels_last(a) for a in arrays), _params(plan.windows)
-    out = _new(gpu, shape, arrays[0].dtype, last)
-    given, target = [_operand(ordered(gpu, a, last), last) for a in arrays], [_operand(out, last)]
+    gpu, last, params = backend.gpu(), any(order.is_channels_last(a) for a in arrays), _params(plan.windows)
+    out = order.new(gpu, shape, arrays[0].dtype, last)
+    given, target = [_operand(order.ordered(gpu, a, last), last) for a in arrays], [_operand(out, last)]
     if bias is not None and last and out.itemsize == 2:  # kernels for this order add it for nothing
         row = _operand(bias.reshape(1, -1, *[1] * (out.ndim - 2)), last)
         if cudnn.run(kind, [*given, row], target, *params):

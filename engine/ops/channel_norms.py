@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..gpu import channels as on_gpu
 from ..gpu.rows import GroupNormRows
 from ..tensor import Tensor
 from . import _channels, _features
@@ -68,6 +69,7 @@ class BatchNorm(Op):
     n = 3
     keep = {0: (0, 1), 1: (0,)}
     has_aux = True
+    gpu = on_gpu.BatchNorm()
 
     @staticmethod
     def forward(

@@ -160,6 +160,9 @@ def test_a_capture_wants_its_plans_made_before(device, events):
         ours = nn.functional.conv2d(x, w)
     graph.replay()
     near(ours, expected.cpu(), 1e-6)
+    x.mul_(2)
+    graph.replay()
+    near(ours, 2 * expected.cpu(), 1e-6)
 
 
 def test_what_has_no_plan_goes_another_way(device, events):

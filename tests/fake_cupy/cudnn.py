@@ -18,8 +18,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from . import capture, state
 from . import cudnn_arithmetic as arithmetic
-from . import state
 from .surface import binder
 
 RECORD = json.loads(Path(__file__).with_name("cudnn.json").read_text())
@@ -241,6 +241,14 @@ class pygraph:  # noqa: N801 - cuDNN's name
         if handle not in _streams or not workspace:
             raise RuntimeError("CUDNN_STATUS_BAD_PARAM")
         state.events["cudnn run"] += 1
+        recording = capture.current()
+        if recording is not None:
+            for address in pointers.values():
+                recording.touch_address(address)
+            recording.calls.append(lambda: self._compute(pointers))
+        self._compute(pointers)
+
+    def _compute(self, pointers: dict[int, int]) -> None:
         values = {id(t): t.array(pointers[t.uid]) for t in self.tensors if t.uid is not None}
         for node in self.nodes:
             results = node.function(*[values[id(t)] for t in node.inputs], shape=node.outputs[0].dim, **node.options)
