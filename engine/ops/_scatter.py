@@ -7,9 +7,50 @@ from typing import Any
 import numpy as np
 
 from .. import backend, fast
-from ._blocked import is_large
+from ..pool import LARGE, parallel_for
+from ._blocked import LINES, by_rows, is_large, row_blocks
+from .applying import row_major
 
+_ALL = slice(None)
+_WIDE = 512  # elements of rows that are added one after the other
 _BLOCK = 1 << 15  # positions computed at a time: they stay in cache
+
+
+def pick(xp: Any, x: Any, index: Any) -> Any:
+    """`x[index]` for an advanced index, row-major. By `take` where that can be, which is several times as fast."""
+    if xp is not np or type(x) is not np.ndarray:
+        return row_major(xp, x[index])
+    axis, places = _one_axis(index)
+    if places is None or axis >= x.ndim or x.ndim == 1 and places.size < LINES:
+        return row_major(xp, x[index])
+    if not is_large(x) or x.shape[axis] == x.size:
+        return x.take(places, axis) if not (x.ndim == 1 and places.size >= LARGE) else _take_blocks(x, places)
+    if axis == 0:
+        return x.take(places, 0)
+    return by_rows(lambda part: part.take(places, axis), (x,))
+
+
+def _take_blocks(x: Any, places: Any) -> Any:
+    """Elements of a vector at many places, in blocks of these."""
+    out, flat = np.empty(places.size, x.dtype), places.reshape(-1)
+    blocks = row_blocks(places.size, 1)
+
+    def run(i: int) -> None:
+        out[blocks[i]] = x.take(flat[blocks[i]])
+
+    parallel_for(run, len(blocks))
+    return out.reshape(places.shape)
+
+
+def _one_axis(index: Any) -> tuple:
+    """(axis, places) of an index by integers along one axis, and all of the axes before it; (0, None) for any other."""
+    parts = index if type(index) is tuple else (index,)
+    places = parts[-1]
+    if type(places) is not np.ndarray or places.dtype.kind != "i" or not places.ndim:
+        return 0, None
+    if any(type(part) is not slice or part != _ALL for part in parts[:-1]):
+        return 0, None
+    return len(parts) - 1, places
 
 
 def add_rows(xp: Any, out: Any, index: Any, rows: Any) -> None:
@@ -35,6 +76,11 @@ def add_rows(xp: Any, out: Any, index: Any, rows: Any) -> None:
     if kernels is not None and index.min() >= 0 and index.max() < count:
         kernels.scatter(values, index, flat.reshape(count, width))
         return
+    if width >= _WIDE:
+        targets = flat.reshape(count, width)
+        for i, row in zip(index.tolist(), values):
+            targets[i] += row
+        return
     starts = index * width
     columns = np.arange(width)
     step = max(_BLOCK // width, 1)
@@ -53,10 +99,11 @@ def add_at(xp: Any, out: Any, index: Any, values: Any) -> None:
     """`out[index] += values` for an advanced index; values for the same place add up in order."""
     rows = index[0] if type(index) is tuple and len(index) == 1 else index
     if backend.is_array(rows) and rows.dtype.kind in "iu" and out.ndim:
-        values = xp.ascontiguousarray(xp.broadcast_to(values, (*rows.shape, *out.shape[1:])), out.dtype)
+        shape = (*rows.shape, *out.shape[1:])
+        values = xp.ascontiguousarray(values if values.shape == shape else xp.broadcast_to(values, shape), out.dtype)
         add_rows(xp, out, rows.reshape(-1), values.reshape(rows.size, *out.shape[1:]))
     elif xp is np and out.ndim > 1 and out.size < 4 * values.size and out.flags.c_contiguous:
-        places = np.arange(out.size).reshape(out.shape)[index]  # flat: add.at is fast on 1-D only
+        places = pick(np, np.arange(out.size).reshape(out.shape), index)  # flat: add.at is fast on 1-D only
         np.add.at(out.reshape(-1), places.reshape(-1), np.broadcast_to(values, places.shape).reshape(-1))
     else:
         backend.add_at(out, index, values)

@@ -41,12 +41,13 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     a = expect_tensor(input, "unique")._array
     xp = backend.namespace(a)
     axis = None if dim is None else check_dim(dim, a.ndim)
-    if a.dtype is dtypes.BF16:  # its order puts NaN first
-        values, inverse, counts = xp.unique(a.astype(np.float32), return_inverse=True, return_counts=True, axis=axis)
-        return _results(values.astype(a.dtype), inverse, counts, return_inverse, return_counts,
-                        a.shape if axis is None else (a.shape[axis],))
-    values, inverse, counts = xp.unique(a, return_inverse=True, return_counts=True, axis=axis)
-    return _results(values, inverse, counts, return_inverse, return_counts, a.shape if axis is None else (a.shape[axis],))
+    plain = a.astype(np.float32) if a.dtype is dtypes.BF16 else a  # whose order puts NaN first
+    # only what is asked for: without places NumPy need not sort all elements
+    found = xp.unique(plain, return_inverse=return_inverse, return_counts=return_counts, axis=axis)
+    values, *more = found if type(found) is tuple else (found,)
+    inverse = more.pop(0) if return_inverse else None
+    return _results(values.astype(a.dtype, copy=False), inverse, more[0] if return_counts else None, return_inverse,
+                    return_counts, a.shape if axis is None else (a.shape[axis],))
 
 
 @composite("unique_consecutive")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .. import backend, dtypes
 from ..tensor import Tensor, check_dim, wrap
-from ._blocked import select
+from ._blocked import LINES, select
 from .applying import row_major
 from .base import FUNCTIONS, Op, composite, op
 from .casting import casting, widest
@@ -45,7 +46,7 @@ def along(xp: Any, index: Any, dim: int) -> tuple:
 
 
 def index_key(input: Tensor, dim: int, index: Tensor, function: str) -> tuple[Tensor, int, tuple]:
-    """(input with at least one dimension, dim, advanced index), checked."""
+    """(input with at least one dimension, or flat for a large index; dim; advanced index into it), checked."""
     a = _check_index(index, function)
     d = check_dim(dim, input._array.ndim)
     if input._array.ndim == 0:
@@ -58,7 +59,19 @@ def index_key(input: Tensor, dim: int, index: Tensor, function: str) -> tuple[Te
             raise RuntimeError(f"Size does not match at dimension {i} expected index {list(a.shape)} to be no larger than "
                                f"self {list(input.shape)} apart from dimension {d}")
     _check_bounds(a, input._array.shape[d], d, function)
-    return input, d, along(backend.namespace(a), a, d) if a.size else (a,)
+    if a.size < LINES or type(a) is not np.ndarray:
+        return input, d, along(backend.namespace(a), a, d) if a.size else (a,)
+    return input.reshape(-1), d, (_flat(a, input._array.shape, d),)  # type: ignore[attr-defined]
+
+
+def _flat(index: Any, shape: tuple, dim: int) -> Any:
+    """Where `along`'s elements are in an array of `shape` made flat: one index is several times as fast as several."""
+    steps = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+    flat = np.multiply(index, steps[dim], dtype=np.int64)
+    for i, n in enumerate(index.shape):
+        if i != dim and n > 1:
+            flat += (np.arange(n) * steps[i]).reshape(-1, *[1] * (len(shape) - 1 - i))
+    return flat
 
 
 @composite("gather")

@@ -72,7 +72,8 @@ class ScatterReduce(Op):
         if reduce == "sum" and include_self:
             return scatter_add(input, dim, index, src)
         whole, _, key = index_key(input, dim, index, "scatter_reduce")
-        return ScatterReduce.apply(whole, source_part(input, src, index), key, reduce, include_self)
+        result = ScatterReduce.apply(whole, source_part(input, src, index), key, reduce, include_self)
+        return result if result._array.shape == input._array.shape else result.reshape(input.shape)  # type: ignore[attr-defined]
 
     @staticmethod
     def samples(make: Any) -> Any:

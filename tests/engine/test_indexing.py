@@ -339,3 +339,34 @@ def test_no_grad_and_leaf_rules():
     assert x.tolist() == [1, 2, 0]
     assert x.is_leaf
     assert x.requires_grad
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_many_elements_by_index_and_what_is_added_back(dim):
+    """Large enough for the forms that take elements by one flat index, or whole slices."""
+    rng = np.random.default_rng(dim)
+    x = engine.tensor(rng.random((60, 70, 8)), requires_grad=True)
+    index = rng.integers(0, x.shape[dim], (50, 60, 6))
+    values = engine.tensor(rng.random(index.shape), requires_grad=True)
+    places = np.indices(index.shape)
+    places[dim] = index
+    y = x.gather(dim, engine.tensor(index))
+    np.testing.assert_array_equal(y.detach().numpy(), x.detach().numpy()[tuple(places)])
+    expected = np.zeros(x.shape)
+    np.add.at(expected, tuple(places), values.detach().numpy())
+    y.backward(values.detach())
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-12)
+    total = engine.zeros(60, 70, 8, dtype=engine.float64).scatter_add(dim, engine.tensor(index), values)
+    np.testing.assert_allclose(total.detach().numpy(), expected, rtol=1e-12)
+    total.backward(x.detach())
+    np.testing.assert_array_equal(values.grad.numpy(), y.detach().numpy())
+
+    x.grad = None
+    rows = rng.integers(-x.shape[dim], x.shape[dim], 3000)
+    z = x[(*(slice(None),) * dim, engine.tensor(rows))]
+    assert z.is_contiguous()
+    np.testing.assert_array_equal(z.detach().numpy(), np.take(x.detach().numpy(), rows, dim))
+    z.sum().backward()
+    counts = np.bincount(rows % x.shape[dim], minlength=x.shape[dim])
+    moved = np.moveaxis(x.grad.numpy(), dim, -1)
+    np.testing.assert_array_equal(moved, np.broadcast_to(counts, moved.shape))
