@@ -155,7 +155,7 @@ class LearningRateFinder(Callback):
         AttributeError: the module has no such attribute; raised when ``fit`` starts.
         MisconfigurationException: there is more than one optimizer.
 
-    A run that goes on from a checkpoint does not search again.
+    A run that goes on from a checkpoint does not search again. A search ends with the last epoch of the training, too.
 
     Example:
         >>> from callbacks import LearningRateFinder
@@ -217,7 +217,9 @@ class LearningRateFinder(Callback):
             self._attribute(pl_module)
         number = self._num_training_steps
         sweep = _Sweep(rates_to_try(self._min_lr, self._max_lr, number, self._mode), self._early_stop_threshold)
-        flags: dict[str, Any] = {"max_epochs": -1, "max_steps": number, "callbacks": [sweep], "limit_val_batches": 0}
+        epochs = trainer.max_epochs  # a search takes no more epochs than the training has left
+        flags: dict[str, Any] = {"max_epochs": -1 if epochs in (None, -1) else max(epochs - trainer.current_epoch, 0)}
+        flags.update(max_steps=number, callbacks=[sweep], limit_val_batches=0)
         flags["limit_train_batches"] = trainer.limit_train_batches
         with trial(trainer, pl_module, datamodule, train_dataloaders, **flags) as inner:
             inner.fit(pl_module, train_dataloaders, datamodule=datamodule)

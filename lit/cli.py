@@ -12,7 +12,8 @@ from typing import Any
 
 from callbacks import Callback, MisconfigurationException
 from engine.optim import Optimizer
-from engine.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from engine.optim import lr_scheduler as lr_schedulers
+from engine.optim.lr_scheduler import LRScheduler
 from lit.datamodule import LightningDataModule
 from lit.hooks import is_overridden
 from lit.module import LightningModule
@@ -24,9 +25,31 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("LightningCLI needs jsonargparse. HINT: pip install 'litengine[cli]'.") from error
 
+
+class ReduceLROnPlateau(lr_schedulers.ReduceLROnPlateau):
+    """The scheduler of that name, which on the command line must be told what to watch: ``--lr_scheduler.monitor``.
+
+    Args:
+        monitor: name of the metric; the other arguments are the scheduler's.
+
+    Example:
+        >>> from lit.cli import ReduceLROnPlateau
+        >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        >>> ReduceLROnPlateau(optimizer, "val_loss", factor=0.5).monitor
+        'val_loss'
+    """
+
+    def __init__(self, optimizer: Optimizer, monitor: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(optimizer, *args, **kwargs)
+        self.monitor = monitor
+
+
 ArgsType = list[str] | dict[str, Any] | Namespace | None
 OptimizerCallable = Callable[[Iterable], Optimizer]  # for arguments that take an optimizer from the command line
 LRSchedulerCallable = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+LRSchedulerTypeTuple = (LRScheduler, ReduceLROnPlateau)
+LRSchedulerTypeUnion = LRScheduler | ReduceLROnPlateau
+LRSchedulerType = type[LRScheduler] | type[ReduceLROnPlateau]
 
 # What each subcommand of the Trainer gets from the CLI itself; all its other arguments are options.
 SUBCOMMANDS = {
@@ -96,7 +119,7 @@ class LightningArgumentParser(ArgumentParser):
         self._optimizers[nested_key] = (optimizer_class, link_to)
 
     def add_lr_scheduler_args(
-        self, lr_scheduler_class: Any = (LRScheduler,), nested_key: str = "lr_scheduler", link_to: str = "AUTOMATIC"
+        self, lr_scheduler_class: Any = LRSchedulerTypeTuple, nested_key: str = "lr_scheduler", link_to: str = "AUTOMATIC"
     ) -> None:
         """Add a learning-rate scheduler's arguments, as ``add_optimizer_args``."""
         self._add_later(lr_scheduler_class, nested_key, {"optimizer"})
@@ -278,6 +301,11 @@ class LightningCLI:
                 parser.add_optimizer_args()
             if not parser._lr_schedulers:
                 parser.add_lr_scheduler_args()
+        self.link_optimizers_and_lr_schedulers(parser)
+
+    @staticmethod
+    def link_optimizers_and_lr_schedulers(parser: LightningArgumentParser) -> None:
+        """Hand what was added with a ``link_to`` to the arguments of the module that take it."""
         for key, (kind, link_to) in {**parser._optimizers, **parser._lr_schedulers}.items():
             if link_to != "AUTOMATIC":
                 wrap = None if isinstance(kind, tuple) else partial(_with_class_path, kind)
@@ -368,8 +396,8 @@ class LightningCLI:
         if lr_scheduler is None:
             return optimizer
         if isinstance(lr_scheduler, ReduceLROnPlateau):
-            monitor = getattr(lr_scheduler, "monitor", "val_loss")
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": lr_scheduler, "monitor": monitor}}
+            config = {"scheduler": lr_scheduler, "monitor": lr_scheduler.monitor}
+            return {"optimizer": optimizer, "lr_scheduler": config}
         return [optimizer], [lr_scheduler]
 
     def _give_optimizers_to_model(self) -> None:

@@ -20,6 +20,7 @@ from lit.dataloader_iter import takes_iterator
 from lit.device import batch_transfer
 from lit.hooks import is_overridden
 from lit.loaders import TrainingData, accepts_batch_idx
+from lit.loop_view import LoopView
 from lit.module import LightningModule
 from lit.optimizers import monitored_metric
 from lit.outputs import LOSS_WEIGHT, Window, detached, loss_and_extra, refuse_nan
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from lit.trainer import Trainer
 
 
-class FitLoop:
+class FitLoop(LoopView):
     """Runs epochs of training batches, with validation in between.
 
     ``max_epochs`` and ``min_epochs`` may be changed between two calls of ``fit``.
@@ -56,21 +57,6 @@ class FitLoop:
         self.accumulate = 1
         self.inside_batch = False  # True: an exception now leaves a batch half trained
         self._outputs: dict[str, Any] = {}
-
-    @property
-    def max_batches(self) -> int | float:
-        """Training batches per epoch, inf if the loader has no length."""
-        return self.data.max_batches
-
-    @property
-    def batch_idx(self) -> int:
-        """Index of the last batch within its epoch, -1 before the first."""
-        return self.state.batches_done - 1
-
-    @property
-    def total_batch_idx(self) -> int:
-        """Index of the last batch over all epochs, -1 before the first."""
-        return self.state.total_batches_done - 1
 
     # ------------------------------------------------------------------ run
 

@@ -60,7 +60,7 @@ class Tuner:
         """Train for a few steps with rising learning rates; weights and random streams are put back afterwards.
 
         Smith, "Cyclical Learning Rates for Training Neural Networks", 2017. The schedulers of ``configure_optimizers``
-        have no say.
+        have no say; the Trainer's ``max_epochs`` ends the search too.
 
         Args:
             model, train_dataloaders, datamodule: as for ``fit``.

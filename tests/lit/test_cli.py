@@ -141,9 +141,14 @@ def test_classes_are_chosen_by_class_path() -> None:
 
 def test_plateau_schedulers_are_monitored() -> None:
     with pytest.warns(UserWarning, match="configure_optimizers"):
-        cli = made("--optimizer=SGD", "--optimizer.lr=0.1", "--lr_scheduler=ReduceLROnPlateau")
-    found = cli.model.configure_optimizers()
-    assert found["lr_scheduler"]["monitor"] == "val_loss"
+        cli = made(
+            "--optimizer=SGD", "--optimizer.lr=0.1", "--lr_scheduler=ReduceLROnPlateau",
+            "--lr_scheduler.monitor=val_acc", "--lr_scheduler.factor=0.25",
+        )  # fmt: skip
+    found = cli.model.configure_optimizers()["lr_scheduler"]
+    assert found["monitor"] == "val_acc" and found["scheduler"].factor == 0.25
+    with pytest.raises(SystemExit):
+        made("--optimizer=SGD", "--optimizer.lr=0.1", "--lr_scheduler=ReduceLROnPlateau")  # of which metric?
 
 
 def test_links_and_callbacks_of_a_subclass() -> None:
