@@ -1,4 +1,4 @@
-"""The loops without gradients: validation, test and prediction."""
+"""The loops without gradients: what they share, and validation and test (prediction is in prediction.py)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import engine
 from callbacks import MisconfigurationException
-from engine.utils.data import DataLoader, SequentialSampler
 from lit.combined_loader import CombinedLoader, Pass, state_between_epochs
 from lit.dataloader_iter import DataLoaderIter, takes_iterator
 from lit.device import batch_transfer
@@ -21,10 +20,12 @@ from lit.preemption import SIGTERMException
 from lit.profilers.base import profiled_items
 from lit.rng import set_rng_states
 from lit.state import Point, TrainerFn
-from lit.transfer import move_data_to_device
 
 if TYPE_CHECKING:
     from lit.trainer import Trainer
+
+
+AROUND = ("start", "epoch_start", "epoch_end")  # moments of hooks: two before the first batch, one after the last
 
 
 class ModelMode:
@@ -41,7 +42,7 @@ class ModelMode:
             submodule.training = training
 
 
-class _Loop:
+class BatchLoop:
     """What evaluation and prediction share: loaders, hook names, and the walk over all batches."""
 
     def __init__(self, trainer: Trainer, kind: str, word: str, step: str) -> None:
@@ -198,7 +199,7 @@ class _Loop:
         return hook_args, hook_args if self.with_batch_idx else (batch,)
 
 
-class EvaluationLoop(_Loop):
+class EvaluationLoop(BatchLoop):
     """One pass over the validation or test loaders."""
 
     def __init__(self, trainer: Trainer, kind: str, word: str, verbose: bool = False) -> None:
@@ -210,7 +211,7 @@ class EvaluationLoop(_Loop):
         self._dataloader_idx = 0
         self._flush_due = False  # the batch at hand has not gone to the loggers yet
         self._saved_walk: dict[str, Any] | None = None
-        self._called = 0  # on_validation_start, _epoch_start, _epoch_end: how many of them a checkpoint has behind it
+        self._called = 0  # how many of the hooks AROUND the batches a checkpoint has behind it
 
     def limits(self) -> list[int | float]:
         if self.trainer.sanity_checking:
@@ -256,8 +257,8 @@ class EvaluationLoop(_Loop):
 
     def _call_first_hooks(self, called: int) -> None:
         """The hooks before the first batch, but for those that were ``called`` before a checkpoint was written."""
-        for self._called in range(called + 1, 3):  # a checkpoint that a hook writes counts it as called
-            self.call(("start", "epoch_start")[self._called - 1])
+        for self._called in range(called + 1, len(AROUND)):  # a checkpoint that a hook writes counts it as called
+            self.call(AROUND[self._called - 1])
 
     def _go_on(self, rng: dict[str, Any]) -> None:
         """Take up the walk that a checkpoint was written in."""
@@ -266,7 +267,7 @@ class EvaluationLoop(_Loop):
         loaders = self.data.loaders
         self._logged, self._dataloader_idx = list(walk["logged"]), int(walk["dataloader_idx"])
         self._called = walk.get("called", 2)
-        if walk["place"] is None or self._called == 3:  # before the first batch, or after the last
+        if walk["place"] is None or self._called == len(AROUND):  # before the first batch, or after the last
             set_rng_states(rng)
             self._walk = None
             self._call_first_hooks(self._called)
@@ -320,10 +321,10 @@ class EvaluationLoop(_Loop):
 
     def _run_epoch(self) -> list[dict[str, float]]:
         trainer, reporting = self.trainer, self.trainer.reporting
-        if self._called < 3:
+        if self._called < len(AROUND):
             self._run_batches()
-            self._called = 3
-            self.call("epoch_end")
+            self._called = len(AROUND)
+            self.call(AROUND[-1])
         logged, at_the_end = self._logged, reporting.gather()
         for metrics in logged:
             metrics.update(at_the_end)
@@ -360,86 +361,6 @@ class EvaluationLoop(_Loop):
             self.trainer.reporting.flush_evaluation_step(self._step_of_loader[dataloader_idx])
             self._step_of_loader[dataloader_idx] += 1
         self._flush_due = False
-
-
-class PredictionLoop(_Loop):
-    """One pass over the prediction loaders, keeping what ``predict_step`` returns."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__(trainer, "predict", "predict", "predict_step")
-        self.return_predictions = True
-        self.keep_predictions = False  # a callback wants ``predictions`` in on_predict_epoch_end of this run
-        self._kept: list[list[Any]] = []
-
-    @property
-    def predictions(self) -> list[Any]:
-        """What was kept so far: a list over batches, or a list of such lists when there are several loaders."""
-        return self._kept[0] if len(self._kept) == 1 else self._kept
-
-    def batch_indices(self, batch_idx: int, dataloader_idx: int) -> list[int] | None:
-        """Positions in the dataset of one batch's samples, or None where the loader does not read it in order."""
-        assert self.data.loaders is not None
-        loader = self.data.loaders.flattened[dataloader_idx]
-        size = getattr(loader, "batch_size", None)
-        if not isinstance(loader, DataLoader) or size is None or not isinstance(loader.sampler, SequentialSampler):
-            return None
-        return list(range(batch_idx * size, min((batch_idx + 1) * size, len(loader.sampler))))
-
-    @property
-    def epoch_batch_indices(self) -> list[Any]:
-        """``batch_indices`` of every kept batch: a list over the loaders, of one if there is one, of lists over batches."""
-        return [
-            [self.batch_indices(batch_idx, dataloader_idx) for batch_idx in range(len(kept))]
-            for dataloader_idx, kept in enumerate(self._kept)
-        ]
-
-    def run(self) -> list[Any] | None:
-        """The predictions of all batches: a list, or a list per loader when there are several."""
-        if self.trainer.limit_predict_batches == 0:
-            return None
-        self.keep_predictions |= self.return_predictions
-        try:
-            for _ in self.stream():
-                pass
-            return self.predictions if self.return_predictions else None
-        finally:
-            self._kept, self.keep_predictions = [], False
-
-    def stream(self) -> Iterator[Any]:
-        """The predictions of each batch, on the CPU. They are kept only where somebody asked for that.
-
-        Whoever stops early (``break``, ``close``) ends the loop in order. Gradients are off while the loop works, and
-        as they were while the caller does.
-        """
-        if self.trainer.limit_predict_batches == 0:
-            return
-        self.data.setup()
-        assert self.data.loaders is not None
-        if self.data.loaders.mode != "sequential":
-            raise ValueError("Trainer.predict(...): expected CombinedLoader(mode='sequential').")
-        with self._grad_mode():
-            self._prepare()
-            mode = self._enter_eval_mode()
-            self.call("start")
-            self.call("epoch_start")
-        self._kept = [[] for _ in self.data.max_batches]
-        outputs = self._outputs()
-        while True:
-            with self._grad_mode():
-                found = next(outputs, None)
-            if found is None:
-                break
-            predictions = move_data_to_device(found[0], engine.device("cpu"))
-            if self.keep_predictions:
-                self._kept[found[1]].append(predictions)
-            try:
-                yield predictions
-            except GeneratorExit:  # the caller has seen enough
-                break
-        with self._grad_mode():
-            self.call("epoch_end")
-            self.call("end")
-        self._leave_eval_mode(mode)
 
 
 def print_results(logged: list[dict[str, float]], word: str) -> None:

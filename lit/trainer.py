@@ -13,13 +13,14 @@ from lit.checkpoint import save_checkpoint
 from lit.datamodule import LightningDataModule
 from lit.default_callbacks import make_callbacks, make_loggers
 from lit.device import choose_strategy
-from lit.evaluation import EvaluationLoop, PredictionLoop
+from lit.evaluation import EvaluationLoop
 from lit.explain import explain_run
 from lit.hooks import Dispatcher, describe_run
 from lit.loop import FitLoop
 from lit.module import LightningModule
 from lit.optimizers import LightningOptimizer, LRSchedulerConfig
 from lit.precision import Precision, choose_precision
+from lit.prediction import PredictionLoop
 from lit.profilers import Profiler, choose_profiler
 from lit.profilers.base import profiled
 from lit.reporting import Reporting

@@ -17,9 +17,10 @@ from lit.state import RunningStage, TrainerFn, TrainerStatus
 if TYPE_CHECKING:
     import engine
     from lit.device import SingleDeviceStrategy
-    from lit.evaluation import EvaluationLoop, PredictionLoop
+    from lit.evaluation import EvaluationLoop
     from lit.loop import FitLoop
     from lit.precision import Precision
+    from lit.prediction import PredictionLoop
     from lit.reporting import Reporting
     from lit.state import RunState
 

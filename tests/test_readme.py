@@ -31,3 +31,14 @@ def test_ci_runs_the_commands_of_the_readme(command: str) -> None:
 def test_every_file_the_readme_links_to_is_there() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
         assert (ROOT / target).exists(), target
+
+
+ROOMS = sorted(path.parent for top in ("lit", "callbacks", "loggers") for path in (ROOT / top).rglob("README.md"))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
+def test_a_room_says_who_lives_in_each_file(room: Path) -> None:
+    text = (room / "README.md").read_text(encoding="utf-8")
+    files = {path.name for path in room.glob("*.py")} - {"__init__.py"}
+    assert {name for name in files if f"`{name}`" not in text} == set()
+    assert {name for name in re.findall(r"^\| `(\w+\.py)`", text, re.MULTILINE) if name not in files} == set()
