@@ -66,6 +66,27 @@ def unlock(array: Any) -> bool:
     return True
 
 
+def copy_to(*pairs: tuple) -> None:
+    """`to[...] = source` for pairs (to, source), which may broadcast; large ones in blocks of the first dimension."""
+    pieces: list[tuple] = []
+    for to, source in pairs:
+        count = min(to.size // _LARGE, _BLOCKS) if type(to) is np.ndarray and source.shape == to.shape else 0
+        if count > 1 and len(to) > 1:
+            pieces += [(to[block], source[block]) for block in spans(len(to), -(-len(to) // count))]
+        else:
+            pieces.append((to, source))
+
+    def copy(i: int) -> None:
+        to, source = pieces[i]
+        to[...] = source
+
+    if type(pairs[0][0]) is np.ndarray and sum(to.size for to, _ in pairs) >= 2 * _LARGE:
+        parallel_for(copy, len(pieces))
+        return
+    for i in range(len(pieces)):
+        copy(i)
+
+
 def row_major_copy(array: Any) -> Any:
     """A fresh copy of `array` that lies row-major in memory.
 

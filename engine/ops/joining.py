@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import accumulate
 from typing import Any
 
 from .. import dtypes
 from ..autograd.modes import state
-from ..copying import axes_in_memory
+from ..copying import axes_in_memory, copy_to
+from ..memory import empty
 from ..pool import parallel_for
 from ..tensor import Tensor, check_dim
 from ._blocked import is_large, row_blocks
@@ -43,6 +45,19 @@ def same_dtype(tensors: Sequence, function: str, empty: type[Exception] = Runtim
     return out
 
 
+def _joined(xp: Any, arrays: Sequence, dim: int) -> Any:
+    """Arrays side by side along a dimension, row-major; large ones are copied in blocks."""
+    first = arrays[0]
+    around = [(*a.shape[:dim], *a.shape[dim + 1 :]) for a in arrays] if is_large(first) else []
+    if not around or around.count(around[0]) < len(arrays) or any(a.dtype is not first.dtype for a in arrays):
+        return row_major(xp, xp.concatenate(arrays, dim))
+    sizes = [a.shape[dim] for a in arrays]
+    out = empty((*first.shape[:dim], sum(sizes), *first.shape[dim + 1 :]), first.dtype)
+    lead, ends = (slice(None),) * dim, list(accumulate(sizes))
+    copy_to(*[(out[(*lead, slice(end - size, end))], a) for a, size, end in zip(arrays, sizes, ends)])
+    return out
+
+
 @op("cat", "concat", "concatenate", method=False)
 class Cat(Op):
     """Tensors joined along an existing dimension; their other sizes must agree. Legacy empty 1-D tensors are skipped.
@@ -57,7 +72,7 @@ class Cat(Op):
 
     @staticmethod
     def forward(xp: Any, arrays: Sequence, dim: int) -> Any:
-        return row_major(xp, xp.concatenate(arrays, dim)), [a.shape[dim] for a in arrays]
+        return _joined(xp, arrays, dim), [a.shape[dim] for a in arrays]
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> list:
@@ -116,7 +131,7 @@ class Stack(Op):
         """`order`: the result's dimensions from the outermost in memory to the innermost (None: as they are)."""
         key = (*(slice(None),) * dim, None)
         if order is None:
-            return row_major(xp, xp.concatenate([a[key] for a in arrays], dim))
+            return _joined(xp, [a[key] for a in arrays], dim)
         shape = (*arrays[0].shape[:dim], len(arrays), *arrays[0].shape[dim:])
         out = xp.empty([shape[d] for d in order], arrays[0].dtype).transpose([order.index(d) for d in range(len(order))])
         outer = next((d for d in order if d != dim), dim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..copying import copy_to
 from ..tensor import Tensor
 from ._axis_pieces import add_axes, take_axes
 from .base import Op, composite, expect_tensor, op
@@ -23,7 +24,7 @@ class PadConstant(Op):
         source = tuple([slice(max(-lo, 0), n - max(-hi, 0)) for n, (lo, hi) in zip(x.shape, pads)])
         target = tuple([slice(max(lo, 0), n - max(hi, 0)) for n, (lo, hi) in zip(shape, pads)])
         out = xp.zeros(shape, x.dtype) if value == 0 else xp.full(shape, value, x.dtype)
-        out[target] = x[source]
+        copy_to((out[target], x[source]))
         return out
 
     @staticmethod

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import backend, devices, dtypes
-from ..copying import empty_as
+from ..copying import copy_to, empty_as
+from ..memory import empty
+from ..pool import LARGE
 from ..tensor import Tensor, check_dim, wrap
 from .applying import row_major
 from .base import Op, composite, op
@@ -32,7 +34,7 @@ class Flip(Op):
     @staticmethod
     def forward(xp: Any, x: Any, dims: tuple) -> Any:
         out = empty_as(x)
-        out[...] = x[tuple([slice(None, None, -1) if i in dims else slice(None) for i in range(x.ndim)])]
+        copy_to((out, x[tuple([slice(None, None, -1) if i in dims else slice(None) for i in range(x.ndim)])]))
         return out
 
     @staticmethod
@@ -142,13 +144,24 @@ class Repeat(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, counts: tuple) -> Any:
-        return xp.tile(x, counts), x.shape
+        if xp is not np or x.size < LARGE:
+            return xp.tile(x, counts), x.shape
+        shape, split = Repeat.places(x.shape, counts)
+        out = empty(tuple([a * b for a, b in zip(counts, shape)]), x.dtype)
+        whole, part = out.reshape(split), x.reshape([1 if i % 2 == 0 else n for i, n in enumerate(split)])
+        part = np.broadcast_to(part, split)
+        copy_to((whole[0], part[0]) if counts[0] == 1 else (whole, part))
+        return out, x.shape
+
+    @staticmethod
+    def places(shape: Any, counts: tuple) -> tuple:
+        """(the input's shape with as many dimensions as there are counts, count and size of every dimension in turn)."""
+        shape = (1,) * (len(counts) - len(shape)) + tuple(shape)
+        return shape, tuple([n for pair in zip(counts, shape) for n in pair])
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        counts = s.params[0]
-        shape = (1,) * (len(counts) - len(s.aux)) + tuple(s.aux)
-        split = tuple([n for pair in zip(counts, shape) for n in pair])
+        split = Repeat.places(s.aux, s.params[0])[1]
         folded = xp.sum(xp._reshape(g, split), tuple(range(0, len(split), 2)), False, None)
         return (xp._reshape(folded, s.aux),)
 

@@ -44,3 +44,18 @@ def test_large_tensors_keep_their_semantics() -> None:
         y.reshape(3, 5)
     (y.contiguous() * torch.arange(512.0)).sum().backward()
     assert x.grad[7, :3].tolist() == [7, 7, 7] and x.grad.is_contiguous()
+
+
+def test_large_copies_in_blocks() -> None:
+    """What joins, repeats, reverses and pads gives what NumPy gives, also where an operand lies in another order."""
+    x = np.random.default_rng(0).random((300, 500, 3)).astype(np.float32)
+    given, turned = torch.from_numpy(x), torch.from_numpy(x.transpose(1, 0, 2).copy()).transpose(0, 1)
+    for counts in ((2, 1, 1), (1, 2, 3), (2, 2, 1, 2), (1, 1, 1), (0, 1, 1)):
+        np.testing.assert_array_equal(given.repeat(*counts).numpy(), np.tile(x, counts))
+    for dim in range(3):
+        np.testing.assert_array_equal(torch.cat([given, turned, given], dim).numpy(), np.concatenate([x, x, x], dim))
+        np.testing.assert_array_equal(torch.flip(turned, (dim,)).numpy(), np.flip(x, dim))
+    for dim in range(4):
+        np.testing.assert_array_equal(torch.stack([given, turned], dim).numpy(), np.stack([x, x], dim))
+    padded = torch.nn.functional.pad(turned, (1, 2, -3, 4), value=3)
+    np.testing.assert_array_equal(padded.numpy(), np.pad(x[:, 3:], ((0, 0), (0, 4), (1, 2)), constant_values=3))
