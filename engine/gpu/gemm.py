@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from . import capture
 from .card import Kernel
 from .reductions import total
 
@@ -184,6 +185,7 @@ def _plan(lt: Any, key: Key, device: int) -> Plan | None:
     """The plan for a key, made when it is first needed; None for what cuBLASLt does not do."""
     at = (lt, device, key)
     if at not in _plans:
+        capture.refuse("The first matrix product of these shapes", "run the step three times before it is captured.")
         try:
             _plans[at] = Plan(lt, _handle(lt, device), key)
         except Exception:  # an unsupported layout: CuPy has a form for it

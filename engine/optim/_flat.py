@@ -287,9 +287,12 @@ class FlatOptimizer(Optimizer):
         self._house(live, params, quantities, device_group is not None)
         cohorts: dict[tuple, list[tuple[int, Tensor]]] = {}
         mentions: dict[int, int] = {}
+        counts: dict[int, np.ndarray] = {}
         for index, p in enumerate(live):
             arena = self._slots[id(p)].arena
-            count = 0.0 if arena.steps is None else float(arena.steps[self._slots[id(p)].row])
+            if id(arena) not in counts and arena.steps is not None:
+                counts[id(arena)] = backend.to_numpy(arena.steps)
+            count = 0.0 if arena.steps is None else counts[id(arena)].item(self._slots[id(p)].row)
             mention = mentions[id(p)] = mentions.get(id(p), -1) + 1  # a parameter listed twice is updated twice
             cohorts.setdefault((id(arena), count, id(p) in fresh, mention), []).append((index, p))
         parts: list[_Part] = []

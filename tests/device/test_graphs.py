@@ -54,6 +54,13 @@ def test_what_waits_is_refused_with_a_hint_and_leaves_the_device_usable(device):
         graph.replay()
 
 
+def test_a_product_of_new_shapes_is_refused_because_its_plan_would_be_made_then(device):
+    x = engine.ones(7, 11, device=device)
+    with pytest.raises(RuntimeError, match="first matrix product of these shapes.*HINT: run the step three times"), \
+            engine.cuda.graph(engine.cuda.CUDAGraph()):
+        x @ x.T
+
+
 def test_the_default_stream_is_refused(device):
     with pytest.raises(RuntimeError, match="non-default stream"):
         engine.cuda.CUDAGraph().capture_begin()

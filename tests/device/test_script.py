@@ -33,6 +33,22 @@ def test_failures_of_cards_are_grouped_by_cause(tmp_path, device, monkeypatch, c
     assert "wrong" in cause and names[0] == found["cards"]["tried"] and names[1] == "sin-0 float32"
 
 
+def test_what_is_asked_about_captures_has_answers(tmp_path, device):
+    if compiler() is None:
+        pytest.skip("no g++")
+    with cublaslt.installed(gemm):
+        found = script.main(["--out", str(tmp_path), "--seconds", "100", "--only", "captured|copies of|wait",
+                             "--parts", "facts"])
+    facts_ = found["facts"]
+    assert facts_["a captured step follows its schedule"] == {"moved (expected 1, 0.5, 0.25)": [1.0, 0.5, 0.25],
+                                                              "count (expected 6)": 6.0}
+    assert facts_["what makes the host wait is found"] | {"afterwards": 0} == {
+        "item": 1, "bool": 1, "mask": 1, "cpu": 1, "nonzero": 1, "repr": 1, "none": 0, "afterwards": 0}
+    assert facts_["copies of batches beside the work"]["the same numbers"] is True
+    for name, answer in facts_["the Trainer, eager and captured"].items():
+        assert "'not captured': []" in answer and answer.count("synchronizing") <= (3 if "mixed" in name else 1), (name, answer)
+
+
 @pytest.mark.parametrize("row", gpu.ROWS, ids=lambda row: row.name.split(",")[0])
 def test_a_row_is_timed_eager_and_captured(row, device, cudnn_library):
     if compiler() is None:
