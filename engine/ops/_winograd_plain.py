@@ -26,7 +26,8 @@ from ._wide_products import wide_product_calls
 
 Calls = list[Callable[[], Any]]
 
-FEWEST_PAIRS = 1 << 11  # of channels and outputs; below, transforming costs more than is won
+LEAST_WORK = 1 << 28  # multiplications of the definition; below, a block's thirty calls cost more than is won
+FEWEST_PAIRS = 1 << 11  # of channels and outputs, likewise
 LARGEST = 1 << 20  # transformed numbers of a block
 SHARES = 4  # blocks, if there are so many
 ENOUGH = 64  # tiles of a block at least
@@ -43,7 +44,7 @@ _TURNED = np.ascontiguousarray(_KERNEL[:, ::-1])
 def fits(plan: Any, *arrays: Any) -> bool:
     """Whether a convolution is computed here, by sizes and arrays (None among them)."""
     tiles = plan.tiles
-    if not tiles or tiles.halves or plan.channels * plan.outputs < FEWEST_PAIRS:
+    if not tiles or tiles.halves or plan.work < LEAST_WORK or plan.channels * plan.outputs < FEWEST_PAIRS:
         return False
     return all(a is None or (type(a) is np.ndarray and a.dtype is F32) for a in arrays)
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from .. import backend, fast
 from ..gpu.pointwise import MaxPool2d
-from ..pool import parallel_for
+from ..pool import parallel_for, scratch
 from ..tensor import Tensor
-from ._blocked import by_rows, is_large, row_blocks
+from ._blocked import BITS, WORTH, by_rows, is_large, row_blocks
 from ._windows import Windows, by_x, key, many, windows_of
 from .applying import row_major
 from .base import Op, expect_tensor, install, op
@@ -128,6 +128,35 @@ def _compiled_gradient(g: Any, x: Any, best: Any, windows: Windows) -> Any:
     return gx
 
 
+def _apart_gradient(g: Any, x: Any, best: Any, windows: Windows) -> Any:
+    """The gradient of max pooling of large arrays of NumPy whose windows lie side by side, written where it belongs; None for
+    others. Elements are brought together before they are compared: a strided operand costs a ufunc more than a copy does."""
+    apart = windows.kernel == windows.stride and not windows.is_padded and set(windows.dilation) == {1}
+    if not apart or x.dtype not in BITS or not all(a.flags.c_contiguous and a.dtype is x.dtype for a in (g, x, best)):
+        return None
+    covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.out, windows.spatial))
+    gx, bits = (np.empty if covered else np.zeros)(x.shape, g.dtype), BITS[x.dtype]
+    planes = [a.reshape(-1, *a.shape[-len(windows.out) :]) for a in (g, x, best, gx)]
+    blocks = row_blocks(len(planes[0]), math.prod(windows.spatial), least=WORTH)
+
+    def run(i: int) -> None:
+        g, x, best, gx = [a[blocks[i]] for a in planes]
+        hit, free, values, chosen = [scratch(g.size, dtype, slot).reshape(g.shape)
+                                     for dtype, slot in ((np.bool_, 0), (np.bool_, 1), (x.dtype, 0), (bits, 0))]  # fmt: skip
+        free[...] = True
+        for _, slices in windows.offsets:
+            np.copyto(values, x[slices])
+            np.equal(values, best, out=hit)
+            hit &= free
+            free ^= hit
+            np.copyto(chosen, hit)
+            np.multiply(chosen, g.view(bits), out=chosen)
+            np.copyto(gx[slices], chosen.view(g.dtype))
+
+    parallel_for(run, len(blocks))
+    return gx
+
+
 # -- max pooling ------------------------------------------------------------------------------------------------------
 
 
@@ -155,6 +184,8 @@ class MaxPool(Op):
         x, best, windows = s.inputs[0], s.output, s.params[0]
         if is_large(x):
             gx = _compiled_gradient(g, x, best, windows)
+            if gx is None:
+                gx = _apart_gradient(g, x, best, windows)
             if gx is not None:
                 return (gx,)
             gx = by_rows(lambda g, x, best: MaxPool.gradient(np, g, x, best, windows), (g, x, best), split=(True,) * 3)

@@ -158,8 +158,9 @@ def test_winograd_is_as_accurate_as_the_definition(monkeypatch, n, c, o, h, w, o
     single = [None if a is None else a.astype(np.float32) for a in arrays]
     found = [gradients_of(*single, engine, **options)]
     with engine.backends.fast.flags(enabled=False):
-        monkeypatch.setattr(_winograd_plain, "FEWEST_PAIRS", 10**9)
+        monkeypatch.setattr(_winograd_plain, "LEAST_WORK", 10**12)
         plain = gradients_of(*single, engine, **options)
+        monkeypatch.setattr(_winograd_plain, "LEAST_WORK", 1)
         monkeypatch.setattr(_winograd_plain, "FEWEST_PAIRS", 1)
         for largest in (1 << 14, 1 << 20):  # some rows of an image at a time, some images at a time
             monkeypatch.setattr(_winograd_plain, "LARGEST", largest)
@@ -172,7 +173,8 @@ def test_winograd_is_as_accurate_as_the_definition(monkeypatch, n, c, o, h, w, o
             assert np.sqrt(np.square(a - e).mean()) < 3 * np.sqrt(np.square(b - e).mean()) + 1e-7 * e.std()
 
 
-def test_results_do_not_depend_on_the_number_of_threads():
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
+    monkeypatch.setattr(_winograd_plain, "LEAST_WORK", 1)
     shapes = [(5, 12, 40, 40), (16, 12, 3, 3), (9, 16, 20, 20), (24, 16, 4, 4), (9, 56, 20, 20), (52, 56, 3, 3)]
     x, w, a, b, *many = (np.random.default_rng(i).normal(size=s).astype(np.float32) for i, s in enumerate(shapes))
     before = engine.get_num_threads()
