@@ -60,7 +60,8 @@ class Windows:
             [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(self.padded, kernel, stride, dilation)]
         )
         self.count = _product(self.out)
-        self.inner = self.out[-1] < SHORT_ROW  # images lie innermost in arrays by channel
+        short = self.out[-1] < SHORT_ROW or (self.out[-1] == SHORT_ROW and stride[-1] == 1)  # without a stride, rows join
+        self.inner = short  # images lie innermost in arrays by channel
         self.is_padded = any(lo or hi for lo, hi in pads)
         self.interior = (..., *[slice(lo, lo + n) for n, (lo, _) in zip(spatial, pads)])
 
