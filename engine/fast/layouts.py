@@ -24,9 +24,8 @@ def _bounds(count, first, step, length):  # type: ignore[no-untyped-def]
 
 
 @part
-def _lay_row(line, end, first, step, count, length, row):  # type: ignore[no-untyped-def]
-    """Every `step`th of the `length` floats at `line` from `first` on, zeros outside, to `count` floats at `row`."""
-    low, high = _bounds(count, first, step, length)
+def _lay_row(line, end, first, step, count, low, high, row):  # type: ignore[no-untyped-def]
+    """Every `step`th of the floats at `line` from `first` on to `count` floats at `row`, zeros but from `low` to `high`."""
     for j in range(0, 4 * low, STEP):
         clear(row + j)
     at, to, last = line + 4 * (first + low * step), row + 4 * low, row + 4 * high
@@ -53,6 +52,7 @@ def _lay_apart(x, box, c0, c1, low, step, planes, size, laid):  # type: ignore[n
         for b in range(planes[1]):
             for e in range(planes[2]):
                 first = box[6] * step[2] + e - low[2]
+                left, right = _bounds(size[2], first, step[2], x.shape[4])
                 for c in range(c0, c1):
                     for n in range(box[0], box[1]):
                         plane = address_of(x) + n * x.strides[0] + c * x.strides[1]
@@ -65,7 +65,7 @@ def _lay_apart(x, box, c0, c1, low, step, planes, size, laid):  # type: ignore[n
                                         clear(at + k)
                                 else:
                                     line = plane + 4 * (i * x.shape[3] + j) * x.shape[4]
-                                    _lay_row(line, end, first, step[2], size[2], x.shape[4], at)
+                                    _lay_row(line, end, first, step[2], size[2], left, right, at)
                                 at += 4 * size[2]
 
 

@@ -176,8 +176,7 @@ def gradients(xp: Any, g: Any, x: Any, w: Any, plan: Plan, columns: Any = None) 
         return _conv_products.gradients_of_wholes(g, x, w, plan)
     kernels = _winograd.compiled(g, x, w) if plan.tiles else None
     if kernels:
-        gx = None if w is None else _winograd.correlate(kernels, g, w, None, plan.tiles, True)
-        return gx, None if x is None else _winograd.weight_gradient(kernels, g, x, plan.tiles)
+        return _winograd.gradients(kernels, g, x, w, plan.tiles)
     if _winograd_plain.fits(plan, g, x, w):
         gx = None if w is None else _winograd_plain.correlate(g, w, None, plan, True)
         return gx, None if x is None else _winograd_plain.weight_gradient(g, x, plan)

@@ -48,6 +48,7 @@ class Correlation:
         self.low, self.step = geometry["low"], geometry["step"]
         self.counts = [b - a for a, b in self.extents]
         self.places = self._places()
+        self._boxes: dict[tuple, list] = {}
 
     def _row(self) -> int:
         """Positions in one piece."""
@@ -93,11 +94,14 @@ class Correlation:
 
     def boxes(self, parts: int, count: int) -> list:
         """Every place with parts of the groups, or where there is one group, of its `count` outputs or channels."""
-        if self.groups > 1:
-            pieces = [(s.start, s.stop, 0, count) for s in spans(self.groups, -(-self.groups // min(parts, self.groups)))]
-        else:
-            pieces = [(0, 1, s.start, s.stop) for s in spans(count, -(-count // min(parts, count)))]
-        return [np.array((*place[:-1], *piece, place[-1]), np.int64) for piece in pieces for place in self.places]
+        if (parts, count) not in self._boxes:
+            if self.groups > 1:
+                pieces = [(s.start, s.stop, 0, count) for s in spans(self.groups, -(-self.groups // min(parts, self.groups)))]
+            else:
+                pieces = [(0, 1, s.start, s.stop) for s in spans(count, -(-count // min(parts, count)))]
+            found = [np.array((*place[:-1], *piece, place[-1]), np.int64) for piece in pieces for place in self.places]
+            self._boxes[parts, count] = found
+        return self._boxes[parts, count]
 
 
 def laid_out(x: Any, box: Any, first: int, last: int, low: tuple, step: tuple, planes: tuple, size: Any, slot: int) -> Any:

@@ -126,6 +126,21 @@ def correlate(kernels: Any, x: Any, w: Any, bias: Any, tiles: Tiles, back: bool 
 
     `back`: the gradient of the convolution's input from that of its output `x`, plus a bias by channel.
     """
+    out, run, count = _correlating(kernels, x, w, bias, tiles, back)
+    parallel_for(run, count)
+    return out
+
+
+def gradients(kernels: Any, g: Any, x: Any, w: Any, tiles: Tiles) -> tuple:
+    """(input gradient, weight gradient), the first if `w` is given, the second if `x` is; both at the same time."""
+    gx, spread, first = (None, None, 0) if w is None else _correlating(kernels, g, w, None, tiles, True)
+    totals, add, count = (None, None, 0) if x is None else _adding(kernels, g, x, tiles)
+    parallel_for(lambda i: spread(i) if i < first else add(i - first), first + count)  # type: ignore[misc]
+    return gx, None if x is None else _finished(kernels, totals, tiles)
+
+
+def _correlating(kernels: Any, x: Any, w: Any, bias: Any, tiles: Tiles, back: bool) -> tuple:
+    """What `correlate` returns, the function of a part's number that computes it, and how many parts there are."""
     made, where = tiles.backward if back else tiles.forward, sgemm()
     u = _kernels(kernels, w, tiles, back)
     outputs = made.target[0]
@@ -140,12 +155,11 @@ def correlate(kernels: Any, x: Any, w: Any, bias: Any, tiles: Tiles, back: bool 
         laid = made.lay(x, boxes[i], 0, channels)
         kernels.correlate(where, *laid, channels, u, shift, target, boxes[i], made.taps, made.phases, step)
 
-    parallel_for(run, len(boxes))
-    return out
+    return out, run, len(boxes)
 
 
-def weight_gradient(kernels: Any, g: Any, x: Any, tiles: Tiles) -> Any:
-    """The gradient of the kernels from the output's gradient and the input."""
+def _adding(kernels: Any, g: Any, x: Any, tiles: Tiles) -> tuple:
+    """Zeros for the gradient of the transformed kernels, the function that adds a part to them, how many parts there are."""
     g, x, where, made = spatial(g), spatial(x), sgemm(), tiles.forward
     outputs, channels, each = g.shape[1], x.shape[1], len(made.places)
     shape = (tiles.numbers, tiles.parts * channels, outputs)
@@ -161,8 +175,12 @@ def weight_gradient(kernels: Any, g: Any, x: Any, tiles: Tiles) -> Any:
             pixels = laid_out(g, box, 0, outputs, (0, 0, 0), PIXELS, PIXELS, plain, 1)
             kernels.add_weight_gradient(where, *laid, channels, pixels, plain, outputs, totals[lane], box, made.taps)
 
-    parallel_for(run, lanes * (len(boxes) // each))
-    gw = np.empty(tiles.plan.w_shape, F32)
+    return totals, run, lanes * (len(boxes) // each)
+
+
+def _finished(kernels: Any, totals: Any, tiles: Tiles) -> Any:
+    """The gradient of the kernels from those of the transformed ones."""
+    gw, (outputs, channels) = np.empty(tiles.plan.w_shape, F32), tiles.plan.w_shape[:2]
     rows, finish = spans(channels, max(1, LARGE // outputs)), kernels.finish_halves if tiles.halves else kernels.finish_kernels
     run_blocks(lambda i: finish(totals, rows[i].start, rows[i].stop, gw), len(rows), len(rows) > 1)
     return gw
