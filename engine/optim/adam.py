@@ -69,7 +69,9 @@ class Adam(FlatOptimizer):
             lr * weight_decay instead (AdamW).
         amsgrad: use the largest v so far.
         maximize: go up the gradient.
-        foreach, fused, capturable: choose between implementations in torch; accepted, the numbers are the same.
+        foreach, fused: choose between implementations in torch; accepted, the numbers are the same.
+        capturable: on a GPU, keep the options and the counts of steps in device memory, where a captured step finds those of
+            the day.
         differentiable: must be False.
 
     State per parameter: "step" (float32, 0-d), "exp_avg" (m), "exp_avg_sq" (v), with amsgrad "max_exp_avg_sq"; dtype

@@ -40,7 +40,9 @@ class Adamax(FlatOptimizer):
         eps: keeps u from zero.
         weight_decay: adds weight_decay * w to the gradient.
         maximize: go up the gradient.
-        foreach, capturable: choose between implementations in torch; accepted, the numbers are the same.
+        foreach: chooses between implementations in torch; accepted, the numbers are the same.
+        capturable: on a GPU, keep the options and the counts of steps in device memory, where a captured step finds those of
+            the day.
         differentiable: must be False.
 
     State per parameter: "step" (float32, 0-d), "exp_avg" (m), "exp_inf" (u).

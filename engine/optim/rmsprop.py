@@ -104,7 +104,9 @@ class RMSprop(FlatOptimizer):
         momentum: with it, b = momentum * b + g / (sqrt(v) + eps) and w = w - lr * b.
         centered: divide by an estimate of the standard deviation, sqrt(v - m^2), m being the running mean of g.
         maximize: go up the gradient.
-        foreach, capturable: choose between implementations in torch; accepted, the numbers are the same.
+        foreach: chooses between implementations in torch; accepted, the numbers are the same.
+        capturable: on a GPU, keep the options and the counts of steps in device memory, where a captured step finds those of
+            the day.
         differentiable: must be False.
 
     State per parameter: "step" (float32, 0-d), "square_avg" (v); "momentum_buffer" (b) with momentum, "grad_avg" (m)

@@ -41,7 +41,9 @@ class Rprop(FlatOptimizer):
         etas: factors on a size after a turn (below 1) and without (above 1).
         step_sizes: the smallest and the largest size.
         maximize: go up the gradient.
-        foreach, capturable: choose between implementations in torch; accepted, the numbers are the same.
+        foreach: chooses between implementations in torch; accepted, the numbers are the same.
+        capturable: on a GPU, keep the options and the counts of steps in device memory, where a captured step finds those of
+            the day.
         differentiable: must be False.
 
     State per parameter: "step" (float32, 0-d), "prev" (the last gradient, 0 after a turn), "step_size".
