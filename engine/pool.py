@@ -20,17 +20,19 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import backend
 
-__all__ = ["LARGE", "blas_limit", "get_num_threads", "in_pieces", "map_blocks", "parallel_for", "scratch",
+__all__ = ["LARGE", "blas_limit", "block_size", "get_num_threads", "in_pieces", "map_blocks", "parallel_for", "scratch",
            "set_num_threads", "spans"]  # fmt: skip
 
 LARGE = 1 << 16  # elements; below, a plain NumPy call costs less than waking a thread
+_LEAST_BLOCK = 1 << 15  # elements; with fewer, calls take longer than arithmetic
 PIECE = 1 << 18  # elements that `in_pieces` hands over at once; with fewer, threads wait for the interpreter
 
 _count: int | None = None  # threads per kernel, the caller's among them; None: not asked for yet
@@ -127,6 +129,28 @@ def spans(total: int, longest: int) -> list[slice]:
     count = max(1, -(-total // longest))
     edges = [total * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in zip(edges, edges[1:])]
+
+
+@cache
+def _cache_share() -> int:
+    """Bytes of the last cache before memory that fall to one processor; 2 MB where the system does not tell."""
+    sizes = [1 << 21]
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        with suppress(OSError, ValueError):
+            kilobytes = int((folder / "size").read_text().strip().removesuffix("K"))
+            sharing = [part.split("-") for part in (folder / "shared_cpu_list").read_text().strip().split(",")]
+            count = sum(int(part[-1]) - int(part[0]) + 1 for part in sharing)
+            sizes.append((kilobytes << 10) // min(count, os.cpu_count() or 1))
+    return sizes[-1]
+
+
+def block_size(bytes_per_element: int, most: int) -> int:
+    """Elements of a block whose operands stay in a processor's share of the cache, a power of two up to `most`.
+
+    Only for work on elements one by one: what depends on how it is cut must be cut alike on every machine.
+    """
+    elements = min(most, max(_LEAST_BLOCK, _cache_share() // bytes_per_element))
+    return 1 << (elements.bit_length() - 1)
 
 
 def in_pieces(fn: Callable, *lists: list, cut: bool = True) -> list:

@@ -1,8 +1,8 @@
 """Optimizer steps: each kernel reads and writes every array once, where the chain of ufuncs in `optim` takes a dozen passes.
 
-Same operations in the same order, rounded one by one, so the results are those of the chains to the last bit. All take
-(p, g, *state, c, maximize): c[0] is the weight decay that goes into the gradient, c[1] the factor on the parameter, and from
-c[2] on come the constants of the chain. Constants are read before the loop: one that might be overwritten in it would keep
+Same operations in the same order, rounded one by one, so the results are those of the chains to the last bit. All but `nadam`
+take (p, g, *state, c, maximize): c[0] is the weight decay that goes into the gradient, c[1] the factor on the parameter, and
+from c[2] on come the constants of the chain. Constants are read before the loop: one that might be overwritten in it would keep
 the loop from becoming vector instructions.
 """
 
@@ -156,6 +156,19 @@ def adamax(p, g, m, largest, c, maximize):  # type: ignore[no-untyped-def]
         most = before if before > size or before != before else size
         m[j], largest[j] = mean, most
         p[j] = p[j] * shrink + mean * minus_rate / most
+
+
+@exact
+def nadam(p, g, m, v, c):  # type: ignore[no-untyped-def]
+    """Weight decay and `maximize` are in `p` and `g` already."""
+    new_part, beta2, new_part_sq, correction, eps, step, step_next = c[0], c[1], c[2], c[3], c[4], c[5], c[6]
+    for j in range(p.size):
+        d = g[j]
+        mean = m[j] + (d - m[j]) * new_part
+        square = v[j] * beta2 + d * d * new_part_sq
+        root = np.sqrt(square / correction) + eps
+        m[j], v[j] = mean, square
+        p[j] = p[j] + d / root * step + mean / root * step_next
 
 
 @exact

@@ -17,15 +17,17 @@ import numpy as np
 
 from engine import fast
 from engine.gpu import steps
-from engine.pool import LARGE
+from engine.pool import LARGE, block_size
 
 __all__ = ["Constants", "Member", "Update", "compiled_as", "cut"]
 
-# Elements per block. One thread is quickest where the operands of a block fit in its second-level cache together (2**15), but
-# two then ask for the interpreter so often that they wait for each other: 26 ms where blocks of 2**18 take 11, on one or the
-# other 19. On a GPU every operation costs a launch, so blocks are larger still.
+# Elements per block at most. One thread is quickest where a block's operands fit in its second-level cache (2**15), but two
+# then ask for the interpreter so often that they wait for each other: 26 ms where blocks of 2**18 take 11, on one or the
+# other 19. Where less cache falls to a processor than the operands of such a block need, blocks are smaller: they would come
+# from memory again and again. On a GPU every operation costs a launch, so blocks are larger still.
 _CPU_BLOCK = 1 << 18
 _GPU_BLOCK = 1 << 22
+_OPERANDS = 7  # parameter, gradient, up to two quantities that are remembered, three of scratch
 # A compiled kernel needs no scratch memory and takes parameters one by one, unless they are so small that the call costs more.
 _COMPILED = 1 << 13
 # Blocks are dealt into lanes with scratch memory of their own, so that as many threads can work side by side.
@@ -253,6 +255,8 @@ def cut(xp: Any, flats: list[Any], members: list[Member], dtype: Any) -> tuple[l
     limit = _CPU_BLOCK if xp is np else _GPU_BLOCK
     if dtype.itemsize > 4:
         limit //= 2
+    if xp is np:
+        limit = block_size(_OPERANDS * max(dtype.itemsize, 4), limit)
     total = sum(m.array.size for m in members)
     compiled = xp is np and total >= LARGE and dtype == np.float32 and fast.kernels("optimizers") is not None
     apart = min(_COMPILED, limit // 2) if compiled else limit // 2

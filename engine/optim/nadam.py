@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+from engine import fast
 from engine.optim._each import EachOptimizer, scalar, zeros_like
 from engine.optim._flat import check_not_negative, check_switches, number
 from engine.optim.adam import check_plain_betas
+from engine.pool import in_pieces, scratch
 from engine.tensor import Tensor
 
 __all__ = ["NAdam"]
+
+_COMPILED = 1 << 15  # elements from which a compiled kernel serves
 
 
 class NAdam(EachOptimizer):
@@ -88,10 +94,30 @@ class NAdam(EachOptimizer):
         mu_next = beta1 * (1 - 0.5 * 0.96 ** ((count + 1) * decay))
         state["mu_product"][...] *= mu
         product = state["mu_product"].item()
-        m, v = state["exp_avg"], state["exp_avg_sq"]
-        m += (g - m) * (1 - beta1)
-        v *= beta2
-        v += g * g * (1 - beta2)
-        denominator = xp.sqrt(v / (1 - beta2**count)) + group["eps"]
-        w += g / denominator * (-lr * (1 - mu) / (1 - product))
-        w += m / denominator * (-lr * mu_next / (1 - product * mu_next))
+        step, step_next = -lr * (1 - mu) / (1 - product), -lr * mu_next / (1 - product * mu_next)
+        values = (1 - beta1, beta2, 1 - beta2, 1 - beta2**count, group["eps"], step, step_next)
+        arrays = ([w], [g], [state["exp_avg"]], [state["exp_avg_sq"]])
+        in_pieces(lambda w, g, m, v: _update_piece(xp, w, g, m, v, values), *arrays)
+
+
+def _update_piece(xp: Any, w: Any, g: Any, m: Any, v: Any, values: tuple) -> None:
+    new_part, beta2, new_part_sq, correction, eps, step, step_next = values
+    kernels = fast.kernels("optimizers") if w.size >= _COMPILED and fast.fits(w, g, m, v) else None
+    if kernels is not None:
+        kernels.nadam(*(a.reshape(-1) for a in (w, g, m, v)), np.array(values, w.dtype))
+        return
+    s, t = (scratch(w.size, w.dtype, k).reshape(w.shape) if xp is np else xp.empty_like(w) for k in range(2))
+    xp.subtract(g, m, out=s)
+    s *= new_part
+    m += s
+    v *= beta2
+    xp.multiply(g, g, out=s)
+    s *= new_part_sq
+    v += s
+    xp.divide(v, correction, out=t)
+    xp.sqrt(t, out=t)
+    t += eps
+    for moving, factor in ((g, step), (m, step_next)):
+        xp.divide(moving, t, out=s)
+        s *= factor
+        w += s

@@ -46,7 +46,8 @@ def _move(averages: Sequence[Tensor], currents: Sequence[Tensor], weight: float)
     pairs = list(zip(averages, currents, strict=True))
     moving = [pair for pair in pairs if pair[0].dtype == pair[1].dtype and pair[0].dtype in (float32, float64)]
     if moving:
-        in_pieces(lambda a, b: _move_array(a, b, weight), *[[t._array for t in tensors] for tensors in zip(*moving)])
+        large = sum(average._array.size for average, _ in moving) >= LARGE
+        in_pieces(lambda a, b: _move_array(a, b, weight, large), *[[t._array for t in tensors] for tensors in zip(*moving)])
     for average, _ in moving:
         average._bump("lerp_")
     for average, current in pairs:
@@ -55,13 +56,13 @@ def _move(averages: Sequence[Tensor], currents: Sequence[Tensor], weight: float)
         average.copy_(average + (current - average) * weight)  # type: ignore[attr-defined, operator]
 
 
-def _move_array(a: Any, b: Any, weight: float) -> None:
+def _move_array(a: Any, b: Any, weight: float, large: bool) -> None:
     if type(a) is not np.ndarray:
         a += (b - a) * weight
         return
-    kernels = fast.kernels("optimizers") if a.size >= LARGE and a.ndim == 1 and fast.fits(a, b) else None
+    kernels = fast.kernels("optimizers") if large and fast.fits(a, b) else None
     if kernels is not None:
-        kernels.move(a, b, np.float32(weight))
+        kernels.move(a.reshape(-1), b.reshape(-1), np.float32(weight))
         return
     difference = scratch(a.size, a.dtype).reshape(a.shape)
     np.subtract(b, a, out=difference)
@@ -158,8 +159,9 @@ class SWALR(LRScheduler):
     [0.25]
     """
 
-    def __init__(self, optimizer: Optimizer, swa_lr: float, anneal_epochs: int = 10, anneal_strategy: str = "cos",
-                 last_epoch: int = -1) -> None:
+    def __init__(
+        self, optimizer: Optimizer, swa_lr: float, anneal_epochs: int = 10, anneal_strategy: str = "cos", last_epoch: int = -1
+    ) -> None:
         for rate, group in zip(per_group("swa_lr", optimizer, swa_lr), optimizer.param_groups, strict=True):
             group["swa_lr"] = rate
         if anneal_strategy not in ("cos", "linear"):

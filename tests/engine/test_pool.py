@@ -84,6 +84,15 @@ def step(threads):
     return [loss.detach().numpy(), *(t.grad.numpy() for t in (x, w, b, scale)), *(t.detach().numpy() for t in (x, w, b))]
 
 
+def test_blocks_fit_the_cache(monkeypatch):
+    assert pool._cache_share() >= 1 << 14  # whatever the system says, it is a cache
+    sizes = []
+    for share in (1 << 16, 1 << 21, 5 << 20, 1 << 30):
+        monkeypatch.setattr(pool, "_cache_share", lambda share=share: share)
+        sizes.append(pool.block_size(24, 1 << 18))
+    assert sizes == [1 << 15, 1 << 16, 1 << 17, 1 << 18]
+
+
 def test_results_do_not_depend_on_the_number_of_threads():
     one, two, three = step(1), step(2), step(3)
     for a, b, c in zip(one, two, three, strict=True):

@@ -222,7 +222,7 @@ COMPILED = [
     *[("SGD", {}), ("SGD", {"momentum": 0.9, "dampening": 0.2}), ("SGD", {"momentum": 0.9, "nesterov": True})],
     *[("Adam", {}), ("Adam", {"amsgrad": True}), ("AdamW", {}), ("AdamW", {"amsgrad": True})],
     *[("RMSprop", {}), ("RMSprop", {"momentum": 0.9}), ("RMSprop", {"centered": True}), ("Adagrad", {"lr_decay": 0.1})],
-    *[("RMSprop", {"centered": True, "momentum": 0.9}), ("Adadelta", {}), ("Adamax", {}), ("RAdam", {})],
+    *[("RMSprop", {"centered": True, "momentum": 0.9}), ("Adadelta", {}), ("Adamax", {}), ("RAdam", {}), ("NAdam", {})],
 ]
 
 
