@@ -1,7 +1,7 @@
 """Convolutions that are products of matrices as their arrays lie, without columns.
 
-With a kernel of one element, over the channels: an image is a matrix (C, positions). Where images are small, some are brought
-side by side into one. With a kernel as large as the image, over all of it: images are the rows of a matrix.
+With a kernel of one element, over the channels: an image is a matrix (C, positions), and one call of `matmul` does those of
+some images. With a kernel as large as the image, over all of it: images are the rows of a matrix.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..pool import map_blocks, parallel_for, scratch, spans
-from ._blocked import product, products
+from ..pool import map_blocks, scratch, spans
+from ._blocked import LARGE_PRODUCT, product, products, run_blocks
 from ._wide_products import wide_product
 
-LEAST, ENOUGH = 64, 512  # columns of a product
-SHARES = 8  # blocks of images, if they are wide enough
+LEAST, ENOUGH = 64, 512  # columns of a product for a weight gradient
+LONG = 128  # positions of an image, from which on its share of a weight gradient is a product of its own
+SHARES = 8  # blocks, if there is enough to do
+SUMS = 1 << 20  # elements of a block's shares of a weight gradient
 LANES = 8  # blocks that may add to weight gradients at the same time
 
 
@@ -45,11 +47,6 @@ def gradients_of_wholes(g: Any, x: Any, w: Any, plan: Any) -> tuple:
     return gx, None if x is None else found[-1].reshape(plan.w_shape)
 
 
-def _blocks(plan: Any) -> list[slice]:
-    count = plan.windows.count
-    return spans(plan.n, max(1, min(ENOUGH, max(LEAST, plan.n * count // SHARES)) // count))
-
-
 def _taken(x: Any, plan: Any) -> Any:
     """The elements of (N, C, *) that the windows see."""
     return x[(..., *[slice(0, s * (n - 1) + 1, s) for s, n in zip(plan.windows.stride, plan.windows.out)])]
@@ -65,46 +62,62 @@ def _matrix(x: Any, slot: int) -> Any:
     return out.reshape(c, -1)
 
 
-def _multiply(w: Any, x: Any, bias: Any, out: Any) -> None:
-    """`w` times each position's channels of the images `x`, plus the bias, into the images `out`."""
-    n, c = out.shape[:2]
-    whole = n == 1 and out.flags.c_contiguous
-    result = out.reshape(c, -1) if whole else scratch(out.size, out.dtype, 1).reshape(c, -1)
-    wide_product(w, _matrix(x, 0), result)
-    if bias is not None:
-        result += bias[:, None]
-    if not whole:
-        np.copyto(out.swapaxes(0, 1), result.reshape(c, n, *out.shape[2:]))
+def _multiply(w: Any, x: Any, bias: Any, out: Any, plan: Any) -> None:
+    """`w` times each position's channels of images, plus the bias, into the images `out`."""
+    (n, outputs), count = out.shape[:2], plan.windows.count
+    blocks, some = spans(n, -(-n // SHARES)), spans(outputs, -(-outputs * n // SHARES) if n < SHARES else outputs)
+    whole = out.flags.c_contiguous
+
+    def run(i: int) -> None:
+        block, rows = blocks[i // len(some)], some[i % len(some)]
+        images, target = np.ascontiguousarray(x[block]), out[block, rows]
+        shape = (*target.shape[:2], count)
+        result = target.reshape(shape) if whole else scratch(target.size, out.dtype).reshape(shape)
+        wide_product(w[rows], images.reshape(len(images), -1, count), result)
+        if bias is not None:
+            result += bias[rows, None]
+        if not whole:
+            np.copyto(target, result.reshape(target.shape))
+
+    run_blocks(run, len(blocks) * len(some), plan.work >= LARGE_PRODUCT)
 
 
 def convolve(x: Any, w: Any, b: Any, plan: Any) -> Any:
     """The convolution of NumPy arrays, on the pool."""
     out = np.empty(plan.out_shape, x.dtype)
-    w, x, blocks = w.reshape(w.shape[:2]), _taken(x, plan), _blocks(plan)
-    parallel_for(lambda i: _multiply(w, x[blocks[i]], b, out[blocks[i]]), len(blocks))
+    _multiply(w.reshape(w.shape[:2]), _taken(x, plan), b, out, plan)
     return out
 
 
 def gradients(g: Any, x: Any, w: Any, plan: Any) -> tuple:
     """(input gradient, weight gradient), the first if `w` is given, the second if `x` is."""
-    blocks = _blocks(plan)
-    gx = gw = None
+    gx = None
     if w is not None:
         gx = (np.empty if all(s == 1 for s in plan.windows.stride) else np.zeros)(plan.x_shape, g.dtype)
-        turned, inner = w.reshape(w.shape[:2]).T, _taken(gx, plan)
-        parallel_for(lambda i: _multiply(turned, g[blocks[i]], None, inner[blocks[i]]), len(blocks))
-    if x is not None:
-        seen = _taken(x, plan)
+        _multiply(np.ascontiguousarray(w.reshape(w.shape[:2]).T), g, None, _taken(gx, plan), plan)
+    return gx, None if x is None else _weight_gradient(g, _taken(x, plan), plan)
 
-        def run(lane: int) -> Any:
-            total = None
-            for block in blocks[lane::LANES]:
-                share = _matrix(g[block], 0) @ _matrix(seen[block], 1).T
-                total = share if total is None else np.add(total, share, out=total)
-            return total
 
-        sums = map_blocks(run, min(LANES, len(blocks)))
-        for part in sums[1:]:
-            sums[0] += part
-        gw = (sums[0] if sums else np.zeros(plan.w_shape, g.dtype)).reshape(plan.w_shape)
-    return gx, gw
+def _weight_gradient(g: Any, x: Any, plan: Any) -> Any:
+    n, count = plan.n, plan.windows.count
+    if count >= LONG:
+        blocks = spans(n, max(1, min(-(-n // SHARES), SUMS // (plan.outputs * plan.channels))))
+    else:
+        blocks = spans(n, max(1, min(ENOUGH, max(LEAST, n * count // SHARES)) // count))
+
+    def share(block: slice) -> Any:
+        if count < LONG:
+            return _matrix(g[block], 0) @ _matrix(x[block], 1).T
+        outputs, inputs = [np.ascontiguousarray(a[block]).reshape(-1, a.shape[1], count) for a in (g, x)]
+        return np.matmul(outputs, inputs.swapaxes(1, 2)).sum(axis=0)
+
+    def run(lane: int) -> Any:
+        total = None
+        for block in blocks[lane::LANES]:
+            total = share(block) if total is None else np.add(total, share(block), out=total)
+        return total
+
+    sums = map_blocks(run, min(LANES, len(blocks)))
+    for part in sums[1:]:
+        sums[0] += part
+    return (sums[0] if sums else np.zeros((), g.dtype)).reshape(plan.w_shape)
