@@ -217,9 +217,8 @@ class LearningRateFinder(Callback):
             self._attribute(pl_module)
         number = self._num_training_steps
         sweep = _Sweep(rates_to_try(self._min_lr, self._max_lr, number, self._mode), self._early_stop_threshold)
-        epochs = trainer.max_epochs  # a search takes no more epochs than the training has left
-        flags: dict[str, Any] = {"max_epochs": -1 if epochs in (None, -1) else max(epochs - trainer.current_epoch, 0)}
-        flags.update(max_steps=number, callbacks=[sweep], limit_val_batches=0)
+        flags: dict[str, Any] = {"max_epochs": _epochs_of(trainer), "max_steps": number, "callbacks": [sweep]}
+        flags["limit_val_batches"] = 0
         flags["limit_train_batches"] = trainer.limit_train_batches
         with trial(trainer, pl_module, datamodule, train_dataloaders, **flags) as inner:
             inner.fit(pl_module, train_dataloaders, datamodule=datamodule)
@@ -258,3 +257,11 @@ class LearningRateFinder(Callback):
         for config in trainer.lr_scheduler_configs:
             if hasattr(config.scheduler, "base_lrs"):
                 config.scheduler.base_lrs = [suggestion] * len(config.scheduler.base_lrs)
+
+
+def _epochs_of(trainer: Trainer) -> int:
+    """How many epochs a search may take: as many as the training has left; all where it is over. -1: any number."""
+    epochs = trainer.max_epochs
+    if epochs is None or epochs < 0:
+        return -1
+    return epochs - trainer.current_epoch if trainer.current_epoch < epochs else epochs
