@@ -18,6 +18,7 @@ from .autograd.graph import AccumulateGrad, Handle, Hooks, Node, Version
 from .autograd.modes import state
 from .coo import Coo
 from .copying import row_major_copy
+from .gpu import order
 from .meta import Meta
 from .protocols import PythonProtocols
 from .size import Size, check_dim
@@ -159,8 +160,10 @@ class Tensor(PythonProtocols):
         """The position of the first element in its storage, in elements."""
         return backend.memory_of(self._array)[1]
 
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie in memory in row-major order without gaps."""
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in memory in row-major order without gaps, or with the channels innermost."""
+        if memory_format is not None and (rank := order.rank_of(memory_format)):
+            return self._array.ndim == rank and order.has_strides(self._array, True)
         return self._array.flags.c_contiguous
 
     @property

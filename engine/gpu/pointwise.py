@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from . import order
 from .card import Kernel, contiguous
 from .kernels import over_elements, suffix, usable, wide
 
@@ -20,21 +21,40 @@ class Activation(Kernel):
         self.name, self.of_output = name, of_output
 
     def forward(self, x: Any) -> Any:
+        x, last = order.in_memory(x)
         if usable(x) is None:
             return NotImplemented
         out = backend.gpu().empty(x.shape, x.dtype)
         over_elements(f"{self.name}_{suffix(x.dtype)}", x.size, x, out, np.int64(x.size), per_thread=4)
-        return out
+        return order.outer(out) if last else out
 
     def backward(self, node: Any, g: Any) -> Any:
-        kept = node.out if self.of_output else node.raw_inputs[0]
+        kept, last = order.in_memory(node.out if self.of_output else node.raw_inputs[0])
         if usable(kept) is None or g.dtype != kept.dtype:
             return NotImplemented
         gpu = backend.gpu()
-        out = gpu.empty(kept.shape, kept.dtype)
-        over_elements(f"{self.name}_backward_{suffix(kept.dtype)}", out.size, contiguous(gpu, g), kept, out,
-                      np.int64(out.size), per_thread=4)
-        return (out,)
+        g, out = contiguous(gpu, order.inner(g) if last else g), gpu.empty(kept.shape, kept.dtype)
+        over_elements(f"{self.name}_backward_{suffix(kept.dtype)}", out.size, g, kept, out, np.int64(out.size), per_thread=4)
+        return (order.outer(out) if last else out,)
+
+
+class HalfSum(Kernel):
+    """`add` of two arrays of half precision and one shape and order: in one pass, without copies in float32."""
+
+    def forward(self, a: Any, b: Any) -> Any:
+        if a.dtype != b.dtype or a.itemsize != 2 or a.shape != b.shape:
+            return NotImplemented
+        (a, last), (b, other) = order.in_memory(a), order.in_memory(b)
+        if last is not other or usable(a, b) is None:
+            return NotImplemented
+        out = backend.gpu().empty(a.shape, a.dtype)
+        over_elements(f"add_{suffix(a.dtype)}", a.size, a, b, out, np.int64(a.size), per_thread=8)
+        return order.outer(out) if last else out
+
+    def backward(self, node: Any, g: Any) -> Any:
+        if g.itemsize != 2 or any(edge is not None and (edge.shape, edge.dtype) != (g.shape, g.dtype) for edge in node.edges):
+            return NotImplemented
+        return tuple([g if need else None for need in node.needs])
 
 
 class Masked(Kernel):

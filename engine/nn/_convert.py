@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import engine
+from engine.gpu import order
 from engine.nn.parameter import is_lazy
 from engine.tensor import Tensor
 
@@ -44,7 +45,8 @@ class ConversionMethods:
     def to(self, *args: Any, **kwargs: Any) -> Any:
         """Convert in place and return the module: ``to(device)``, ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``.
 
-        A dtype is applied to floating point (and complex) tensors only; integer buffers just move.
+        A dtype is applied to floating point (and complex) tensors only; integer buffers just move. A channels-last
+        ``memory_format`` is for tensors of its rank on a GPU; the CPU has no other order than rows.
 
         Raises:
             TypeError: if the dtype is not floating point or complex.
@@ -54,6 +56,7 @@ class ConversionMethods:
             >>> nn.Linear(2, 1).to(torch.float64).weight.dtype
             torch.float64
         """
+        memory_format = kwargs.pop("memory_format", None)
         device, dtype, non_blocking = _parse_to(*args, **kwargs)
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(
@@ -66,6 +69,7 @@ class ConversionMethods:
                 device=tensor.device if device is None else device,
                 dtype=tensor.dtype if wanted is None else wanted,
                 non_blocking=non_blocking,
+                memory_format=memory_format if tensor.dim() == order.rank_of(memory_format) else None,
             )
 
         return self._apply(convert)
@@ -118,7 +122,6 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool]:
     """(device, dtype, non_blocking) of any of the call forms of ``to``."""
     device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
     non_blocking = kwargs.pop("non_blocking", False)
-    kwargs.pop("memory_format", None)  # storage order is the engine's own business
     other = kwargs.pop("tensor", None)
     if kwargs:
         raise TypeError(f"to() received an invalid argument: {next(iter(kwargs))!r}")

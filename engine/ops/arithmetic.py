@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import HALVES
+from ..gpu.pointwise import HalfSum
 from ..tensor import Tensor
 from .base import CARDS, Op, apply, install, op
 from .inplace import write_out
@@ -14,6 +15,7 @@ from .pointwise import _NUMBERS, Times, binary, inplace_function, unary
 
 ADD = binary("add", ufunc=np.add, quiet=False, public=False, grads=(lambda xp, g, a, b: g, lambda xp, g, a, b: g),
              doc="Elementwise sum of two broadcastable tensors or numbers.")
+ADD.gpu = HalfSum()
 SUB = binary("sub", ufunc=np.subtract, quiet=False, public=False,
              grads=(lambda xp, g, a, b: g, lambda xp, g, a, b: -g), doc="Elementwise difference `input - other`.")
 MUL = binary("mul", "multiply", ufunc=np.multiply, quiet=False, wide_numbers=True, keep={0: (1,), 1: (0,)},

@@ -11,9 +11,11 @@ from .. import devices, dtypes
 from ..autograd.graph import Hooks
 from ..autograd.modes import state
 from ..copying import empty_as, repeats, row_major_copy, unlock
+from ..gpu import order
 from ..tensor import Tensor, wrap
 from .base import Op, composite, expect_tensor, op, scalar_array
 from .inplace import assign, check_inplace, store
+from .memory_formats import in_format
 
 
 @op("_to_dtype", function=False, method=False, node="ToCopyBackward0")
@@ -103,11 +105,13 @@ class Contiguous(Op):
 
 @composite("contiguous", function=False)
 def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself if it lies row-major in memory, otherwise a row-major copy.
+    """The tensor itself if it lies row-major in memory, otherwise a row-major copy. On a GPU also channels-last.
 
     >>> torch.zeros(2, 3).t().contiguous().stride()
     (2, 1)
     """
+    if memory_format is not None and input.is_cuda and order.rank_of(memory_format):
+        return in_format(input, memory_format)
     return input if input._array.flags.c_contiguous else Contiguous.apply(input)
 
 
@@ -141,6 +145,8 @@ def to(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     d, where, non_blocking, copy = parse_to(args, kwargs)
     moved = input if where is None else to_device(input, where, non_blocking)
     moved = moved if d is None else to_dtype(moved, d)
+    if "memory_format" in kwargs:
+        moved = in_format(moved, kwargs["memory_format"])
     return Clone.apply(input) if copy and moved is input else moved
 
 
