@@ -129,7 +129,7 @@ class CrossEntropy(Op):
         if reduction == "none":
             g = g.reshape(-1)
         elif reduction == "mean":
-            g = g / (math.prod(x.shape) // x.shape[1 if x.ndim > 1 else 0] if count is None else count)
+            g = g / (math.prod(x.shape) // x.shape[1 if x.ndim > 1 else 0] if count is None else _divisor(count))
         at_target = overall = g if hit is None else g * hit
         classes = x.shape[1 if x.ndim > 1 else 0]
         if smoothing:
@@ -184,7 +184,7 @@ class CrossEntropy(Op):
         x, t = input._array, target._array
         if not (x.ndim == 2 and t.ndim == 1 and len(t) == len(x) and reduction in _REDUCTIONS and t.dtype == _I64
                 and weight is None and x.dtype.kind in "fV"):
-            target = _check_target(input, target, weight, reduction, label_smoothing)
+            target = _check_target(input, target, weight, reduction, label_smoothing, ignore_index)
         return CrossEntropy.apply(input, target, weight, reduction, ignore_index, label_smoothing)
 
     @staticmethod
@@ -216,7 +216,8 @@ def _check_class_weight(weight: Tensor | None, classes: int) -> None:
                            f"{classes} classes or no classes but got weight tensor of shape: {list(weight.shape)}")
 
 
-def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float) -> Tensor:
+def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float,
+                  ignore_index: int) -> Tensor:
     """Raise what torch raises for sizes that do not fit; an index target comes back as int64."""
     check_reduction(reduction)
     x, t = tuple(input.shape), tuple(target.shape)
@@ -230,6 +231,8 @@ def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, reductio
     classes = x[0] if len(x) == 1 else x[1]
     _check_class_weight(weight, classes)
     if x == t and target.is_floating_point():
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
         return target
     if x == t:
         raise RuntimeError(f"Expected floating point type for target with class probabilities, got {_legacy(target)}")
@@ -294,7 +297,12 @@ def _index_targets(target: Any, weight: Any, classes: int, ignore_index: int, sm
     if smoothing:
         a[...] = valid[:, None] * (smoothing / classes) * (1 if w is None else w)
     a[xp.arange(len(t)), t] += hit * (1 - smoothing)
-    return wrap(a), float(hit.sum())
+    return wrap(a), _divisor(float(hit.sum()))
+
+
+def _divisor(count: Any) -> Any:
+    """What gradients are divided by: where no row counts the mean is NaN, but the gradient 0, as in torch."""
+    return count + (count == 0)
 
 
 def _reduced(losses: Any, reduction: str, count: Any, shape: tuple) -> Any:
@@ -312,7 +320,7 @@ def _weights_of_kernel(aux: Any, ignored: int) -> tuple:
     """What `NllLoss.backward` needs, from what the form for a GPU keeps (targets, rows that count or None, shape)."""
     target, count, shape = [a._array if isinstance(a, Tensor) else a for a in aux]
     valid = target != ignored
-    scale = valid.astype(np.float64) if count is None else valid / count
+    scale = valid.astype(np.float64) if count is None else valid / _divisor(count)
     t = backend.namespace(target).where(valid, target, 0)
     return (wrap(scale) if isinstance(aux[0], Tensor) else scale), t, shape, shape
 
@@ -340,7 +348,7 @@ class NllLoss(Op):
         places = xp.arange(len(t))
         count = hit.sum() if reduction == "mean" else 1
         out = _reduced(-rows[places, t] * hit, reduction, count, x.shape)
-        return out, (hit / count, t, rows.shape, x.shape)
+        return out, (hit / _divisor(count), t, rows.shape, x.shape)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:

@@ -361,7 +361,7 @@ def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, redu
     else:
         losses = target.xlogy(target) - target * input  # type: ignore[attr-defined]
     if reduction == "batchmean":
-        return losses.sum() / input.shape[0]
+        return losses.sum() / (input.shape[0] if input.ndim else 1)
     return reduced(losses, reduction)
 
 

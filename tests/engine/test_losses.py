@@ -205,3 +205,16 @@ def test_cross_entropy_of_one_class_and_of_kernels_switched_off_in_between():
         loss.backward()
     assert loss.item() == 0
     assert not x.grad.any()
+
+
+@pytest.mark.parametrize("options", [{}, {"weight": engine.tensor([1.0, 2.0])}, {"label_smoothing": 0.1}])
+def test_a_batch_of_ignored_targets_has_no_mean_and_no_gradient(options):
+    """As in torch: the loss is NaN, but a step with it does not ruin the weights."""
+    losses = [F.cross_entropy] if "label_smoothing" in options else [F.cross_entropy, F.nll_loss]
+    for loss in losses:
+        x = engine.ones(3, 2, requires_grad=True)
+        value = loss(x, engine.full((3,), -100), **options)
+        value.backward()
+        assert value.isnan() and x.grad.tolist() == [[0.0, 0.0]] * 3
+        again = engine.autograd.grad(loss(x, engine.full((3,), -100), **options), x, create_graph=True)[0]
+        assert again.tolist() == [[0.0, 0.0]] * 3
