@@ -1,4 +1,4 @@
-"""The gradient of maxima over windows of planes (P, H, W); kernel, stride, dilation and padding are pairs."""
+"""Maxima over windows of planes (P, H, W), and their gradient; kernel, stride, dilation and padding are pairs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,44 @@ def _share(lanes):  # type: ignore[no-untyped-def]
     return typed
 
 
+def _best(lanes):  # type: ignore[no-untyped-def]
+    """Typing function: maxima over windows of 2 x 2 side by side, by addresses; x's rows have `wide` bytes. NaN wins."""
+
+    def typed(typingctx, x, wide, y):  # type: ignore[no-untyped-def]
+        def call(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            def larger(a, b):  # type: ignore[no-untyped-def]
+                chosen = builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a))
+                return builder.select(chosen, a, b)
+
+            x, wide, y = args
+            line = larger(load(builder, x, 2 * lanes), load(builder, at(builder, x, wide, 1), 2 * lanes))
+            pair = [shuffle(builder, line, line, range(first, 2 * lanes, 2)) for first in (0, 1)]
+            store(builder, larger(*pair), y, lanes)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 3), call
+
+    return typed
+
+
 _share_eight, _share_four = intrinsic(_share(8)), intrinsic(_share(4))
+_best_eight, _best_four = intrinsic(_best(8)), intrinsic(_best(4))
+
+
+@exact
+def max_pool_of_two(x, y):  # type: ignore[no-untyped-def]
+    """Maxima over windows of 2 x 2 side by side, at least four of them in a row."""
+    width, line = y.shape[2], 4 * x.shape[2]
+    lanes = 4 if width < 8 else 8
+    for p in range(y.shape[0]):
+        source, to = address_of(x[p]), address_of(y[p])
+        for i in range(y.shape[1]):
+            for k in range(0, width, lanes):
+                j = min(k, width - lanes)  # the last may do again what the one before has done
+                if lanes == 8:
+                    _best_eight(source + 2 * (i * line + 4 * j), line, to + 4 * (i * width + j))
+                else:
+                    _best_four(source + 2 * (i * line + 4 * j), line, to + 4 * (i * width + j))
 
 
 @exact_inline

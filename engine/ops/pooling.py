@@ -110,6 +110,19 @@ def _lowest(dtype: Any) -> Any:
     return -math.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
+def _compiled(x: Any, windows: Windows) -> Any:
+    """Max pooling of 2 x 2 elements side by side by engine/fast/pooling.py; None where that does not serve."""
+    two = windows.kernel == windows.stride == (2, 2) and not windows.is_padded and windows.dilation == (1, 1)
+    kernels = fast.kernels("pooling") if two and windows.out[1] >= 4 and fast.fits(x) else None
+    if not kernels:
+        return None
+    y = np.empty((*x.shape[:-2], *windows.out), x.dtype)
+    planes = [a.reshape(-1, *a.shape[-2:]) for a in (x, y)]
+    blocks = row_blocks(len(planes[0]), math.prod(windows.spatial))
+    parallel_for(lambda i: kernels.max_pool_of_two(*[a[blocks[i]] for a in planes]), len(blocks))
+    return y
+
+
 def _compiled_gradient(g: Any, x: Any, best: Any, windows: Windows) -> Any:
     """The gradient of max pooling in one or two dimensions by engine/fast/pooling.py; None where that does not serve."""
     kernels = fast.kernels("pooling") if len(windows.out) < 3 and fast.fits(g, x, best) else None
@@ -173,11 +186,15 @@ class MaxPool(Op):
     @staticmethod
     def forward(xp: Any, x: Any, windows: Windows) -> Any:
         x = row_major(xp, x)
+        large = is_large(x)
+        y = _compiled(x, windows) if large else None
+        if y is not None:
+            return y
 
         def images(x: Any) -> Any:
             return along_axes(windows.pad(xp, x, _lowest(x.dtype)), windows, xp.maximum)
 
-        return by_rows(images, (x,)) if is_large(x) else images(x)
+        return by_rows(images, (x,)) if large else images(x)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
