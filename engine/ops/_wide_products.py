@@ -7,21 +7,22 @@ lie. One call of `matmul` does many of those, without asking for the interpreter
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 SMALL = 1_000_000  # multiplications of the largest product that OpenBLAS does without copying
 NARROW, WIDE = 64, 256  # columns of a small product
 FEWEST_ROWS, MOST_ROWS = 8, 640
 
 
-def _cut(array: Any, sizes: tuple, steps: tuple) -> Any:
-    """A view of these sizes over matrices with these strides (bytes) along the dimensions before theirs."""
-    return as_strided(array, (*array.shape[:-2], *sizes), (*array.strides[:-2], *steps, *array.strides[-2:]))
+def _cut(array: Any, rows: int, columns: int) -> Any:
+    """A view of matrices (*, m, n) as their parts (*, m / rows, n / columns, rows, columns), without the last columns that are
+    too few for one; splitting axes never copies."""
+    m, n = array.shape[-2:]
+    parts = array[..., : n // columns * columns].reshape(*array.shape[:-2], m // rows, rows, n // columns, columns)
+    return parts.swapaxes(-3, -2)
 
 
 def _shape(m: int, k: int, n: int) -> tuple[int, int] | None:
@@ -45,18 +46,15 @@ def wide_product(a: Any, b: Any, out: Any = None) -> Any:
     return out
 
 
-def wide_product_calls(a: Any, b: Any, out: Any) -> list[Callable]:
-    """The calls that write `a @ b` into `out`."""
+def wide_product_calls(a: Any, b: Any, out: Any) -> list[Any]:
+    """The calls, without arguments, that write `a @ b` into `out`."""
     (m, k), n = a.shape[-2:], b.shape[-1]
     chosen = _shape(m, k, n) if a.dtype == np.float32 and a.strides[-1] == b.strides[-1] == out.strides[-1] == 4 else None
     if chosen is None:
         return [partial(np.matmul, a, b, out)]
     rows, columns = chosen
-    count = n // columns
-    left = _cut(a, (m // rows, 1, rows, k), (rows * a.strides[-2], 0))
-    right = _cut(b, (1, count, k, columns), (0, columns * b.strides[-1]))
-    steps = (rows * out.strides[-2], columns * out.strides[-1])
-    calls = [partial(np.matmul, left, right, _cut(out, (m // rows, count, rows, columns), steps))]
-    if count * columns < n:
-        calls.append(partial(np.matmul, a, b[..., count * columns :], out[..., count * columns :]))
+    calls: list[Any] = [partial(np.matmul, _cut(a, rows, k), _cut(b, k, columns), _cut(out, rows, columns))]
+    done = n // columns * columns
+    if done < n:
+        calls.append(partial(np.matmul, a, b[..., done:], out[..., done:]))
     return calls

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,7 +23,7 @@ from ..pool import parallel_for, scratch, spans
 from ._blocked import LARGE, run_blocks
 from ._wide_products import wide_product_calls
 
-Calls = list[Callable[[], Any]]
+Calls = list[Any]  # of functions without arguments
 
 LEAST_WORK = 1 << 28  # multiplications of the definition; below, a block's thirty calls cost more than is won
 FEWEST_PAIRS = 1 << 11  # of channels and outputs, likewise
@@ -78,7 +77,7 @@ class Block:
         channels, size = x.shape[1], self.high * self.row
         whole = scratch(4 * channels * (size + self.row), x.dtype, 0)
         planes = whole.reshape(2, 2, channels, -1)
-        calls = [partial(whole.fill, 0), *self.lay(planes, x, self.lows, self.wide + 1)]
+        calls: Calls = [partial(whole.fill, 0), *self.lay(planes, x, self.lows, self.wide + 1)]
         half = scratch(8 * channels * size, x.dtype, 1).reshape(4, 2, channels, size)
         calls += _differences(planes[..., :size], planes[..., self.row :], half, 0)
         shape = (channels * self.high, self.row) if self.inner else (1, channels * size)
@@ -111,7 +110,7 @@ class Block:
         outputs = g.shape[1]
         tiles = scratch(16 * outputs * self.count, g.dtype, 3).reshape(4, 4, outputs, self.count)
         planes, rows = tiles[:2, :2], tiles[:2]
-        calls = [partial(planes.fill, 0)] if not self.inner or g.shape[2] % 2 or g.shape[3] % 2 else []
+        calls: Calls = [partial(planes.fill, 0)] if not self.inner or g.shape[2] % 2 or g.shape[3] % 2 else []
         calls += self.lay(planes.swapaxes(0, 1), g, (-2 * self.rows.start, 0), self.wide + (not self.inner))
         calls += [partial(np.add, rows[:, 0], rows[:, 1], rows[:, 2]), partial(np.subtract, rows[:, 0], rows[:, 1], rows[:, 3]),
                   partial(np.add, *tiles[:3]), partial(np.subtract, *tiles[:2], tiles[3])]  # fmt: skip

@@ -141,6 +141,9 @@ def _compiled_gradient(g: Any, x: Any, best: Any, windows: Windows) -> Any:
     return gx
 
 
+BOOL = np.dtype(np.bool_)
+
+
 def _apart_gradient(g: Any, x: Any, best: Any, windows: Windows) -> Any:
     """The gradient of max pooling of large arrays of NumPy whose windows lie side by side, written where it belongs; None for
     others. Elements are brought together before they are compared: a strided operand costs a ufunc more than a copy does."""
@@ -148,14 +151,15 @@ def _apart_gradient(g: Any, x: Any, best: Any, windows: Windows) -> Any:
     if not apart or x.dtype not in BITS or not all(a.flags.c_contiguous and a.dtype is x.dtype for a in (g, x, best)):
         return None
     covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.out, windows.spatial))
-    gx, bits = (np.empty if covered else np.zeros)(x.shape, g.dtype), BITS[x.dtype]
+    gx: Any = (np.empty if covered else np.zeros)(x.shape, g.dtype)
+    bits: Any = BITS[x.dtype]
     planes = [a.reshape(-1, *a.shape[-len(windows.out) :]) for a in (g, x, best, gx)]
     blocks = row_blocks(len(planes[0]), math.prod(windows.spatial), least=WORTH)
 
     def run(i: int) -> None:
         g, x, best, gx = [a[blocks[i]] for a in planes]
         hit, free, values, chosen = [scratch(g.size, dtype, slot).reshape(g.shape)
-                                     for dtype, slot in ((np.bool_, 0), (np.bool_, 1), (x.dtype, 0), (bits, 0))]  # fmt: skip
+                                     for dtype, slot in ((BOOL, 0), (BOOL, 1), (x.dtype, 0), (bits, 0))]  # fmt: skip
         free[...] = True
         for _, slices in windows.offsets:
             np.copyto(values, x[slices])
