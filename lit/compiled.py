@@ -7,6 +7,7 @@ ends in eager training with a warning that says what it was: never in other numb
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ MOST_GRAPHS = 16  # each keeps its inputs and what it computes
 MOST_SHAPES = 256
 INSIDE = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 CONTAINERS = (list, dict, set)
+MODE = operator.attrgetter("training")
 
 
 class Uncapturable(RuntimeError):
@@ -73,8 +75,11 @@ def _say(message: str) -> None:
 def _why_not(loop: FitLoop) -> str | None:
     """Why no step of this run can be captured, with what to do about it; None if nothing is known against it."""
     trainer, module = loop.trainer, loop.module
-    if trainer.strategy.root_device.type != "cuda":
+    device = trainer.strategy.root_device
+    if device.type != "cuda":
         return "steps are captured as CUDA graphs, and this run is on the CPU. HINT: accelerator='gpu'."
+    if device.index not in (None, engine.cuda.current_device()):
+        return f"the run is on {device}, which is not the current GPU. HINT: torch.cuda.set_device({device.index}) before."
     if not loop.automatic:
         return "optimization is manual. HINT: capture the step yourself, with engine.cuda.graph."
     if loop.by_iterator:
@@ -141,7 +146,30 @@ class _Captured:
     outputs: dict[str, Any] = field(default_factory=dict)
     logged: list[tuple[Any, ...]] = field(default_factory=list)
     gradients: list[tuple[Any, Any]] = field(default_factory=list)  # (parameter, what its .grad is after a replay)
-    found: tuple[Any, ...] = ()  # what has to be as it was: see _surroundings
+
+
+class _Surroundings:
+    """What has to be as it was when a step was captured: where parameters and buffers lie, which learn, and modules' modes."""
+
+    def __init__(self, module: Any) -> None:
+        from engine.cuda.graphs import Addresses
+
+        self._module = module
+        self._modules = [*module.modules()]
+        self._addresses = Addresses(self._tensors())
+        self._modes = [*map(MODE, self._modules)]
+
+    def _tensors(self) -> list[Tensor]:
+        return [*self._module.parameters(), *self._module.buffers()]
+
+    def hold(self) -> bool:
+        return self._addresses.hold() and self._modes == [*map(MODE, self._modules)]
+
+    def are_complete(self) -> bool:
+        """Whether the module has got no others; takes longer."""
+        modules = [*self._module.modules()]
+        same = len(modules) == len(self._modules) and all(map(operator.is_, modules, self._modules))
+        return same and self._addresses.are_of(self._tensors())
 
 
 class _Before:
@@ -197,6 +225,8 @@ class CompiledStep:
         self._pool: Any = None
         self._accumulated: dict[Any, Tensor] = {}  # by parameter: its gradient between the steps of the optimizer
         self._given_up = False
+        self._surroundings: _Surroundings | None = None  # of all graphs there are
+        self._looked_in_epoch = -1
 
     def __call__(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         if self._given_up:
@@ -240,12 +270,12 @@ class CompiledStep:
         return loop.stepping, first, present, window.size, window.weight, window.weighted
 
     def _captured(self, key: Any, batch: Any, batch_idx: int) -> _Captured | None:
+        if self.graphs and not self._are_as_captured():
+            self._begin_anew()
         captured = self.graphs.pop(key, None)
-        if captured is not None and captured.found == self._surroundings():
+        if captured is not None:
             self.graphs[key] = captured
             return captured
-        if captured is not None:
-            self._begin_anew()
         seen = self._seen[key] = self._seen.get(key, 0) + 1
         if len(self._seen) > MOST_SHAPES:
             raise Uncapturable(f"batches have more than {MOST_SHAPES} shapes. HINT: pad them to a few.")
@@ -257,11 +287,14 @@ class CompiledStep:
         self.graphs[key] = captured
         return captured
 
-    def _surroundings(self) -> tuple[Any, ...]:
-        """Where parameters and buffers lie, which of them learn, and the modes of the modules."""
-        module = self.loop.module
-        places = [(p.data_ptr(), p.requires_grad) for p in module.parameters()]
-        return *places, *[b.data_ptr() for b in module.buffers()], *[m.training for m in module.modules()]
+    def _are_as_captured(self) -> bool:
+        surroundings, epoch = self._surroundings, self.loop.state.current_epoch
+        assert surroundings is not None
+        if epoch != self._looked_in_epoch:
+            self._looked_in_epoch = epoch
+            if not surroundings.are_complete():
+                return False
+        return surroundings.hold()
 
     # ------------------------------------------------------------------ capture
 
@@ -271,7 +304,9 @@ class CompiledStep:
             self._pool = engine.cuda.graph_pool_handle()
         inputs: list[Tensor] = []
         held = map_tensors(batch, lambda t: _kept(t, inputs))
-        made = _Captured(engine.cuda.CUDAGraph(), inputs, found=self._surroundings())
+        made = _Captured(engine.cuda.CUDAGraph(), inputs)
+        if not self.graphs:
+            self._surroundings = _Surroundings(loop.module)
         before, log, store = _Before(loop), _Log(), reporting.active
         call_step, hook = loop.call_step, loop.hooks.current
         loop.call_step = lambda given, *index: call_step(given, *map(_Index, index))

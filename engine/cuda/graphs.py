@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -9,10 +11,30 @@ from engine import backend, random
 from engine.errors import failing_line
 from engine.gpu import capture, memory
 from engine.gpu.capture import StaleGraph
+from engine.tensor import Tensor
 
 from .streams import Stream, current_stream, stream
 
-_streams: dict[int, Stream] = {}  # by GPU: where graphs are captured; a stream of their own, so that eager work never mixes in
+_ARRAY, _LEARNS = operator.attrgetter("_array"), operator.attrgetter("_requires_grad")
+_streams: dict[int, Stream] = {}  # by GPU: where graphs are captured, so that eager work never mixes in
+
+
+class Addresses:
+    """Tensors that a graph was captured with, to see later whether their memory is where it was and which of them learn."""
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        self._tensors = [*tensors]
+        self._arrays, self._learning = [*map(_ARRAY, self._tensors)], [*map(_LEARNS, self._tensors)]
+
+    def hold(self) -> bool:
+        """Whether a replay would use the same memory. Fast: it is asked before every replay."""
+        return all(map(operator.is_, map(_ARRAY, self._tensors), self._arrays)) and self._learning == [
+            *map(_LEARNS, self._tensors)]
+
+    def are_of(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether these are the tensors."""
+        given = [*tensors]
+        return len(given) == len(self._tensors) and all(map(operator.is_, given, self._tensors))
 
 
 class CUDAGraph:
@@ -162,4 +184,4 @@ def _hint(message: str) -> str:
             " the captured part.")
 
 
-__all__ = ["CUDAGraph", "StaleGraph", "graph", "graph_pool_handle", "is_current_stream_capturing"]
+__all__ = ["Addresses", "CUDAGraph", "StaleGraph", "graph", "graph_pool_handle", "is_current_stream_capturing"]

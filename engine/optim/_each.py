@@ -54,8 +54,9 @@ class EachOptimizer(Optimizer):
         loss = None
         if closure is not None:
             loss = recording(closure)
-        capture.refuse(f"{type(self).__name__}.step()", "the host takes part in it; Adam, AdamW, SGD, RMSprop, Adagrad,"
-                       " Adadelta, Adamax and Rprop can be captured.")
+        if backend.devices_in_use:
+            capture.refuse(f"{type(self).__name__}.step()", "the host takes part in it; Adam, AdamW, SGD, RMSprop, Adagrad,"
+                           " Adadelta, Adamax and Rprop can be captured.")
         before = backend.hush()  # infinities and NaN pass silently, as in every operator
         try:
             for group in self.param_groups:
