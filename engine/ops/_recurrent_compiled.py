@@ -1,7 +1,7 @@
 """Recurrent layers by the compiled kernels of `fast/recurrent.py`: the same functions as `_recurrent_steps`, which see.
 
 A block of sequences runs through all time steps on one thread, without a word of Python in between, and the blocks run side
-by side on the pool. A sequence's numbers do not depend on its block, so there may be as many as there are threads.
+by side on the pool. A sequence's numbers do not depend on its block, so their number may go by that of threads.
 Units are filled up to whole vectors, and columns of products to whole panels; what is in between is zero.
 """
 
@@ -34,11 +34,10 @@ def _kernels() -> Any:
     return fast.kernels("recurrent"), fast.kernels("products")
 
 
-def _run(kernel: str, steps: Any, batch: int, *arguments: Any) -> None:
+def _run(kernel: str, batch: int, *arguments: Any) -> None:
     """Call a kernel for every block of the batch; states come as functions of the block."""
     compiled = getattr(_kernels()[0], kernel)
-    even = len({n for _, n in steps}) == 1
-    rows = -(-batch // (get_num_threads() * (1 if even else 2)))
+    rows = -(-batch // (2 * get_num_threads()))  # two for each, because one may be held up, and long sequences come first
     blocks = spans(batch, min(_MOST_ROWS, max(_LEAST_ROWS, rows)))
 
     def run(i: int) -> None:
@@ -145,7 +144,7 @@ def lstm_forward(xp: Any, x: Any, h0: Any, c0: Any, weights: tuple, steps: list)
     h, c = sizes.state(h0), sizes.state(c0)
     gates, (cells, states, out) = sizes.rows_of_sums(rows), _empty((rows, sizes.units), (rows, width), (rows, width))
     projection = _Sizes(1, width).panels(w_hr)
-    _run("lstm_forward", steps, batch, _solid(x), _part(h), _part(c), _part(sizes.scratch(h)), sizes.panels(w_ih),
+    _run("lstm_forward", batch, _solid(x), _part(h), _part(c), _part(sizes.scratch(h)), sizes.panels(w_ih),
          sizes.panels(w_hh), projection, sizes.bias(b_ih, b_hh), np.array(steps), _first, gates, cells, states,
          out)  # fmt: skip
     return out, _cut(h, width), _cut(c, hidden), (gates, cells, states)
@@ -159,7 +158,7 @@ def lstm_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved:
     dh, dc, pre, gx = sizes.state(g_h), sizes.state(g_c), sizes.rows_of_sums(rows), _room_for(x, needs_x, sizes)
     thin = _Sizes(1, width)
     made, taken = _empty((batch, sizes.units), (0, 0)) if w_hr is None else _empty((rows, sizes.units), (rows, thin.sums))
-    _run("lstm_backward", steps, batch, _solid(g_out), _part(dh), _part(dc), _part(sizes.scratch(dc)),
+    _run("lstm_backward", batch, _solid(g_out), _part(dh), _part(dc), _part(sizes.scratch(dc)),
          sizes.panels_of_rows(w_ih), sizes.panels_of_rows(w_hh), thin.panels_of_rows(w_hr), np.array(steps), _first,
          gates, cells, pre, made, taken, gx)  # fmt: skip
     g_ih, g_bias, g_hh, _ = sizes.weight_gradients((pre, _solid(x), w_ih.shape, True), (pre, states, w_hh.shape, False))
@@ -172,7 +171,7 @@ def gru_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list) -> tuple:
     rows, (batch, hidden), sizes = len(x), h0.shape, _Sizes(3, h0.shape[1])
     h, gates = sizes.state(h0), sizes.rows_of_sums(rows)
     inner, states, out, panel = _empty((rows, sizes.units), (rows, sizes.units), (rows, hidden), (batch, sizes.panel))
-    _run("gru_forward", steps, batch, _solid(x), _part(h), _part(sizes.scratch(h)), _part(panel),
+    _run("gru_forward", batch, _solid(x), _part(h), _part(sizes.scratch(h)), _part(panel),
          sizes.panels(w_ih), sizes.panels(w_hh), sizes.bias(b_ih), sizes.bias(b_hh), np.array(steps), _first, gates,
          inner, states, out)  # fmt: skip
     return out, _cut(h, hidden), (gates, inner, states)
@@ -184,7 +183,7 @@ def gru_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: 
     g_out, g_h = g
     rows, (batch, hidden), sizes = len(x), g_h.shape, _Sizes(3, g_h.shape[1])
     dh, pre, pre_h, gx = sizes.state(g_h), sizes.rows_of_sums(rows), sizes.rows_of_sums(rows), _room_for(x, needs_x, sizes)
-    _run("gru_backward", steps, batch, _solid(g_out), _part(dh), sizes.panels_of_rows(w_ih), sizes.panels_of_rows(w_hh),
+    _run("gru_backward", batch, _solid(g_out), _part(dh), sizes.panels_of_rows(w_ih), sizes.panels_of_rows(w_hh),
          np.array(steps), _first, gates, inner, states, pre, pre_h, gx)  # fmt: skip
     pairs = (pre, _solid(x), w_ih.shape, True), (pre_h, states, w_hh.shape, True)
     g_ih, g_bias, g_hh, g_bias_h = sizes.weight_gradients(*pairs)
@@ -195,7 +194,7 @@ def rnn_forward(xp: Any, x: Any, h0: Any, weights: tuple, steps: list, relu: boo
     w_ih, w_hh, b_ih, b_hh, _ = weights
     (batch, hidden), sizes = h0.shape, _Sizes(1, h0.shape[1])
     h, (states, kept) = sizes.state(h0), _empty((len(x), hidden), (len(x), sizes.units))
-    _run("rnn_forward", steps, batch, _solid(x), _part(h), _part(sizes.scratch(h)), sizes.panels(w_ih), sizes.panels(w_hh),
+    _run("rnn_forward", batch, _solid(x), _part(h), _part(sizes.scratch(h)), sizes.panels(w_ih), sizes.panels(w_hh),
          sizes.bias(b_ih, b_hh), relu, np.array(steps), _first, states, kept)  # fmt: skip
     return kept[:, :hidden].copy(), _cut(h, hidden), (kept, states)
 
@@ -206,7 +205,7 @@ def rnn_backward(xp: Any, g: tuple, x: Any, weights: tuple, steps: list, saved: 
     g_out, g_h = g
     (batch, hidden), sizes = g_h.shape, _Sizes(1, g_h.shape[1])
     dh, pre, gx = sizes.state(g_h), sizes.rows_of_sums(len(x)), _room_for(x, needs_x, sizes)
-    _run("rnn_backward", steps, batch, _solid(g_out), _part(dh), sizes.panels_of_rows(w_ih), sizes.panels_of_rows(w_hh),
+    _run("rnn_backward", batch, _solid(g_out), _part(dh), sizes.panels_of_rows(w_ih), sizes.panels_of_rows(w_hh),
          relu, np.array(steps), _first, kept, pre, gx)  # fmt: skip
     g_ih, g_bias, g_hh, _ = sizes.weight_gradients((pre, _solid(x), w_ih.shape, True), (pre, states, w_hh.shape, False))
     return _cut(gx, x.shape[1]) if needs_x else None, _cut(dh, hidden), g_ih, g_hh, g_bias
