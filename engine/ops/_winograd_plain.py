@@ -25,7 +25,7 @@ from ._wide_products import wide_product_calls
 
 Calls = list[Any]  # of functions without arguments
 
-LEAST_WORK = 1 << 28  # multiplications of the definition; below, a block's thirty calls cost more than is won
+LEAST_WORK = 1 << 29  # multiplications of the definition; below, a block's thirty calls cost more than is won
 FEWEST_PAIRS = 1 << 11  # of channels and outputs, likewise
 LARGEST = 1 << 20  # transformed numbers of a block
 SHARES = 4  # blocks, if there are so many
@@ -52,7 +52,7 @@ class Block:
     """Some images, or tile rows of them: the sizes of their planes, (channels, rows, images, columns) or with images last."""
 
     def __init__(self, images: slice, rows: slice, sizes: tuple, lows: tuple) -> None:
-        self.images, self.rows, self.sizes = images, rows, sizes
+        self.images, self.rows = images, rows
         self.n, self.high, self.wide = images.stop - images.start, rows.stop - rows.start, -(-sizes[1] // 2)
         self.inner = self.wide < SHORT_ROW and self.n > 1
         self.row = self.n * (self.wide + 1)  # of a plane
@@ -151,6 +151,7 @@ def _shares(total: int, longest: int) -> list[slice]:
 
 @functools.lru_cache(maxsize=256)
 def blocks_of(n: int, channels: int, sizes: tuple, lows: tuple) -> list[Block]:
+    """The blocks of a convolution with outputs of `sizes` and at most so many channels on either side."""
     high, wide = [-(-size // 2) for size in sizes]
     row = 16 * channels * (wide + 1)
     images = min(LARGEST // (row * high), max(-(-n // SHARES), -(-ENOUGH // (high * wide))))
