@@ -25,18 +25,19 @@ FLAGS = [
     "profiler", "detect_anomaly", "barebones", "plugins", "sync_batchnorm", "reload_dataloaders_every_n_epochs",
     "default_root_dir", "enable_autolog_hparams", "model_registry",
 ]  # fmt: skip
+OURS = ["compile", "detect_sync"]  # at the end, so that positions are Lightning's
 
 
 def test_all_flags_are_there() -> None:
-    assert [name for name in inspect.signature(pl.Trainer).parameters if name != "self"] == FLAGS
+    assert [name for name in inspect.signature(pl.Trainer).parameters if name != "self"] == FLAGS + OURS
 
 
 def test_same_flags_and_defaults_as_lightning() -> None:
     lightning = pytest.importorskip("lightning.pytorch")
     theirs = inspect.signature(lightning.Trainer.__init__).parameters
     mine = inspect.signature(pl.Trainer.__init__).parameters
-    assert list(mine) == list(theirs)
-    assert {name: p.default for name, p in mine.items()} == {name: p.default for name, p in theirs.items()}
+    assert list(mine) == [*theirs, *OURS]
+    assert {name: mine[name].default for name in theirs} == {name: p.default for name, p in theirs.items()}
 
 
 def fitted(**flags: Any) -> pl.Trainer:
