@@ -50,7 +50,7 @@ def attempt(fn: Callable[[], Any]) -> Any:
 
 
 def run_facts(report: Report, only: str) -> None:
-    from tests.device import captures  # noqa: F401 - more facts
+    from tests.device import captures, facts_cudnn  # noqa: F401 - more facts
     from tests.device.facts import FACTS
 
     for name, fn in FACTS.items():

@@ -60,3 +60,18 @@ def test_a_row_is_timed_eager_and_captured(row, device, cudnn_library):
         assert not found.failures and found.rounds["captured"]
     limits = gpu.ceilings()
     assert set(row.work) <= set(limits) and row.name in gpu.table([found], limits)
+
+
+def test_facts_of_cudnn(device, cudnn_library, request):
+    if request.config.getoption("--device") == "cuda":
+        pytest.skip("the script itself asks there")
+    if compiler() is None:
+        pytest.skip("no g++")
+    from tests.device import facts_cudnn
+
+    assert facts_cudnn.cudnn_is_there()["library"] == 92801
+    found = facts_cudnn.convolutions()
+    assert found.pop("no plan") == [] and all(float(error) < 2e-2 for error in found.values())
+    assert all(error < 2e-2 for error in facts_cudnn.attention().values())
+    timed = [*facts_cudnn.resnet_convolutions().values(), *facts_cudnn.norms_and_attention().values()]
+    assert all("Error" not in str(value) for value in timed)
