@@ -88,7 +88,9 @@ def attention() -> dict:
 def conv_step(lib: Any, case: tuple, dtype: str, last: bool) -> Callable[[], Any]:
     """A convolution of ResNet-50 with its gradients."""
     channels, size, out, kernel, stride = case
-    n, size = (64, size) if sized(8192) > 64 else (1, min(size, 8))
+    n = 64
+    if sized(8192) == 64:
+        n, size, channels, out = 1, min(size, 4), min(channels, 4), min(out, 4)
     x = lib.randn(n, channels, size, size, device="cuda").to(getattr(lib, dtype))
     w = lib.randn(out, channels, kernel, kernel, device="cuda").to(getattr(lib, dtype))
     if last:
