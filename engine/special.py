@@ -58,15 +58,28 @@ def i1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     return _done(CARDS["_i1"].apply(_floating(input)), out)
 
 
+def _scaled_bessel(x: Tensor, order: int) -> Tensor:
+    """I_order(x) exp(-|x|). Beyond 80, where both factors leave float32, by Abramowitz and Stegun 9.7.1."""
+    size: Any = x.abs()  # type: ignore[attr-defined]
+    far = size > 80
+    inner = x.masked_fill(far, 0)  # type: ignore[attr-defined]
+    near = (inner.i0() if order == 0 else i1(inner)) * (-inner.abs()).exp()
+    large = size.masked_fill(~far, 80)
+    term, total = 1, 1
+    for k in range(1, 14):
+        term = term * ((2 * k - 1) ** 2 - 4 * order) / (8 * k * large)
+        total = total + term
+    tail = total / (large * (2 * math.pi)).sqrt() * (1 if order == 0 else x.sign())  # type: ignore[attr-defined]
+    return FUNCTIONS["where"](far, tail, near)
+
+
 def i0e(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`i0` times exp(-|x|).
 
     >>> torch.special.i0e(torch.tensor([0., 1.]))
     tensor([1.0000, 0.4658])
     """
-    x = _floating(input)
-    scaled = x.i0() * (-x.abs()).exp()  # type: ignore[attr-defined]
-    return _done(scaled.masked_fill(x.isinf(), 0), out)  # type: ignore[attr-defined]
+    return _done(_scaled_bessel(_floating(input), 0), out)
 
 
 def i1e(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -75,9 +88,7 @@ def i1e(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     >>> torch.special.i1e(torch.tensor([0., 1.]))
     tensor([0.0000, 0.2079])
     """
-    x = _floating(input)
-    scaled = i1(x) * (-x.abs()).exp()  # type: ignore[attr-defined]
-    return _done(scaled.masked_fill(x.isinf(), 0), out)  # type: ignore[attr-defined]
+    return _done(_scaled_bessel(_floating(input), 1), out)
 
 
 def ndtr(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -127,7 +138,7 @@ def xlog1py(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     x, y = [_floating(t) if isinstance(t, Tensor) else t for t in (input, other)]
     x = x if isinstance(x, Tensor) else y.new_tensor(x)
     y = y if isinstance(y, Tensor) else x.new_tensor(y)
-    zero = (x == 0) & ~y.isnan()  # type: ignore[attr-defined, operator]
+    zero = (x == 0) & (y <= -1)  # type: ignore[attr-defined, operator]
     return _done(x * FUNCTIONS["where"](zero, 0.0, y).log1p(), out)
 
 

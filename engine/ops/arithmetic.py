@@ -27,7 +27,7 @@ tensor([3., 6.])
 """)
 DIV = binary("true_divide", ufunc=np.true_divide, to_float=True, wide_numbers=True, keep={0: (1,), 1: (0, 1)},
              node="DivBackward0", domain_b=(0.5, 2.0), public=False,
-             grads=(lambda xp, g, a, b: g / xp.conj(b), lambda xp, g, a, b: -g * xp.conj(a / (b * b))),
+             grads=(lambda xp, g, a, b: g / xp.conj(b), lambda xp, g, a, b: -g * xp.conj(a / b / b)),
              doc="Elementwise quotient; integers divide to the default floating dtype.")
 NEG = unary("neg", "negative", ufunc=np.negative, grad=lambda xp, g, x, y: -g, to_float=False, doc="""
 Each element with its sign changed.
@@ -205,7 +205,7 @@ class PowScalar(Op):
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         (x,), exponent = s.inputs, s.params[0]
         if exponent == 0:
-            return (g * 0,)
+            return (xp._nothing(g),)
         if exponent == 1:
             return (g,)
         if exponent == 2:

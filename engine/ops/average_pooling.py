@@ -13,7 +13,7 @@ from ..tensor import Tensor
 from ._blocked import by_rows, is_large
 from ._windows import Windows, key, many
 from .applying import row_major
-from .base import FUNCTIONAL, Op, composite, expect_tensor, install, op
+from .base import CARDS, FUNCTIONAL, Op, composite, expect_tensor, install, op
 from .pooling import along_axes, pool_windows, spread_axes
 from .samples import samples_for
 
@@ -181,7 +181,8 @@ def _install_avg_pools() -> None:
 def _lp_pool(pool: str, input: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
     count = math.prod(many(kernel_size, int(pool[-2]), "kernel_size", pool))
     mean = FUNCTIONAL[pool](input.pow(norm_type), kernel_size, stride, 0, ceil_mode)  # type: ignore[attr-defined]
-    return (mean.sign() * mean.abs() * count).pow(1.0 / norm_type)
+    size = CARDS["relu"].call(mean.abs())  # its gradient at 0 is 0, where that of the root is infinite
+    return (mean.sign() * size * count).pow(1.0 / norm_type)
 
 
 @composite("lp_pool1d", function=False, method=False, functional=True)

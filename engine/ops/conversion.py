@@ -54,6 +54,19 @@ class ToDevice(Op):
         return (xp._to_device(g, s.aux),)
 
 
+@op("_nothing", function=False, method=False)
+class Nothing(Op):
+    """Zeros like `x`: the gradient of what does not change, also where an infinite one arrives (0 times which is NaN)."""
+
+    @staticmethod
+    def forward(xp: Any, x: Any) -> Any:
+        return xp.zeros_like(x)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        return (xp._nothing(g),)
+
+
 @op("clone")
 class Clone(Op):
     """A copy that is recorded: gradients flow through it to the input.
@@ -418,7 +431,7 @@ class Fill(Op):
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
-        return (g * 0 if s.needs[0] else None), g
+        return (xp._nothing(g) if s.needs[0] else None), g
 
     @staticmethod
     def call(input: Tensor, value: Any) -> Tensor:

@@ -25,7 +25,7 @@ def _without_numbers(*cards: Any) -> None:
 
 
 def _zero(xp: Any, g: Any, a: Any, b: Any) -> Any:
-    return g * 0
+    return xp._nothing(g)
 
 
 binary("maximum", ufunc=np.maximum, keep=(0, 1), inplace=False,
@@ -60,8 +60,14 @@ The smaller of two elements, with broadcasting; a NaN gives way to a number.
 >>> torch.fmin(torch.tensor([1., float("nan")]), torch.tensor([3., 2.]))
 tensor([1., 2.])
 """)
+def _square_of(xp: Any, a: Any, b: Any) -> Any:
+    """a^2 + b^2, and 1 at the origin, where torch takes both gradients of the angle to be 0."""
+    square = a * a + b * b
+    return xp.where(square == 0, 1, square)
+
+
 binary("atan2", "arctan2", ufunc=np.arctan2, keep=(0, 1), to_float=True,
-       grads=(lambda xp, g, a, b: g * (b / (a * a + b * b)), lambda xp, g, a, b: g * (-a / (a * a + b * b))), doc="""
+       grads=(lambda xp, g, a, b: g * (b / _square_of(xp, a, b)), lambda xp, g, a, b: g * (-a / _square_of(xp, a, b))), doc="""
 The angle of the point (other, input), in radians, in (-pi, pi].
 
 >>> torch.atan2(torch.tensor([1., -1.]), torch.tensor([1., -1.]))

@@ -134,6 +134,12 @@ def check_not_empty(input: Tensor, dim: int, name: str) -> int:
 # -- the value over any dimensions ------------------------------------------------------------------------------------
 
 
+def shared_evenly(xp: Any, g: Any, x: Any, value: Any, axes: Any, np_dtype: Any) -> Any:
+    """The gradient of a `value` over axes of `x`, for all elements that are equal to it."""
+    here = x == value
+    return xp.where(here, g / xp.sum(here, axes, True, np_dtype), 0)
+
+
 class Amount(Op):
     """Base of amax and amin: ties share the gradient evenly."""
 
@@ -142,8 +148,7 @@ class Amount(Op):
     @classmethod
     def backward(cls, xp: Any, s: Any, g: Any) -> tuple:
         (x,), (axes, _), (np_dtype, kept) = s.inputs, s.params, s.aux
-        here = x == s.output.reshape(kept)
-        return (xp.where(here, g.reshape(kept) / xp.sum(here, axes, True, np_dtype), 0),)
+        return (shared_evenly(xp, g.reshape(kept), x, s.output.reshape(kept), axes, np_dtype),)
 
     @classmethod
     def samples(cls, make: Any) -> Any:

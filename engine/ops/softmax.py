@@ -81,7 +81,7 @@ class Softmax(Op):
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         y, dim = s.output, s.params[0]
         if not y.ndim:
-            return (g * 0,)
+            return (xp._nothing(g),)
         gx = lines("softmax_backward", _softmax_lines_gradient, dim, g, y)
         if gx is None:
             gy = g * y
@@ -117,7 +117,7 @@ class LogSoftmax(Op):
     def backward(xp: Any, s: Any, g: Any) -> tuple:
         y, dim = s.output, s.params[0]
         if not y.ndim:
-            return (g * 0,)
+            return (xp._nothing(g),)
         gx = lines("log_softmax_backward", _log_softmax_lines_gradient, dim, g, y)
         return (g - xp.exp(y) * g.sum(axis=dim, keepdims=True) if gx is None else gx,)
 

@@ -9,8 +9,8 @@ import numpy as np
 from .. import backend, dtypes
 from ..tensor import Tensor, check_dim, wrap
 from ._ordering import first, kth, order
-from .base import CARDS, apply, composite, expect_tensor
-from .extrema import check_not_empty, return_type
+from .base import CARDS, Op, apply, composite, expect_tensor, op
+from .extrema import check_not_empty, return_type, shared_evenly
 from .inplace import write_out
 from .samples import samples_for
 
@@ -115,6 +115,21 @@ def _middle(a: Any, d: int, skip_nan: bool) -> Any:
     return xp.take_along_axis(order(a, d, False), place, d)
 
 
+@op("_median_of_all", function=False, method=False, node="MedianBackward0")
+class MedianOfAll(Op):
+    """The element of a vector at `index`; all that are equal to it share the gradient."""
+
+    keep, keep_output, has_aux = (0,), True, True
+
+    @staticmethod
+    def forward(xp: Any, x: Any, index: Any) -> Any:
+        return x[index].reshape(()), x.dtype
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        return (shared_evenly(xp, g.reshape(1), s.inputs[0], s.output.reshape(1), None, s.aux),)
+
+
 def _median(input: Tensor, dim: int | None, keepdim: bool, out: Any, kind: Any, name: str) -> Any:
     expect_tensor(input, name)
     if dim is None:
@@ -123,7 +138,7 @@ def _median(input: Tensor, dim: int | None, keepdim: bool, out: Any, kind: Any, 
             empty = np.iinfo(kind.np).min if kind in (dtypes.int32, dtypes.int64) else 0 if kind.category == 1 else np.nan
             return wrap(np.asarray(empty, kind.np))
         flat = input.reshape(-1)  # type: ignore[attr-defined]
-        return _picked(kind, flat, _middle(flat._array, 0, "nan" in name), 0, False).values
+        return MedianOfAll.apply(flat, _middle(flat._array, 0, "nan" in name))  # type: ignore[attr-defined]
     d = check_not_empty(input, dim, name)
     if not input.ndim:
         return _picked(kind, input, backend.namespace(input._array).zeros((), np.int64), 0)

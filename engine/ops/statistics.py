@@ -235,12 +235,12 @@ class ProductsOfOthers(Op):
         for i in range(x.shape[dim]):  # d/dx_j of prod_{k != i} x_k, for every i: rare, and quadratic
             keep = [k for k in range(x.shape[dim]) if k != i]
             if not keep:
-                return (g * 0,)
+                return (xp._nothing(g),)
             rest = xp._gather_index(x, (*lead, np.array(keep)))
             part = xp._products_of_others(rest, dim) * g[(*lead, slice(i, i + 1))]
             part = xp._add_at(part, tuple(x.shape), (*lead, np.array(keep)))
             total = part if total is None else total + part
-        return (total if total is not None else g * 0,)
+        return (total if total is not None else xp._nothing(g),)
 
 
 # -- norms ------------------------------------------------------------------------------------------------------------
@@ -271,6 +271,26 @@ class Norm2(Op):
         return (x * xp.where(zero, 0, g / xp.where(zero, 1, y)),)
 
 
+@op("_norm_p", function=False, method=False, node="LinalgVectorNormBackward0")
+class NormP(Op):
+    """(sum x^p)^(1/p) of numbers that are not negative; the gradient of a 0 is 0."""
+
+    keep, keep_output = (0,), True
+
+    @staticmethod
+    def forward(xp: Any, x: Any, axes: Any, keepdim: bool, p: float) -> Any:
+        return add_up(xp, x**p, axes, keepdim) ** (1 / p)
+
+    @staticmethod
+    def backward(xp: Any, s: Any, g: Any) -> tuple:
+        x, y, (axes, keepdim, p) = s.inputs[0], s.output, s.params
+        if not keepdim:
+            kept = keep_dims(x.shape, axes)
+            g, y = g.reshape(kept), y.reshape(kept)
+        nothing = (x == 0) | (y == 0)
+        return (xp.where(nothing, 0, g * (xp.where(nothing, 1, x) / xp.where(y == 0, 1, y)) ** (p - 1)),)
+
+
 def vector_norm(input: Tensor, ord: Any, axes: Any, keepdim: bool) -> Tensor:
     """(sum |x|^ord)^(1/ord) over axes; the largest and smallest |x| for ord = +-inf, the count of non-zeros for 0."""
     if ord == 2:
@@ -284,7 +304,7 @@ def vector_norm(input: Tensor, ord: Any, axes: Any, keepdim: bool) -> Tensor:
         return size.sum(axes, keepdim)
     if ord == 0:
         return (size != 0).to(size.dtype).sum(axes, keepdim)
-    return (size**ord).sum(axes, keepdim) ** (1.0 / ord)
+    return NormP.apply(size, axes, keepdim, float(ord))  # type: ignore[attr-defined]
 
 
 def _nuclear(input: Tensor, dim: Any, keepdim: bool) -> Tensor:
