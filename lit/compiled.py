@@ -267,7 +267,8 @@ class CompiledStep:
         window = loop.window
         first = batch_idx % loop.accumulate == 0
         present = () if first else tuple(p.grad is not None for p in loop.module.parameters())
-        return loop.stepping, first, present, window.size, window.weight, window.weighted
+        weight = window.weight if loop.stepping else bool(window.weight)  # the optimizer's step corrects by the number
+        return loop.stepping, first, present, window.size, weight, window.weighted
 
     def _captured(self, key: Any, batch: Any, batch_idx: int) -> _Captured | None:
         if self.graphs and not self._are_as_captured():
