@@ -10,8 +10,15 @@ from typing import Any
 
 from .. import dtypes
 from ..tensor import Tensor, check_dim
+from ._blocked import by_rows, is_large
 from .base import CARDS, Op, expect_tensor, op
 from .samples import samples_for
+
+
+def _in_blocks(transform: Any, x: Any, axes: tuple) -> Any:
+    """`transform(x)`, of large arrays in blocks of the first dimension if that is not transformed."""
+    return by_rows(transform, (x,)) if is_large(x) and 0 not in axes else transform(x)
+
 
 OTHER_SIDE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
@@ -22,7 +29,8 @@ class ComplexTransform(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, axes: tuple, norm: str, inverse: bool) -> Any:
-        return (xp.fft.ifftn if inverse else xp.fft.fftn)(x, axes=axes, norm=norm)
+        transform = xp.fft.ifftn if inverse else xp.fft.fftn
+        return _in_blocks(lambda x: transform(x, axes=axes, norm=norm), x, axes)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -39,7 +47,7 @@ class RealTransform(Op):
 
     @staticmethod
     def forward(xp: Any, x: Any, axes: tuple, norm: str) -> Any:
-        return xp.fft.rfftn(x, axes=axes, norm=norm), x.shape
+        return _in_blocks(lambda x: xp.fft.rfftn(x, axes=axes, norm=norm), x, axes), x.shape
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
@@ -56,7 +64,7 @@ class InverseRealTransform(Op):
     @staticmethod
     def forward(xp: Any, x: Any, axes: tuple, norm: str, n: int) -> Any:
         sizes = [x.shape[d] for d in axes[:-1]] + [n]
-        return xp.fft.irfftn(x, s=sizes, axes=axes, norm=norm)
+        return _in_blocks(lambda x: xp.fft.irfftn(x, s=sizes, axes=axes, norm=norm), x, axes)
 
     @staticmethod
     def backward(xp: Any, s: Any, g: Any) -> tuple:
