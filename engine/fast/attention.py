@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .functions import ZERO, exp, from_ordered, ordered
+from .functions import ZERO, exp_down, from_ordered, ordered
 from .jit import kernel
 
 _LOWEST = np.int32(-(2**31))
@@ -27,10 +27,10 @@ def take_in(scores, top, total):  # type: ignore[no-untyped-def]
                 base = ZERO if new == _NOTHING else new
                 added = ZERO
                 for j in range(n):
-                    e = exp(row[j] - base)
+                    e = exp_down(row[j] - base)
                     row[j] = e
                     added += e
-                factor = exp(top[b, h, i] - base)
+                factor = exp_down(top[b, h, i] - base)
                 factors[b, h, i] = factor
                 total[b, h, i] = total[b, h, i] * factor + added
                 top[b, h, i] = new
@@ -47,6 +47,6 @@ def gradient(weights, logs, along, h):  # type: ignore[no-untyped-def]
                 row, out = weights[b, head, i], h[b, head, i]
                 log_sum, sub = logs[b, head, i], along[b, head, i]
                 for j in range(n):
-                    w = exp(row[j] - log_sum)
+                    w = exp_down(row[j] - log_sum)
                     row[j] = w
                     out[j] = (out[j] - sub) * w

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .blas import PLAIN, SMALL, TRANSPOSED, set_sgemm, sgemm
-from .functions import ONE, ZERO, exp, from_ordered, log, ordered
+from .functions import ONE, ZERO, exp_down, from_ordered, log, ordered
 from .jit import kernel, part
 from .moves import TILE, address_of, move_one, transpose
 
@@ -100,7 +100,7 @@ def forward(where, place, layout, scale, causal, out, logs, start, stop):  # typ
                     top = max(top, ordered(row[j]))
                 high, total = from_ordered(top), ZERO
                 for j in range(len(row)):
-                    e = exp(row[j] - high)
+                    e = exp_down(row[j] - high)
                     row[j] = e
                     total += e
                 _scale(row, ONE / total)
@@ -140,7 +140,7 @@ def backward(where, place, layout, scale, causal, out, logs, g, gq, gk, gv, star
                     along += made[j] * given[j]
                 log_sum = logs[b, h, r + i]
                 for j in range(len(row)):
-                    w = exp(row[j] - log_sum)
+                    w = exp_down(row[j] - log_sum)
                     row[j] = w
                     slope[j] = (slope[j] - along) * w
                 weights[i][visible:seen] = ZERO

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .functions import ONE, exp, from_ordered, less, log, ordered
+from .functions import ONE, exp_down, from_ordered, less, log, ordered
 from .jit import inline, kernel
 
 WIDTH = 1024
@@ -43,7 +43,7 @@ def _log_of_sums(x, i, a, b, top):  # type: ignore[no-untyped-def]
     for k in range(x.shape[1]):
         row = x[i, k, a:b]
         for j in range(len(total)):
-            total[j] += exp(row[j] - top[j])
+            total[j] += exp_down(row[j] - top[j])
     for j in range(len(total)):
         total[j] = log(total[j]) if total[j] == total[j] else total[j]
     return total
@@ -58,7 +58,7 @@ def softmax(x, out, start, stop):  # type: ignore[no-untyped-def]
         for k in range(x.shape[1]):
             row, y = x[i, k, a:b], out[i, k, a:b]
             for j in range(len(total)):
-                e = exp(row[j] - top[j])
+                e = exp_down(row[j] - top[j])
                 y[j] = e
                 total[j] += e
         for j in range(len(total)):
@@ -111,7 +111,7 @@ def log_softmax_backward(g, y, out, start, stop):  # type: ignore[no-untyped-def
         for k in range(g.shape[1]):
             gk, yk, o = g[i, k, a:b], y[i, k, a:b], out[i, k, a:b]
             for j in range(len(total)):
-                o[j] = gk[j] - exp(yk[j]) * total[j]
+                o[j] = gk[j] - exp_down(yk[j]) * total[j]
 
 
 @kernel
@@ -135,7 +135,7 @@ def cross_entropy_backward(x, target, logs, g, at_target, out, start, stop):  # 
         for k in range(x.shape[1]):
             row, o = x[i, k, a:b], out[i, k, a:b]
             for j in range(len(factor)):
-                o[j] = exp(row[j] - log_sum[j]) * factor[j]
+                o[j] = exp_down(row[j] - log_sum[j]) * factor[j]
         for j in range(len(factor)):
             out[i, target[i, a + j], a + j] -= at_target[i, a + j]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .functions import ONE, ZERO, exp, from_ordered, less, log, ordered, sigmoid
+from .functions import ONE, ZERO, exp_down, from_ordered, less, log, ordered, sigmoid
 from .jit import inline, kernel
 
 _LOWEST = np.int32(-(2**31))
@@ -27,7 +27,7 @@ def softmax(x, out):  # type: ignore[no-untyped-def]
         high = _highest(row)
         total = ZERO
         for j in range(n):
-            e = exp(row[j] - high)
+            e = exp_down(row[j] - high)
             y[j] = e
             total += e
         scale = ONE / total
@@ -56,7 +56,7 @@ def log_softmax(x, out):  # type: ignore[no-untyped-def]
         high = _highest(row)
         total = ZERO
         for j in range(len(row)):
-            total += exp(row[j] - high)
+            total += exp_down(row[j] - high)
         rest = log(total) if total == total else total
         for j in range(len(row)):
             y[j] = less(row[j], high, rest)
@@ -72,7 +72,7 @@ def log_softmax_backward(g, y, out):  # type: ignore[no-untyped-def]
         for j in range(n):
             total += gi[j]
         for j in range(n):
-            o[j] = gi[j] - exp(yi[j]) * total
+            o[j] = gi[j] - exp_down(yi[j]) * total
 
 
 @kernel
@@ -83,7 +83,7 @@ def cross_entropy(x, target, losses, logs):  # type: ignore[no-untyped-def]
         high = _highest(row)
         total = ZERO
         for j in range(len(row)):
-            total += exp(row[j] - high)
+            total += exp_down(row[j] - high)
         rest = log(total) if total == total else total
         logs[i] = high + rest
         losses[i] = less(high, row[target[i]], -rest)
@@ -95,7 +95,7 @@ def cross_entropy_backward(x, target, logs, g, at_target, out):  # type: ignore[
     for i in range(x.shape[0]):
         row, o, log_sum, factor = x[i], out[i], logs[i], g[i]
         for j in range(len(row)):
-            o[j] = exp(row[j] - log_sum) * factor
+            o[j] = exp_down(row[j] - log_sum) * factor
         o[target[i]] -= at_target[i]
 
 

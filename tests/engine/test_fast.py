@@ -208,3 +208,28 @@ def test_every_kernel_is_compiled_once():
         for name, kernel in vars(fast.kernels(room)).items():
             if hasattr(kernel, "signatures") and kernel.__module__.endswith(room):
                 assert len(kernel.signatures) <= 1, (name, kernel.signatures)
+
+
+@needs_numba
+def test_exponentials_of_what_is_below_zero():
+    """What softmax and attention use: right to the last digits near zero, and as right as their argument below it."""
+    import numba
+
+    from engine.fast.functions import exp_down
+
+    @numba.njit
+    def run(x, out):
+        for i in range(len(x)):
+            out[i] = exp_down(x[i])
+
+    parts = np.linspace(-1e-6, 4, 100_001), np.linspace(4, 200, 100_001), [np.inf, 3e38, np.nan]
+    x = -np.concatenate(parts).astype(np.float32)
+    found = np.empty_like(x)
+    run(x, found)
+    exact = np.exp(x.astype(np.float64))
+    inside = exact > 2e-38
+    error = abs(found - exact)[inside] / exact[inside]
+    assert (error < 2e-7 + 1e-7 * abs(x[inside])).all()
+    assert (found[:-1][~inside[:-1]] < 2.4e-38).all()
+    assert found[-3] == found[-2] == 0
+    assert np.isnan(found[-1])
