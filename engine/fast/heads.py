@@ -19,12 +19,6 @@ _LOWEST = np.int32(-(2**31))
 
 
 @part
-def _start(place, layout, i, b, h):  # type: ignore[no-untyped-def]
-    """The address of a head."""
-    return place[i] + b * layout[i, 0] + h * layout[i, 1]
-
-
-@part
 def _turn(source, apart, to):  # type: ignore[no-untyped-def]
     """Rows that are `apart` bytes from each other as the columns of an array."""
     width, count = to.shape
@@ -86,7 +80,7 @@ def forward(where, place, layout, scale, causal, out, logs, start, stop):  # typ
     turned, scores = np.empty((width, source), np.float32), np.empty((ROWS, source), np.float32)
     for head in range(start, stop):
         b, h = head // heads, head % heads
-        q, k, v = _start(place, layout, 0, b, h), _start(place, layout, 1, b, h), _start(place, layout, 2, b, h)
+        q, k, v = place + b * layout[:, 0] + h * layout[:, 1]
         _turn(k, layout[1, 2], turned)
         _scale(turned.reshape(-1), scale)
         for r in range(0, length, ROWS):
@@ -119,7 +113,7 @@ def backward(where, place, layout, scale, causal, out, logs, g, gq, gk, gv, star
     weights, slopes = np.empty((ROWS, source), np.float32), np.empty((ROWS, source), np.float32)
     for head in range(start, stop):
         b, h = head // heads, head % heads
-        q, k, v = _start(place, layout, 0, b, h), _start(place, layout, 1, b, h), _start(place, layout, 2, b, h)
+        q, k, v = place + b * layout[:, 0] + h * layout[:, 1]
         _turn(k, layout[1, 2], k_turned)
         _scale(k_turned.reshape(-1), scale)
         _turn(v, layout[2, 2], v_turned)
