@@ -66,11 +66,13 @@ def activations() -> None:
 
 
 def rows() -> None:
-    """Softmax and the norms, losses and sums along rows."""
+    """Softmax and the norms, losses and sums along rows; softmax and its losses along other dimensions."""
     for module in (nn.Softmax(-1), nn.LogSoftmax(-1), nn.LayerNorm(512), nn.RMSNorm(512), nn.GLU()):
         _train(module, 512, 512)
     logits, target = torch.randn(512, 512, requires_grad=True), torch.rand(512, 512)
     F.cross_entropy(logits, torch.arange(512)).backward()
+    (logits.softmax(0) + logits.log_softmax(0) + logits.cumsum(0)).sum().backward()
+    F.cross_entropy(logits.reshape(1, 16, -1), torch.arange(512 * 32).reshape(1, -1) % 16).backward()
     for loss in (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy_with_logits):
         loss(logits, target).backward()
     logits.cumsum(-1).sum().backward()
