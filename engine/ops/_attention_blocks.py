@@ -18,6 +18,7 @@ import numpy as np
 from .. import fast
 from ..pool import parallel_for, scratch, spans
 from . import _blocked
+from ._exponentials import NEAR, exp, line_sums
 
 QUERIES, CAUSAL_QUERIES, KEYS = 256, 128, 1024  # positions in a block; shorter with a causal mask, which then hides more
 SCORES = 1 << 18  # elements of scores worked on at a time
@@ -93,24 +94,38 @@ def _beside(x: Any, features: int) -> Any:
     return np.empty((b, n, h, features), x.dtype).transpose(0, 2, 1, 3)
 
 
-def _take_in(scores: Any, top: Any, total: Any) -> Any:
-    """exp(scores - new maximum) in place; brings the running maximum and sum up to date. The factor for what was before."""
+def _take_in(scores: Any, top: Any, total: Any) -> tuple:
+    """(exp(scores - base), the factor for what was before or None); brings the running base and sum up to date.
+
+    The base is the running maximum, or zero as long as no sum is too large or too small for that (`exp_lines` says why).
+    """
+    first = top.flat[0]
+    if first in (0, -math.inf) and (top == first).all():
+        made = _piece(scores.shape, scores.dtype, 4)
+        exp(scores, made)
+        sums = line_sums(made.reshape(-1, scores.shape[-1])).reshape(total.shape)
+        if sums.min() > NEAR[0] and sums.max() < NEAR[1]:
+            total += sums
+            top.fill(0)
+            return made, None
     new = np.maximum(top, np.maximum.reduce(scores, axis=-1))
     base = np.where(new == -math.inf, 0, new)
     scores -= base[..., None]
-    np.exp(scores, out=scores)
+    exp(scores, scores)
     factor = np.exp(top - base)
     total *= factor
     total += np.add.reduce(scores, axis=-1)
     top[...] = new
-    return factor
+    return scores, factor
 
 
 def forward(blocks: Blocks, v: Any) -> tuple:
     """(attention's output, log(sum(exp(scores))) of every query, plus infinity where it sees nothing)."""
     q = blocks.q
     out, logs = _beside(q, v.shape[-1]), np.empty(q.shape[:3], q.dtype)
-    take_in = blocks.kernels.take_in if blocks.kernels else _take_in
+
+    def take_in(scores: Any, top: Any, total: Any) -> tuple:
+        return (scores, blocks.kernels.take_in(scores, top, total)) if blocks.kernels else _take_in(scores, top, total)
 
     def run(group: tuple) -> None:
         for rows in blocks.rows:
@@ -119,14 +134,15 @@ def forward(blocks: Blocks, v: Any) -> tuple:
             sums = _piece((*queries.shape[:3], v.shape[-1]), q.dtype, 2)
             for columns in blocks.columns(rows):
                 scores = blocks.scores(queries, group, rows, columns)
-                factor = take_in(scores, top, total)
+                scores, factor = take_in(scores, top, total)
                 drop = blocks.dropout(group, rows, columns)
                 if drop is not None:
                     scores *= drop
                 if columns.start == 0:
                     np.matmul(scores, v[group][:, :, columns], out=sums)
                 else:
-                    sums *= factor[..., None]
+                    if factor is not None:
+                        sums *= factor[..., None]
                     sums += np.matmul(scores, v[group][:, :, columns])
             seen = total > 0
             logs[group][:, :, rows] = np.where(seen, top + np.log(np.where(seen, total, 1)), math.inf)
@@ -139,7 +155,7 @@ def forward(blocks: Blocks, v: Any) -> tuple:
 def _gradient(weights: Any, logs: Any, along: Any, h: Any, drop: Any) -> None:
     """Scores become weights, and `h`, the gradient of the (dropped) weights, that of the scores; both in place."""
     weights -= logs[..., None]
-    np.exp(weights, out=weights)
+    exp(weights, weights)
     if drop is not None:
         h *= drop
     h -= along[..., None]

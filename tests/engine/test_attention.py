@@ -160,3 +160,15 @@ def test_heads_that_are_compiled_give_what_numpy_gives(sizes, causal, projected)
         both.append([y.detach().numpy(), *[x.grad.numpy() for x in leaves]])
     for a, b in zip(*both):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize("size", [1.0, 40.0])
+def test_a_query_that_sees_only_the_last_block_of_keys(size):
+    """Beside others that see all: with scores that need no maximum taken off, and with such that do."""
+    q, k, v = [engine.randn(1, 2, 1300, 8, dtype=engine.float64) * (size if i == 0 else 1) for i in range(3)]
+    allowed = engine.ones(1300, 1300, dtype=engine.bool)
+    allowed[0, :1250] = False
+    scores = (q @ k.transpose(-1, -2) / 8**0.5).masked_fill(~allowed, -math.inf)
+    expected = engine.softmax(scores, -1) @ v
+    found = F.scaled_dot_product_attention(q, k, v, allowed)
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-9, atol=1e-12)
