@@ -280,6 +280,6 @@ def test_scratch_is_reused_and_belongs_to_one_thread():
 def test_numpys_own_settings_are_left_alone():
     """Kernels run with settings of their own: silent, and with a smaller buffer for ufuncs."""
     before = np.geterr(), np.getbufsize()
-    x = engine.ones(300, 300, requires_grad=True)
+    x = torch.ones(300, 300, requires_grad=True)
     (x.exp() * x).sum().backward()
     assert (np.geterr(), np.getbufsize()) == before
