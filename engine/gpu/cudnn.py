@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -61,13 +62,26 @@ def key_of(kind: str, inputs: Sequence[Operand], outputs: Sequence[Operand], *pa
                switches.allow_tf32 and inputs[0][1].dtype == "float32", switches.deterministic)
 
 
+def _imported() -> Any:
+    """The module, which would import torch as well wherever that is installed, for things that are not used here."""
+    modules: dict[str, Any] = sys.modules
+    keep_out = "torch" not in modules
+    if keep_out:
+        modules["torch"] = None  # importing it is then an ImportError, which the module expects
+    try:
+        return importlib.import_module("cudnn")
+    finally:
+        if keep_out:
+            del modules["torch"]
+
+
 @functools.cache
 def library() -> Any:
     """NVIDIA's module `cudnn`, if it and the library behind it are there; otherwise None."""
     if importlib.util.find_spec("cudnn") is None:
         return None
     try:
-        module = importlib.import_module("cudnn")
+        module = _imported()
         return module if hasattr(module, "pygraph") and module.backend_version() > 0 else None
     except Exception:  # a library that does not load: there is another form of everything
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,20 @@ def test_what_has_no_plan_goes_another_way(device, events):
     out = nn.functional.conv_transpose1d(x, w, dilation=2, output_padding=1)
     assert not events["cudnn run"]
     near(out, nn.functional.conv_transpose1d(x.cpu(), w.cpu(), dilation=2, output_padding=1), 1e-5)
+
+
+@pytest.mark.parametrize("version", [92801, 0])
+def test_the_module_is_loaded_without_torch_and_wants_its_library(version, monkeypatch, tmp_path):
+    lines = ["try:", "    import torch", "except ImportError:", "    torch = None", "class pygraph: pass",
+             f"def backend_version(): return {version}"]
+    (tmp_path / "cudnn.py").write_text("\n".join(lines))
+    monkeypatch.undo()  # the host form of the library
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("cudnn", "torch"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    found = cudnn.library.__wrapped__()
+    assert "torch" not in sys.modules and sys.modules.pop("cudnn").torch is None
+    assert (found is None) == (version == 0)
 
 
 def test_the_stand_in_refuses_what_the_real_module_refuses(device):
