@@ -11,7 +11,7 @@ import numpy as np
 
 from .blas import PLAIN, SMALL, set_sgemm, sgemm
 from .jit import kernel, part
-from .layouts import NONE, ONE, WIDTH, expect, source_runs, store, tap_offsets, turn
+from .layouts import NONE, WIDTH, expect, source_runs, store, tap_offsets, turn
 from .moves import LANES, TILE, address_of
 from .tiles import (
     gradient_tiles,
@@ -223,7 +223,7 @@ def add_weight_gradient(where, laid, size, channels, pixels, plain, outputs, tot
         cuts = source_runs(p, width, q, box, plain, targets)
         for k in range(4):
             to = address_of(pixels) + 4 * k * outputs * between
-            turn(to, 4 * between, NONE, ONE, outputs, targets, cuts, WIDTH, corners[k])
+            turn(to, 4 * between, 0, 1, outputs, targets, cuts, WIDTH, corners[k])  # compiled for 0 and 1: strides are known
         for s in range(panels):
             columns, to = min(WIDTH, outputs - s * WIDTH), address_of(z) + 4 * s * WIDTH * WIDTH
             source = address_of(corners[0, s])
