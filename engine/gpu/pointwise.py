@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,23 @@ _I64 = np.dtype(np.int64)
 
 
 class Activation(Kernel):
-    """A function of one input whose gradient needs the input, or the output (`of_output`)."""
+    """A function of one input whose gradient needs the input, or the output (`of_output`).
 
-    def __init__(self, name: str, of_output: bool = False) -> None:
-        self.name, self.of_output = name, of_output
+    `parameters`: whether its kernels take numbers, three of which every such kernel has room for.
+    """
 
-    def forward(self, x: Any) -> Any:
+    def __init__(self, name: str, of_output: bool = False, parameters: bool = False) -> None:
+        self.name, self.of_output, self.parameters = name, of_output, parameters
+
+    def _numbers(self, given: Sequence) -> list:
+        return [np.float64(v) for v in (*given, 0.0, 0.0, 0.0)[:3]] if self.parameters else []
+
+    def forward(self, x: Any, *params: Any) -> Any:
         x, last = order.in_memory(x)
         if usable(x) is None:
             return NotImplemented
         out = backend.gpu().empty(x.shape, x.dtype)
-        over_elements(f"{self.name}_{suffix(x.dtype)}", x.size, x, out, np.int64(x.size), per_thread=4)
+        over_elements(f"{self.name}_{suffix(x.dtype)}", x.size, x, out, np.int64(x.size), *self._numbers(params), per_thread=4)
         return order.outer(out) if last else out
 
     def backward(self, node: Any, g: Any) -> Any:
@@ -34,27 +41,64 @@ class Activation(Kernel):
             return NotImplemented
         gpu = backend.gpu()
         g, out = contiguous(gpu, order.inner(g) if last else g), gpu.empty(kept.shape, kept.dtype)
-        over_elements(f"{self.name}_backward_{suffix(kept.dtype)}", out.size, g, kept, out, np.int64(out.size), per_thread=4)
+        over_elements(f"{self.name}_backward_{suffix(kept.dtype)}", out.size, g, kept, out, np.int64(out.size),
+                      *self._numbers(node.params), per_thread=4)
         return (order.outer(out) if last else out,)
 
 
-class HalfSum(Kernel):
-    """`add` of two arrays of half precision and one shape and order: in one pass, without copies in float32."""
+class Pair(Kernel):
+    """`add`, `sub`, `mul` or `div` of arrays of one floating type, of which one may have a single element or lack the first
+    dimensions of the other, or of an array and a number."""
+
+    numbers = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def forward(self, a: Any, b: Any) -> Any:
-        if a.dtype != b.dtype or a.itemsize != 2 or a.shape != b.shape:
+        return self._combined(self.name, a, b)
+
+    @staticmethod
+    def _combined(name: str, a: Any, b: Any) -> Any:
+        if type(a) is np.ndarray:  # a number first
+            if name not in ("add", "mul"):
+                return NotImplemented
+            a, b = b, a
+        alike = type(b) is np.ndarray or a.shape == b.shape  # only then images may have their channels last
+        (a, last), (b, other) = (order.in_memory(x) if alike and type(x) is not np.ndarray else (x, False) for x in (a, b))
+        end, gpu = usable(a), backend.gpu()
+        if end is None:
             return NotImplemented
-        (a, last), (b, other) = order.in_memory(a), order.in_memory(b)
-        if last is not other or usable(a, b) is None:
+        if type(b) is np.ndarray:
+            out = gpu.empty(a.shape, a.dtype)
+            over_elements(f"{name}_number_{end}", a.size, a, out, np.int64(a.size), np.float64(b), per_thread=4)
+            return order.outer(out) if last else out
+        large, little = (a, b) if a.size >= b.size else (b, a)
+        if last is not other or usable(b) != end or not little.size or not _repeats(large.shape, little.shape):
             return NotImplemented
-        out = backend.gpu().empty(a.shape, a.dtype)
-        over_elements(f"add_{suffix(a.dtype)}", a.size, a, b, out, np.int64(a.size), per_thread=8)
+        out = gpu.empty(np.broadcast_shapes(a.shape, b.shape), a.dtype)
+        over_elements(f"{name}_{end}", out.size, a, b, out, *(np.int64(n) for n in (out.size, a.size, b.size)), per_thread=4)
         return order.outer(out) if last else out
 
     def backward(self, node: Any, g: Any) -> Any:
-        if g.itemsize != 2 or any(edge is not None and (edge.shape, edge.dtype) != (g.shape, g.dtype) for edge in node.edges):
+        da, db = node.needs
+        if self.name in ("add", "sub"):
+            minus = self._combined("mul", g, np.array(-1.0)) if db and self.name == "sub" else g
+            return NotImplemented if minus is NotImplemented else ((g if da else None), (minus if db else None))
+        a, b = node.raw_inputs
+        if self.name == "div" and db:
             return NotImplemented
-        return tuple([g if need else None for need in node.needs])
+        gradients = [self._combined(self.name, g, other) if need and other is not None else None
+                     for need, other in ((da, b), (db, a))]
+        missing = any(need and (d is None or d is NotImplemented) for need, d in zip((da, db), gradients))
+        return NotImplemented if missing else tuple(gradients)
+
+
+def _repeats(large: tuple, little: tuple) -> bool:
+    """Whether an array of shape `little` broadcasts to `large` by repeating as a whole."""
+    while little and little[0] == 1:
+        little = little[1:]
+    return not little or large[len(large) - len(little) :] == little
 
 
 class Masked(Kernel):

@@ -46,7 +46,19 @@ def _sgd(nesterov: bool) -> Callable:
     return step
 
 
-_STEPS = {"adam": _adam, "amsgrad": _adam, "sgd": _sgd(False), "sgd_momentum": _sgd(False), "sgd_nesterov": _sgd(True)}
+def _chain(name: str) -> Callable:
+    def step(end: str, table: Any, n: int, state: Sequence, update: Any) -> None:
+        states = [*state, *[NULL] * (3 - len(state))]
+        over_elements(f"{name}_{end}", n, table, *states, np.int64(n), *_common(update), *_numbers(update, 5),
+                      np.int32(len(update.c)), _or_null(update.live), _or_null(update.found))
+
+    return step
+
+
+_CHAINS = ("rmsprop", "rmsprop_momentum", "rmsprop_centered", "rmsprop_centered_momentum", "adagrad", "adamax", "adadelta",
+           "moments")
+_STEPS = {**{name: _chain(name) for name in _CHAINS},
+          "adam": _adam, "amsgrad": _adam, "sgd": _sgd(False), "sgd_momentum": _sgd(False), "sgd_nesterov": _sgd(True)}
 
 
 def run(name: str, places: Sequence[tuple[Any, Any]], state: Sequence, update: Any) -> bool:
@@ -56,7 +68,7 @@ def run(name: str, places: Sequence[tuple[Any, Any]], state: Sequence, update: A
     """
     step = _STEPS.get(name)
     end = None if step is None else usable(*state, *(a for place in places for a in place))
-    if step is None or end not in ("f32", "f64"):
+    if step is None or end is None:
         return False
     start = 0
     for first in range(0, len(places), MEMBERS):

@@ -105,13 +105,14 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 # -- rows with parameters ---------------------------------------------------------------------------------------------
 
 
-def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: bool = False, gpu: bool = False,
+def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: bool = False, gpu: Any = False,
         plain: Callable | None = None) -> Any:
     """A card of one input: `forward(xp, x, *params)`, `grad(xp, g, x, *params)`.
 
     `plain`: writes the gradient of large arrays of NumPy in fewer passes, `plain(g, x, out, *params)`.
 
-    `compiled`: `engine/fast/elements.py` has kernels of this name for both; `gpu`: `engine/gpu/kernels/pointwise.cu` has.
+    `compiled`: `engine/fast/elements.py` has kernels of this name for both; `gpu`: `engine/gpu/kernels/pointwise.cu` has, or
+    with "parameters" `arithmetic.cu`.
     """
 
     def blocked_forward(xp: Any, x: Any, *params: Any) -> Any:
@@ -131,7 +132,7 @@ def row(name: str, forward: Callable, grad: Callable, node: str = "", compiled: 
 
     body = {"__doc__": f"`{name}` of each element; see `nn.functional.{name}`.", "keep": (0,),
             "forward": staticmethod(blocked_forward), "backward": staticmethod(backward),
-            "gpu": Activation(name) if gpu else None}
+            "gpu": Activation(name, parameters=gpu == "parameters") if gpu else None}
     return op("_" + name, function=False, method=False, node=node or name.title().replace("_", "") + "Backward0")(
         type(name.title().replace("_", ""), (Op,), body))
 
@@ -190,16 +191,17 @@ def _leaky_plain(g: Any, x: Any, out: Any, slope: float) -> None:
     out *= g
 
 
-_LEAKY = row("leaky_relu", _leaky, _leaky_grad, compiled=True, plain=_leaky_plain)
-_ELU = row("elu", _elu_forward, _elu_grad, compiled=True)
+_LEAKY = row("leaky_relu", _leaky, _leaky_grad, compiled=True, gpu="parameters", plain=_leaky_plain)
+_ELU = row("elu", _elu_forward, _elu_grad, compiled=True, gpu="parameters")
 _THRESHOLD = row("threshold", lambda xp, x, edge, value: xp.where(x <= edge, xp.asarray(value, x.dtype), x),
                    lambda xp, g, x, edge, value: xp.where(x <= edge, 0, g))
 _HARDTANH = row("hardtanh", lambda xp, x, lo, hi: xp.minimum(xp.maximum(x, lo), hi),
-                  lambda xp, g, x, lo, hi: xp._zero_where(g, ~((x > lo) & (x < hi))), compiled=True)
+                  lambda xp, g, x, lo, hi: xp._zero_where(g, ~((x > lo) & (x < hi))), compiled=True, gpu="parameters")
 _HARDSWISH = row("hardswish", lambda xp, x: x * xp.minimum(xp.maximum(x + 3, 0), 6) / 6,
-                   lambda xp, g, x: xp.where(x <= -3, 0, xp.where(x >= 3, g, g * (x / 3 + 0.5))), compiled=True)
+                   lambda xp, g, x: xp.where(x <= -3, 0, xp.where(x >= 3, g, g * (x / 3 + 0.5))),
+                   compiled=True, gpu="parameters")
 _HARDSIGMOID = row("hardsigmoid", lambda xp, x: xp.minimum(xp.maximum(x + 3, 0), 6) / 6,
-                     lambda xp, g, x: xp.where((x > -3) & (x < 3), g / 6, 0), compiled=True)
+                     lambda xp, g, x: xp.where((x > -3) & (x < 3), g / 6, 0), compiled=True, gpu="parameters")
 _SOFTSHRINK = row("softshrink", lambda xp, x, edge: xp.where(x > edge, x - edge, xp.where(x < -edge, x + edge, x * 0)),
                     lambda xp, g, x, edge: xp.where((x >= -edge) & (x <= edge), 0, g))
 _HARDSHRINK = row("hardshrink", lambda xp, x, edge: xp.where((x >= -edge) & (x <= edge), xp.asarray(0, x.dtype), x),

@@ -77,10 +77,10 @@ def _softplus_grad(xp: Any, g: Any, x: Any, beta: float, threshold: float) -> An
 _GELU = row("gelu", _gelu, _gelu_grad, compiled=True, gpu=True)
 _GELU_TANH = row("gelu_tanh", _gelu_tanh, _gelu_tanh_grad, node="GeluBackward0", compiled=True, gpu=True)
 _SILU = row("silu", lambda xp, x: x * _sigmoid(x), _silu_grad, compiled=True, gpu=True)
-_SOFTPLUS = row("softplus", _softplus, _softplus_grad, compiled=True)
+_SOFTPLUS = row("softplus", _softplus, _softplus_grad, compiled=True, gpu="parameters")
 _MISH = row("mish", lambda xp, x: x * xp.tanh(_log1p_exp(x)), _mish_grad, compiled=True, gpu=True)
 _LOGSIGMOID = row("log_sigmoid", lambda xp, x: xp.minimum(x, 0) - xp.log1p(xp.exp(-abs(x))),
-                  lambda xp, g, x: g * xp.sigmoid(-x), node="LogSigmoidBackward0", compiled=True)
+                  lambda xp, g, x: g * xp.sigmoid(-x), node="LogSigmoidBackward0", compiled=True, gpu="parameters")
 
 
 @public()

@@ -7,25 +7,23 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import HALVES
-from ..gpu.pointwise import HalfSum
 from ..tensor import Tensor
 from .base import CARDS, Op, apply, install, op
 from .inplace import write_out
 from .pointwise import _NUMBERS, Times, binary, inplace_function, unary
 
-ADD = binary("add", ufunc=np.add, quiet=False, public=False, grads=(lambda xp, g, a, b: g, lambda xp, g, a, b: g),
+ADD = binary("add", ufunc=np.add, gpu="add", quiet=False, public=False, grads=(lambda xp, g, a, b: g, lambda xp, g, a, b: g),
              doc="Elementwise sum of two broadcastable tensors or numbers.")
-ADD.gpu = HalfSum()
-SUB = binary("sub", ufunc=np.subtract, quiet=False, public=False,
+SUB = binary("sub", ufunc=np.subtract, gpu="sub", quiet=False, public=False,
              grads=(lambda xp, g, a, b: g, lambda xp, g, a, b: -g), doc="Elementwise difference `input - other`.")
-MUL = binary("mul", "multiply", ufunc=np.multiply, quiet=False, wide_numbers=True, keep={0: (1,), 1: (0,)},
+MUL = binary("mul", "multiply", ufunc=np.multiply, gpu="mul", quiet=False, wide_numbers=True, keep={0: (1,), 1: (0,)},
              grads=(Times(1), Times(0)), doc="""
 Elementwise product of two broadcastable tensors or numbers.
 
 >>> torch.mul(torch.tensor([1., 2.]), 3)
 tensor([3., 6.])
 """)
-DIV = binary("true_divide", ufunc=np.true_divide, to_float=True, wide_numbers=True, keep={0: (1,), 1: (0, 1)},
+DIV = binary("true_divide", ufunc=np.true_divide, gpu="div", to_float=True, wide_numbers=True, keep={0: (1,), 1: (0, 1)},
              node="DivBackward0", domain_b=(0.5, 2.0), public=False,
              grads=(lambda xp, g, a, b: g / xp.conj(b), lambda xp, g, a, b: -g * xp.conj(a / b / b)),
              doc="Elementwise quotient; integers divide to the default floating dtype.")

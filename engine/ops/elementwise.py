@@ -61,7 +61,7 @@ def _sgn_grad(xp: Any, g: Any, x: Any, y: Any) -> Any:
 
 # -- exponentials, logarithms, powers ----------------------------------------------------------------------------------
 
-unary("exp", ufunc=np.exp, keep="y", grad=lambda xp, g, x, y: g * xp.conj(y), doc="""
+unary("exp", gpu=True, ufunc=np.exp, keep="y", grad=lambda xp, g, x, y: g * xp.conj(y), doc="""
 e to the power of each element.
 
 >>> torch.exp(torch.tensor([0., 1.]))
@@ -79,7 +79,7 @@ exp(x) - 1 of each element, accurate near 0.
 >>> torch.expm1(torch.tensor([0., 1.]))
 tensor([0.0000, 1.7183])
 """)
-unary("log", ufunc=np.log, keep="x", domain=(0.2, 3.0), grad=lambda xp, g, x, y: g / xp.conj(x), doc="""
+unary("log", gpu=True, ufunc=np.log, keep="x", domain=(0.2, 3.0), grad=lambda xp, g, x, y: g / xp.conj(x), doc="""
 The natural logarithm of each element.
 
 >>> torch.log(torch.tensor([1., 2.]))
@@ -103,27 +103,27 @@ log(1 + x) of each element, accurate near 0.
 >>> torch.log1p(torch.tensor([0., 1.]))
 tensor([0.0000, 0.6931])
 """)
-unary("sqrt", ufunc=np.sqrt, keep="y", domain=(0.2, 3.0), grad=lambda xp, g, x, y: g / xp.conj(2 * y), doc="""
+unary("sqrt", gpu=True, ufunc=np.sqrt, keep="y", domain=(0.2, 3.0), grad=lambda xp, g, x, y: g / xp.conj(2 * y), doc="""
 The square root of each element.
 
 >>> torch.sqrt(torch.tensor([4., 9.]))
 tensor([2., 3.])
 """)
-unary("rsqrt", ufunc=lambda x: np.reciprocal(np.sqrt(x)), keep="y", domain=(0.2, 3.0),
+unary("rsqrt", gpu=True, ufunc=lambda x: np.reciprocal(np.sqrt(x)), keep="y", domain=(0.2, 3.0),
       grad=lambda xp, g, x, y: g * xp.conj(y * y * y) * -0.5, doc="""
 1 / sqrt(x) of each element.
 
 >>> torch.rsqrt(torch.tensor([4., 16.]))
 tensor([0.5000, 0.2500])
 """)
-unary("square", ufunc=lambda x: np.square(x) if x.dtype.kind != "b" else x.astype(np.int64), keep="x", to_float=False,
+unary("square", gpu=True, ufunc=lambda x: np.square(x) if x.dtype.kind != "b" else x.astype(np.int64), keep="x", to_float=False,
       grad=lambda xp, g, x, y: g * (xp.conj(x) * 2), node="PowBackward0", doc="""
 The square of each element.
 
 >>> torch.square(torch.tensor([-2., 3.]))
 tensor([4., 9.])
 """)
-unary("reciprocal", ufunc=np.reciprocal, keep="y", domain=(0.4, 2.0),
+unary("reciprocal", gpu=True, ufunc=np.reciprocal, keep="y", domain=(0.4, 2.0),
       grad=lambda xp, g, x, y: -g * xp.conj(y * y), doc="""
 1 / x of each element.
 
@@ -140,13 +140,13 @@ tensor([0.5000, 0.8808])
 
 # -- trigonometric and hyperbolic functions ----------------------------------------------------------------------------
 
-unary("sin", ufunc=np.sin, keep="x", grad=lambda xp, g, x, y: g * xp.conj(xp.cos(x)), doc="""
+unary("sin", gpu=True, ufunc=np.sin, keep="x", grad=lambda xp, g, x, y: g * xp.conj(xp.cos(x)), doc="""
 The sine of each element, in radians.
 
 >>> torch.sin(torch.tensor([0., 1.]))
 tensor([0.0000, 0.8415])
 """)
-unary("cos", ufunc=np.cos, keep="x", grad=lambda xp, g, x, y: -g * xp.conj(xp.sin(x)), doc="""
+unary("cos", gpu=True, ufunc=np.cos, keep="x", grad=lambda xp, g, x, y: -g * xp.conj(xp.sin(x)), doc="""
 The cosine of each element, in radians.
 
 >>> torch.cos(torch.tensor([0., 1.]))
@@ -239,7 +239,7 @@ tensor([1.0000, 0.6366])
 
 # -- signs and rounding ------------------------------------------------------------------------------------------------
 
-unary("abs", "absolute", ufunc=np.abs, keep="x", to_float=False, compiled="backward",
+unary("abs", "absolute", gpu=True, ufunc=np.abs, keep="x", to_float=False, compiled="backward",
       grad=lambda xp, g, x, y: g * xp.sgn(x), doc="""
 The absolute value of each element; the modulus of complex ones.
 

@@ -15,7 +15,7 @@ import numpy as np
 from .. import backend, dtypes
 from ..autograd.graph import Version, next_seq
 from ..autograd.modes import state
-from ..gpu.pointwise import Activation
+from ..gpu.pointwise import Activation, Pair
 from ..pool import LARGE
 from ..tensor import Tensor, wrap
 from ._blocked import COMPILED, SINGLE, elements, is_large, pointwise, write, written
@@ -168,13 +168,14 @@ def _unary_function(card: Any, compiled: bool) -> Callable:
 def binary(name: str, *aliases: str, ufunc: Callable, grads: tuple = (None, None), keep: Any = (), doc: str,
            to_float: bool = False, domain: tuple = (-2.0, 2.0), domain_b: tuple | None = None, inplace: bool = True,
            quiet: bool = True, node: str = "", differentiable: bool = True, public: bool = True,
-           wide_numbers: bool = False) -> type[Binary]:
-    """Register a two-input row. `keep`: as `Op.keep`; `quiet=False` for operators that hardly ever raise a warning."""
+           wide_numbers: bool = False, gpu: str = "") -> type[Binary]:
+    """Register a two-input row. `keep`: as `Op.keep`; `quiet=False` for operators that hardly ever raise a warning. `gpu`: the
+    name of its kernels in `engine/gpu/kernels/arithmetic.cu`."""
     body: dict[str, Any] = {
         "__doc__": doc, "ufunc": staticmethod(ufunc), "grads": grads, "keep": keep, "to_float": to_float,
         "domain": domain, "domain_b": domain_b, "differentiable": differentiable and grads != (None, None),
         "wide_numbers": wide_numbers, "forward": staticmethod(lambda xp, a, b: ufunc(a, b)),
-        "backward": staticmethod(_binary_backward(grads, bool(keep))),
+        "backward": staticmethod(_binary_backward(grads, bool(keep))), "gpu": Pair(gpu) if gpu else None,
     }
     card: Any = type("".join(p.capitalize() for p in name.split("_")), (Binary,), body)
     op(name, node=node)(card)

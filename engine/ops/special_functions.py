@@ -15,7 +15,7 @@ from .special_values import bessel_i, digamma, erf, erfc, erfinv, lgamma, polyga
 
 ROOT_PI = math.sqrt(math.pi)
 
-unary("erf", ufunc=erf, keep="x", grad=lambda xp, g, x, y: g * xp.exp(-(x * x)) * (2 / ROOT_PI), doc="""
+unary("erf", gpu=True, ufunc=erf, keep="x", grad=lambda xp, g, x, y: g * xp.exp(-(x * x)) * (2 / ROOT_PI), doc="""
 The error function of each element.
 
 >>> torch.erf(torch.tensor([0., 1.]))

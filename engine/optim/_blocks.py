@@ -122,7 +122,7 @@ class Block:
     def run_on_device(self, update: Update, grads: list) -> None:
         """As `run`, by one of our kernels where there is one, and undone where `update.found` is not 0."""
         places = self.places(grads)
-        if steps.run(update.name, places, self.state, update):
+        if steps.run(update.name, places, self.stored, update):
             return
         written: list[Any] = [] if update.found is None else [*self.stored, *(p for p, _ in places)]
         before = [array.copy() for array in written]

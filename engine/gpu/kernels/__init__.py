@@ -16,7 +16,7 @@ import numpy as np
 from ... import backend
 
 FILES = ("base", "random", "pointwise", "rows", "lookup", "optimizers", "many", "reductions", "losses", "norms", "images",
-         "recurrent", "channels")
+         "recurrent", "channels", "arithmetic")
 OPTIONS = ("-std=c++17",)
 THREADS = 256  # of a block, for loops over elements
 MOST_BLOCKS = 132 * 16  # enough to fill the largest GPUs; a thread then takes several elements

@@ -74,11 +74,3 @@ KERNEL masked_##name(const T* x, const u8* mask, T* out, i64 n, double scale) { 
     FOR_EACH(i, n) out[i] = Store<T>::of(mask[i] ? load(x[i]) * factor : 0); \
 }
 FOR_FLOATS(MASKED)
-
-// -- sums: of two images in half precision, where a residual block ends ------------------------------------------------
-
-#define ADDED(name, T) \
-KERNEL add_##name(const T* a, const T* b, T* out, i64 n) { \
-    map(a, b, out, n, [](WideOf<T>::type x, WideOf<T>::type y) { return x + y; }); \
-}
-FOR_FLOATS(ADDED)
