@@ -90,7 +90,7 @@ struct Adadelta {  // c: -lr, rho, 1 - rho, eps
         return step * c[0];
     }
 };
-struct Moments {  // c: 1 - beta1, beta2, 1 - beta2, eps, step
+struct UnscaledAdam {  // c: 1 - beta1, beta2, 1 - beta2, eps, step
     template <class A> static DEVICE A delta(A d, A* s, const A* c) {
         s[0] += (d - s[0]) * c[0];
         s[1] = s[1] * c[1] + d * c[2] * d;
@@ -148,7 +148,7 @@ KERNEL sgd_##name(Table table, T* m, i64 n, double decay, double shrink, int max
 } \
 CHAIN(RmspropPlain, rmsprop, name, T) CHAIN(RmspropMomentum, rmsprop_momentum, name, T) \
 CHAIN(RmspropCentered, rmsprop_centered, name, T) CHAIN(RmspropBoth, rmsprop_centered_momentum, name, T) \
-CHAIN(Adagrad, adagrad, name, T) CHAIN(Adamax, adamax, name, T) CHAIN(Adadelta, adadelta, name, T) CHAIN(Moments, moments, name, T)
+CHAIN(Adagrad, adagrad, name, T) CHAIN(Adamax, adamax, name, T) CHAIN(Adadelta, adadelta, name, T) CHAIN(UnscaledAdam, moments, name, T)
 typedef Rmsprop<false, false> RmspropPlain;
 typedef Rmsprop<true, false> RmspropMomentum;
 typedef Rmsprop<false, true> RmspropCentered;
