@@ -41,7 +41,8 @@ def start(where, dtype=engine.float32):
 def stepper(params, optimizer):
     def step():
         optimizer.zero_grad()
-        sum((p.float() ** 2).sum() + p.float().sin().sum() for p in params).backward()
+        wide = [p if p.dtype.itemsize >= 4 else p.float() for p in params]
+        sum((p**2).sum() + p.sin().sum() for p in wide).backward()
         optimizer.step()
 
     return step

@@ -1,11 +1,14 @@
 // CUDA's threads on a CPU, for testing kernels without a GPU: each thread of a block is a fiber, and barriers and shuffles
-// let the others run until all have arrived. Blocks run one after the other. Included before the kernels (engine/gpu/kernels).
+// let the others run until all have arrived. Blocks run one after the other. A kernel that never waited, the first time with
+// these arguments null, runs as a plain loop from then on. Included before the kernels (engine/gpu/kernels).
 #include <ucontext.h>
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <map>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -27,8 +30,11 @@ static Gate block_gate;
 static ucontext_t scheduler;
 static int current;
 static std::function<void()> body;
+static bool waited, plain;
 
 static void wait_at(Gate& gate) {
+    waited = true;
+    if (plain) return;
     unsigned before = gate.opened;
     gate.waiting++;
     while (gate.opened == before) swapcontext(&fibers[current].context, &scheduler);
@@ -104,7 +110,27 @@ template <class... A, size_t... I> static void invoke(void (*kernel)(A...), void
     kernel(*(A*)args[I]...);
 }
 
+// One bit for each argument, set for a null pointer: kernels may wait only where one is given.
+template <class... A> static uint64_t nulls(void** args) {
+    uint64_t mask = 0, at = 0;
+    ((mask |= (uint64_t)(std::is_pointer<A>::value && !*(void**)args[at]) << at, at++), ...);
+    return mask;
+}
+
+static void run_plain(unsigned threads) {
+    for (unsigned t = 0; t < threads; t++) {
+        current = t;
+        threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, 0};
+        body();
+    }
+}
+
 template <class... A> static int emulate(void (*kernel)(A...), void** args, const unsigned* grid, const unsigned* block) {
+    static std::map<std::pair<void*, uint64_t>, bool> known;  // whether it waits
+    auto key = std::make_pair((void*)kernel, nulls<A...>(args));
+    auto found = known.find(key);
+    plain = block[0] == 256 && found != known.end() && !found->second;  // smaller ones (`recipe`) may end early
+    waited = false;
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
     body = [=] { invoke(kernel, args, std::index_sequence_for<A...>()); };
@@ -112,7 +138,11 @@ template <class... A> static int emulate(void (*kernel)(A...), void** args, cons
         for (unsigned y = 0; y < grid[1]; y++)
             for (unsigned x = 0; x < grid[0]; x++) {
                 blockIdx = {x, y, z};
-                if (!run_block(block[0] * block[1] * block[2])) return 1;
+                unsigned threads = block[0] * block[1] * block[2];
+                if (plain) run_plain(threads);
+                else if (!run_block(threads)) return 1;
             }
+    if (plain) return waited;  // it waits after all, where it should not
+    known[key] = waited;
     return 0;
 }
