@@ -216,9 +216,9 @@ def matmul(a: Any, b: Any, bias: Any = None) -> Any:
           (a.data.ptr | b.data.ptr) & 15)
     found = _known.get(at)
     if found is not None:
-        plan, shape = found
+        known, shape = found
         out = gpu.empty(shape, a.dtype)
-        plan.run(a, b, bias, out)
+        known.run(a, b, bias, out)
         return out
     if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
         return matmul(a.reshape(-1, a.shape[-1]), b, bias).reshape(*a.shape[:-1], b.shape[1])

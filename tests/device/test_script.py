@@ -55,9 +55,7 @@ def test_a_row_is_timed_eager_and_captured(row, device, cudnn_library):
         pytest.skip("no g++")
     with cublaslt.installed(gemm):
         found = gpu.measure(row, rounds=1, calls=1)
-    assert found.rounds["ours"]
-    if "ResNet" not in row.name:  # sums over channels of batch norm are CuPy's products, which cannot be captured
-        assert not found.failures and found.rounds["captured"]
+    assert not found.failures and {"ours", "captured"} <= set(found.rounds)
     limits = gpu.ceilings()
     assert set(row.work) <= set(limits) and row.name in gpu.table([found], limits)
 
