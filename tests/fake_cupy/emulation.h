@@ -1,6 +1,7 @@
 // CUDA's threads on a CPU, for testing kernels without a GPU: each thread of a block is a fiber, and barriers and shuffles
 // let the others run until all have arrived. Blocks run one after the other. A kernel that never waited, the first time with
 // these arguments null, runs as a plain loop from then on. Included before the kernels (engine/gpu/kernels).
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -21,13 +22,13 @@ struct Dim { unsigned x, y, z; };
 static Dim threadIdx, blockIdx, blockDim, gridDim;
 
 struct Gate { int waiting = 0; unsigned opened = 0; };
-struct Fiber { ucontext_t context; Dim index; bool done; };
+struct Fiber { ucontext_t context; jmp_buf place; Dim index; bool started, done; };
 static std::vector<Fiber> fibers;
 static std::vector<std::vector<char>> stacks;
 static std::vector<Gate> warps;
 static std::vector<double> slots;
 static Gate block_gate;
-static ucontext_t scheduler;
+static jmp_buf scheduler;  // jumps, because swapcontext asks the system for the signal mask each time
 static int current;
 static std::function<void()> body;
 static bool waited, plain;
@@ -37,7 +38,8 @@ static void wait_at(Gate& gate) {
     if (plain) return;
     unsigned before = gate.opened;
     gate.waiting++;
-    while (gate.opened == before) swapcontext(&fibers[current].context, &scheduler);
+    while (gate.opened == before)
+        if (!_setjmp(fibers[current].place)) _longjmp(scheduler, 1);
 }
 
 static inline void barrier() { wait_at(block_gate); }
@@ -60,7 +62,15 @@ static inline unsigned short float_to_f16(float f) { _Float16 v = (_Float16)f; u
 static void enter() {
     body();
     fibers[current].done = true;
-    swapcontext(&fibers[current].context, &scheduler);
+    _longjmp(scheduler, 1);
+}
+
+// Let a fiber run until it waits or ends.
+static void resume(Fiber& fiber) {
+    if (_setjmp(scheduler)) return;
+    if (fiber.started) _longjmp(fiber.place, 1);
+    fiber.started = true;
+    setcontext(&fiber.context);
 }
 
 static bool release(Gate& gate, int live) {
@@ -80,11 +90,11 @@ static bool run_block(unsigned threads) {
     for (unsigned t = 0; t < threads; t++) {
         stacks[t].resize(1 << 15);
         fibers[t].index = {t % blockDim.x, t / blockDim.x % blockDim.y, 0};
-        fibers[t].done = false;
+        fibers[t].started = fibers[t].done = false;
         getcontext(&fibers[t].context);
         fibers[t].context.uc_stack.ss_sp = stacks[t].data();
         fibers[t].context.uc_stack.ss_size = stacks[t].size();
-        fibers[t].context.uc_link = &scheduler;
+        fibers[t].context.uc_link = nullptr;
         makecontext(&fibers[t].context, enter, 0);
     }
     for (;;) {
@@ -95,7 +105,7 @@ static bool run_block(unsigned threads) {
             if (fibers[t].done) continue;
             current = t;
             threadIdx = fibers[t].index;
-            swapcontext(&scheduler, &fibers[t].context);
+            resume(fibers[t]);
         }
         for (unsigned t = 0; t < threads; t++)
             if (!fibers[t].done) { live++; alive[t / 32]++; }
