@@ -69,7 +69,8 @@ def test_replays_are_further_steps_with_the_rate_of_the_day(name, dtype, device,
     step = stepper(ours, there)
     for _ in range(3):
         step()
-    there.param_groups[0]["lr"] *= 0.9  # between the last eager step and the capture
+    if name != "Rprop":  # a rate is only where its steps begin: with another one its plan is made anew
+        there.param_groups[0]["lr"] *= 0.9  # between the last eager step and the capture
     graph = engine.cuda.CUDAGraph()
     with engine.cuda.graph(graph):
         step()
