@@ -114,7 +114,7 @@ class _Plan:
 
     def gradients(self, params: list[Tensor], state: dict, quantities: dict[str, float]) -> list[Any] | None:
         """The raw gradients of the parameters that have one, or None when the plan no longer holds."""
-        if quantities != self.quantities or len(params) != len(self.expected):
+        if quantities.keys() != self.quantities.keys() or len(params) != len(self.expected):
             return None
         for arena, steps in zip(self.arenas, self.counts, strict=True):
             if arena.steps.tolist() != steps:  # type: ignore[union-attr]
