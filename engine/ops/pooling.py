@@ -161,9 +161,12 @@ def _apart_gradient(g: Any, x: Any, best: Any, windows: Windows) -> Any:
         hit, free, values, chosen = [scratch(g.size, dtype, slot).reshape(g.shape)
                                      for dtype, slot in ((BOOL, 0), (BOOL, 1), (x.dtype, 0), (bits, 0))]  # fmt: skip
         free[...] = True
+        lost = np.isnan(best.min())  # a NaN is the maximum of its window, and equal to nothing
         for _, slices in windows.offsets:
             np.copyto(values, x[slices])
             np.equal(values, best, out=hit)
+            if lost:
+                hit |= np.isnan(values) & np.isnan(best)
             hit &= free
             free ^= hit
             np.copyto(chosen, hit)
@@ -220,8 +223,11 @@ class MaxPool(Op):
         gx = xp.zeros(padded.shape, g.dtype)
         apart = all(t >= d * (k - 1) + 1 for t, k, d in zip(windows.stride, windows.kernel, windows.dilation))
         free = None
+        lost = xp is np and best.size and best.dtype.kind == "f" and np.isnan(best.min())
         for _, slices in windows.offsets:
             hit = padded[slices] == best
+            if lost:
+                hit |= np.isnan(padded[slices]) & np.isnan(best)
             if free is None:
                 free = ~hit
             else:
