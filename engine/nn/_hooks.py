@@ -54,34 +54,46 @@ class Hooks:
             hooks.move_to_end(handle.id, last=False)
         return handle
 
+    def __bool__(self) -> bool:
+        return any(getattr(self, kind) for kind in self.__slots__)
+
 
 GLOBAL_HOOKS: list[Hooks] = []
 
 
-def _global_hooks() -> Hooks:
+class _GlobalHandle(Handle):
+    """Of a hook for all modules: when the last one goes, calls take the short way again."""
+
+    def remove(self) -> None:
+        super().remove()
+        if GLOBAL_HOOKS and not GLOBAL_HOOKS[0]:
+            GLOBAL_HOOKS.clear()
+
+
+def _add_global(kind: str, entry: tuple) -> Handle:
     if not GLOBAL_HOOKS:
         GLOBAL_HOOKS.append(Hooks())
-    return GLOBAL_HOOKS[0]
+    return _GlobalHandle(getattr(GLOBAL_HOOKS[0], kind), entry)
 
 
 def register_module_forward_hook(hook: Callable, *, with_kwargs: bool = False, always_call: bool = False) -> Handle:
     """`Module.register_forward_hook` for every module of the process; runs before the modules' own hooks."""
-    return _global_hooks().add("forward", (hook, with_kwargs, always_call))
+    return _add_global("forward", (hook, with_kwargs, always_call))
 
 
 def register_module_forward_pre_hook(hook: Callable) -> Handle:
     """`Module.register_forward_pre_hook` for every module of the process; runs before the modules' own hooks."""
-    return _global_hooks().add("forward_pre", (hook, False))
+    return _add_global("forward_pre", (hook, False))
 
 
 def register_module_full_backward_hook(hook: Callable) -> Handle:
     """`Module.register_full_backward_hook` for every module of the process."""
-    return _global_hooks().add("backward", (hook,))
+    return _add_global("backward", (hook,))
 
 
 def register_module_full_backward_pre_hook(hook: Callable) -> Handle:
     """`Module.register_full_backward_pre_hook` for every module of the process."""
-    return _global_hooks().add("backward_pre", (hook,))
+    return _add_global("backward_pre", (hook,))
 
 
 class HookMethods:
@@ -97,7 +109,7 @@ class HookMethods:
 
     def _drop_empty_hooks(self) -> None:
         """Take the short way through ``__call__`` again, after the last hook was removed."""
-        if self._hooks is not None and not any(getattr(self._hooks, kind) for kind in Hooks.__slots__):
+        if self._hooks is not None and not self._hooks:
             self.__dict__["_hooks"] = None
 
     @property
