@@ -327,9 +327,13 @@ def test_keyboard_interrupt_ends_the_workers(monkeypatch: pytest.MonkeyPatch) ->
     from engine.utils.data import pool
 
     monkeypatch.setattr(pool, "_SECONDS_TO_LEAVE", 0.2)
-    batches = iter(DataLoader(Interrupting(), num_workers=1))
-    with pytest.raises(KeyboardInterrupt):
-        next(batches)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell has put into the background
+    try:
+        batches = iter(DataLoader(Interrupting(), num_workers=1))
+        with pytest.raises(KeyboardInterrupt):
+            next(batches)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not batches.alive
 
 
