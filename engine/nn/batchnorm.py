@@ -112,7 +112,7 @@ class _BatchNorm(_NormBase):
     def forward(self, input: Tensor) -> Tensor:
         return F.batch_norm(input, *self._settings(input))
 
-    def with_next(self, input: Tensor, after: Module) -> Tensor | None:
+    def _with_next(self, input: Tensor, after: Module) -> Tensor | None:
         slope = 0.0 if type(after) is ReLU else after.negative_slope if type(after) is LeakyReLU else None
         if slope is None or type(self).forward is not _BatchNorm.forward or not serves(input):
             return None

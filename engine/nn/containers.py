@@ -107,7 +107,7 @@ class Sequential(_NumberedModules):
             module = values[name]
             plain = module._hooks is None and not GLOBAL_HOOKS and type(module).__call__ is _plain_call
             if led is not None:
-                both = led.with_next(input, module) if plain and "forward" not in module.__dict__ else None
+                both = led._with_next(input, module) if plain and "forward" not in module.__dict__ else None
                 input, led = led.forward(input) if both is None else both, None
                 if both is not None:
                     continue

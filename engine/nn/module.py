@@ -94,7 +94,7 @@ class Module(ConversionMethods, StateMethods, HookMethods):
 
     training: bool
     call_super_init = False
-    _leads = False  # may be computed together with the module after it (`with_next`)
+    _leads = False  # may be computed together with the module after it (`_with_next`)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init and (args or kwargs):
@@ -123,7 +123,7 @@ class Module(ConversionMethods, StateMethods, HookMethods):
         """What the module computes: every subclass defines it."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
-    def with_next(self, input: Any, after: Module) -> Any:
+    def _with_next(self, input: Any, after: Module) -> Any:
         """What `after` makes of this module's output, computed with it in one, for modules that lead; None: one by one."""
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

@@ -78,7 +78,8 @@ class BatchNorm(Op):
     ) -> Any:
         if training:
             given = (x, w, b, eps)
-            found = _features.standardise(*given) if _features.fits(x) else _channels.standardise(xp, *given, slope)
+            side_by_side = slope == 1 and _features.fits(x)
+            found = _features.standardise(*given) if side_by_side else _channels.standardise(xp, *given, slope)
             out, batch_mean, square, rstd, count = found
             _track(mean, batch_mean, momentum)
             _track(var, square / x.dtype.type(max(count - 1, 1)), momentum)

@@ -8,8 +8,10 @@ import pytest
 
 from engine import backend
 from engine import random as engine_random
-from engine.gpu import cudnn
+from engine.gpu import cudnn, gemm
 from tests import fake_cupy
+from tests.fake_cupy import cublaslt
+from tests.fake_cupy.kernels import compiler
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +51,17 @@ def cudnn_library(request: pytest.FixtureRequest, device: str, monkeypatch: pyte
     monkeypatch.setattr(cudnn, "library", lambda: host)
     monkeypatch.setattr(cudnn, "_plans", {})
     monkeypatch.setattr(cudnn, "_handles", {})
+
+
+@pytest.fixture
+def products(request: pytest.FixtureRequest) -> Iterator[None]:
+    """cuBLASLt, whose products can be captured, which CuPy's own can't."""
+    if request.config.getoption("--device") == "cuda":
+        if gemm.library() is None:
+            pytest.skip("no nvmath-python")
+        yield
+        return
+    if compiler() is None:
+        pytest.skip("no g++")
+    with cublaslt.installed(gemm):
+        yield

@@ -11,23 +11,9 @@ import pytest
 import engine
 import lit
 from engine import nn
-from engine.gpu import gemm
 from lit import compiled
-from tests.fake_cupy import cublaslt
-from tests.fake_cupy.kernels import compiler
 
-
-@pytest.fixture(autouse=True)
-def products(request):
-    if request.config.getoption("--device") == "cuda":
-        if gemm.library() is None:
-            pytest.skip("no nvmath-python")
-        yield
-        return
-    if compiler() is None:
-        pytest.skip("no g++")
-    with cublaslt.installed(gemm):
-        yield
+pytestmark = pytest.mark.usefixtures("products")
 
 
 class Model(lit.LightningModule):

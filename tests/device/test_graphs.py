@@ -5,23 +5,8 @@ from __future__ import annotations
 import pytest
 
 import engine
-from engine.gpu import gemm
-from tests.fake_cupy import cublaslt
-from tests.fake_cupy.kernels import compiler
 
-
-@pytest.fixture(autouse=True)
-def products(request):
-    """cuBLASLt, which unlike CuPy's own products can be captured."""
-    if request.config.getoption("--device") == "cuda":
-        if gemm.library() is None:
-            pytest.skip("no nvmath-python")
-        yield
-        return
-    if compiler() is None:
-        pytest.skip("no g++")
-    with cublaslt.installed(gemm):
-        yield
+pytestmark = pytest.mark.usefixtures("products")
 
 
 def test_a_step_is_captured_and_replayed(device):
