@@ -37,7 +37,8 @@ def test_the_gradient_is_torchs(name: str) -> None:
         y = function(library, x)
         y.backward(library.ones_like(y) if arriving is None else library.tensor(arriving))
         found.append((x.grad + 0).numpy())
-    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-7)
+    ours, theirs = found
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["i0e", "i1e"])
